@@ -1,0 +1,220 @@
+"""The cluster: devices, the links between them, and what has been measured of both."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from simulator.spec.base import (
+    Basis,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Precision,
+    Source,
+    Spec,
+)
+from simulator.spec.units import Bytes, BytesPerSecond, Count, FlopsPerSecond, Seconds, Watts
+
+
+class PeakRates(Spec):
+    """Dense matrix-multiply peaks of one device; 0 means not supported."""
+
+    fp32_flops_per_s: FlopsPerSecond = 0.0
+    bf16_flops_per_s: FlopsPerSecond
+    fp16_flops_per_s: FlopsPerSecond = 0.0
+    fp8_flops_per_s: FlopsPerSecond = 0.0
+    fp4_flops_per_s: FlopsPerSecond = 0.0
+
+    def of(self, precision: Precision) -> float:
+        """Return the peak for a precision, in FLOP/s; 0 when the device has none."""
+        return {
+            Precision.FP32: self.fp32_flops_per_s,
+            Precision.BF16: self.bf16_flops_per_s,
+            Precision.FP16: self.fp16_flops_per_s or self.bf16_flops_per_s,
+            Precision.FP8: self.fp8_flops_per_s,
+            Precision.MXFP8: self.fp8_flops_per_s,
+            Precision.NVFP4: self.fp4_flops_per_s,
+        }[precision]
+
+
+class KernelEfficiency(Spec):
+    """How much of its data sheet a device delivers, per kind of kernel."""
+
+    gemm_fraction: Fraction
+    """Share of the peak that a large matrix multiplication reaches."""
+    gemm_saturation_length: NonNegative = 190.0
+    """d0 in the factor d/(d + d0) for each of M, N, K."""
+    fp8_fraction: Fraction = 0.84
+    """Share of the fp8 peak ratio that fp8 multiplications really gain."""
+    fp4_fraction: Fraction = 0.7
+    attention_fraction: Fraction = 0.45
+    """Share of the 16-bit peak in fused attention forward, causal FLOPs, head width 128."""
+    attention_backward_ratio: Positive = 2.8
+    """Time of attention backward over forward."""
+    memory_fraction: Fraction = 0.85
+    """Share of memory bandwidth that elementwise kernels reach."""
+    launch_latency_s: Seconds = Field(default=4e-6, ge=0)
+    """Least time of one kernel."""
+
+
+class LinkSpec(Spec):
+    """One kind of link, seen from one device and in one direction."""
+
+    bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
+    latency_s: Seconds = Field(ge=0)
+    """Fixed cost of one message (one ring step)."""
+    efficiency: Fraction = Field(default=0.7, gt=0)
+    """Share of the line rate that large ring collectives reach."""
+    topology: Literal["switch", "mesh", "torus-2d", "torus-3d", "shared-memory"] = "switch"
+
+
+class DeviceSpec(Spec):
+    """One accelerator, or one CPU worker."""
+
+    name: Name
+    aliases: tuple[Name, ...] = ()
+    vendor: str
+    memory_bytes: Bytes = Field(gt=0)
+    memory_bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
+    peak: PeakRates
+    efficiency: KernelEfficiency
+    tdp_w: Watts = Field(default=0.0, ge=0)
+    """0 means not published."""
+    idle_w: Watts = Field(default=0.0, ge=0)
+    devices_per_node: PositiveInt
+    scale_up: LinkSpec
+    """The link inside a scale-up domain."""
+    scale_up_domain_devices: PositiveInt
+    """Devices that the scale-up link joins (8 in an HGX box, 72 in an NVL72 rack)."""
+    nic_bandwidth_bytes_per_s: BytesPerSecond = Field(default=0.0, ge=0)
+    """Scale-out bandwidth per device and direction that usual nodes have; 0 means none."""
+    sources: tuple[Source, ...]
+
+
+class FabricSpec(Spec):
+    """Everything between nodes."""
+
+    name: Name
+    kind: Literal["none", "rail-optimized", "fat-tree", "torus", "ethernet", "wide-area"]
+    nic: LinkSpec
+    """Per-device share of the node's network interfaces."""
+    nics_per_node: int = Field(default=0, ge=0)
+    """0 means one per device."""
+    nodes_per_pod: int = Field(default=0, ge=0)
+    """Nodes under one set of leaf switches with full bandwidth between them; 0 means all."""
+    oversubscription: Positive = 1.0
+    """How much less bandwidth a device has to another pod (7 means 1:7)."""
+    torus_shape: tuple[PositiveInt, ...] = ()
+    wide_area: LinkSpec | None = None
+    """Per-region link to the other regions."""
+    n_regions: PositiveInt = 1
+    sources: tuple[Source, ...] = ()
+
+
+class HostSpec(Spec):
+    """The machine around the devices."""
+
+    n_cores: PositiveInt = 96
+    memory_bytes: Bytes = Field(default=2.0 * 2**40, gt=0)
+    power_w: Watts = Field(default=0.0, ge=0)
+    """Everything in a node but its devices, busy."""
+    device_copy_bandwidth_bytes_per_s: BytesPerSecond = Field(default=25e9, gt=0)
+    """Device to host, per device."""
+
+
+class CollectiveFit(Spec):
+    """A measured collective: time = alpha + wire bytes / bandwidth.
+
+    Wire bytes per rank: all-reduce 2 (w-1)/w, all-gather, reduce-scatter and all-to-all (w-1)/w,
+    point to point 1, of the full (unsharded) message.
+    """
+
+    operation: Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
+    n_ranks: PositiveInt
+    alpha_s: Seconds = Field(ge=0)
+    bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
+    relative_error: NonNegative = 0.0
+    n_busy_ranks: int = Field(default=0, ge=0)
+    """Ranks active on the machine while it was measured; 0 means n_ranks."""
+
+
+class GemmPoint(Spec):
+    """A measured matrix multiplication of one rank."""
+
+    m: PositiveInt
+    n: PositiveInt
+    k: PositiveInt
+    precision: Precision
+    n_busy_ranks: PositiveInt = 1
+    """Ranks that compute at the same time on the machine."""
+    time_s: Seconds = Field(gt=0)
+
+
+class Calibration(Spec):
+    """What was measured on this very cluster."""
+
+    date: str
+    tool_version: str = ""
+    gemms: tuple[GemmPoint, ...] = ()
+    collectives: tuple[CollectiveFit, ...] = ()
+    memory_bandwidth_bytes_per_s: BytesPerSecond = Field(default=0.0, ge=0)
+    """Of one rank alone; 0 means not measured."""
+    shared_slowdown: tuple[float, ...] = ()
+    """Slowdown of compute with 1, 2, 3 ... ranks busy on one host."""
+    step_scale: Positive = 1.0
+    """Measured over predicted step time, from whole measured steps."""
+    step_scale_runs: int = Field(default=0, ge=0)
+    process_memory_bytes: Bytes = Field(default=0.0, ge=0)
+    """Memory of a rank before it holds a model."""
+
+
+class ClusterSpec(Spec):
+    """Identical devices in identical nodes, joined by a scale-up link and a fabric."""
+
+    name: Name
+    device: DeviceSpec
+    n_nodes: PositiveInt
+    devices_per_node: PositiveInt
+    scale_up: LinkSpec
+    scale_up_domain_devices: PositiveInt
+    fabric: FabricSpec
+    host: HostSpec = HostSpec()
+    calibration: Calibration | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_nodes > 1 and self.fabric.kind == "none":
+            raise ValueError(f"{self.n_nodes} nodes need a fabric, and fabric.kind is none")
+        return self
+
+    @property
+    def n_devices(self) -> int:
+        """All devices of the cluster."""
+        return self.n_nodes * self.devices_per_node
+
+    @property
+    def basis(self) -> Basis:
+        """What predictions for this cluster rest on."""
+        return Basis.MEASURED if self.calibration is not None else Basis.DATASHEET
+
+
+class ClusterRequest(Spec):
+    """A cluster as one writes it: a catalog device, a count, and what differs from the catalog."""
+
+    device: str
+    nodes: Count | None = Field(default=None, ge=1)
+    devices: Count | None = Field(default=None, ge=1)
+    devices_per_node: Count | None = Field(default=None, ge=1)
+    fabric: str | FabricSpec | None = None
+    scale_up: LinkSpec | None = None
+    scale_up_domain_devices: Count | None = Field(default=None, ge=1)
+    host: HostSpec | None = None
+    memory: Bytes | None = Field(default=None, gt=0)
+    """Memory per device, where it differs from the catalog."""
+    name: Name | None = None
+    calibration: Calibration | None = None
+

@@ -1,0 +1,47 @@
+"""plan.json: the one file that passes from planner to simulator, exporters, runtime and compare."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from simulator.spec.base import Spec
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import Prediction
+from simulator.spec.scenario import Scenario
+
+PLAN_FILE_VERSION = 1
+
+
+class Provenance(Spec):
+    """Who wrote the file and from what."""
+
+    armillary_version: str
+    seed: int
+    inputs_sha256: str
+    """Hash of the resolved scenario."""
+
+
+class RankedPlan(Spec):
+    """One line of the answer."""
+
+    rank: int
+    plan: PlanSpec
+    prediction: Prediction
+    loses_to: str = ""
+    """Why it is behind the plan above it; empty for the best."""
+
+
+class PlanFile(Spec):
+    """A chosen plan with everything needed to understand and run it.
+
+    `plan` and `prediction` are the chosen ones (rank 1 unless the user took another);
+    `alternatives` are the ranked finalists, the chosen one included.
+    """
+
+    kind: Literal["armillary-plan"] = "armillary-plan"
+    version: Literal[1] = PLAN_FILE_VERSION
+    scenario: Scenario
+    plan: PlanSpec
+    prediction: Prediction
+    alternatives: tuple[RankedPlan, ...] = ()
+    provenance: Provenance

@@ -1,0 +1,126 @@
+"""What the simulator says about a plan: results, never inputs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from simulator.spec.base import Basis, Spec
+
+
+class Interval(Spec):
+    """A 90 % interval."""
+
+    low: float
+    high: float
+
+
+class StepBreakdown(Spec):
+    """Where the time of one step goes; the parts add up to the step time.
+
+    All parts are seconds on the critical rank. Communication counts only where nothing hides it.
+    """
+
+    forward_s: float = 0.0
+    backward_s: float = 0.0
+    recompute_s: float = 0.0
+    tp_s: float = 0.0
+    cp_s: float = 0.0
+    ep_s: float = 0.0
+    pp_s: float = 0.0
+    dp_s: float = 0.0
+    bubble_s: float = 0.0
+    optimizer_s: float = 0.0
+    other_s: float = 0.0
+    """Constant per-step work, jitter and growth with scale."""
+
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """Return (name without unit, seconds) in a fixed order."""
+        return tuple(
+            (name.removesuffix("_s"), getattr(self, name)) for name in type(self).model_fields
+        )
+
+    @property
+    def total_s(self) -> float:
+        """The step time."""
+        return sum(seconds for _, seconds in self.parts())
+
+
+class MemoryBreakdown(Spec):
+    """What the fullest rank of one pipeline stage holds at its peak, in bytes."""
+
+    stage: int = 0
+    weights_bytes: float = 0.0
+    gradients_bytes: float = 0.0
+    optimizer_bytes: float = 0.0
+    activations_bytes: float = 0.0
+    logits_bytes: float = 0.0
+    buffers_bytes: float = 0.0
+    """Gathered weights, communication and temporary buffers."""
+    framework_bytes: float = 0.0
+    """Context, libraries and fragmentation."""
+
+    def parts(self) -> tuple[tuple[str, float], ...]:
+        """Return (name without unit, bytes) in a fixed order."""
+        return tuple(
+            (name.removesuffix("_bytes"), getattr(self, name))
+            for name in type(self).model_fields
+            if name != "stage"
+        )
+
+    @property
+    def total_bytes(self) -> float:
+        """The peak."""
+        return sum(size for _, size in self.parts())
+
+
+class CampaignPrediction(Spec):
+    """The whole training, with its failures."""
+
+    n_steps: int
+    goodput: float
+    goodput_interval: Interval
+    losses: dict[str, float] = Field(default_factory=dict)
+    """Share of paid device time lost per class."""
+    calendar_s: float
+    device_hours: float
+    cost_usd: float | None = None
+    energy_j: float | None = None
+    co2_kg: float | None = None
+    expected_failures: float
+    checkpoint_interval_s: float
+    checkpoint_stall_s: float
+
+
+class StepPrediction(Spec):
+    """One training step of one plan."""
+
+    step_s: float
+    interval_step_s: Interval
+    engine: str = "closed-form"
+    """'closed-form' or 'events'."""
+    mfu: float
+    model_flops_per_device_per_s: float
+    tokens_per_s: float
+    breakdown: StepBreakdown
+    memory: tuple[MemoryBreakdown, ...]
+    """One per pipeline stage."""
+    memory_capacity_bytes: float
+    basis: Basis
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Peak of the fullest stage."""
+        return max(stage.total_bytes for stage in self.memory)
+
+    @property
+    def memory_margin_bytes(self) -> float:
+        """What the fullest rank leaves free; negative when it does not fit."""
+        return self.memory_capacity_bytes - self.peak_memory_bytes
+
+
+class Prediction(Spec):
+    """Step and campaign of one plan."""
+
+    step: StepPrediction
+    campaign: CampaignPrediction

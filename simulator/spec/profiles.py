@@ -1,0 +1,90 @@
+"""Named profiles of the catalog: software generations, failures, prices, grids."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.spec.base import Basis, Fraction, Name, NonNegative, Positive, Source, Spec
+from simulator.spec.units import Bytes, BytesPerSecond, Seconds, Usd
+
+
+class OverlapProfile(Spec):
+    """Share of communication that the software hides behind compute where there is enough of it."""
+
+    tp: Fraction = 0.0
+    cp: Fraction = 0.9
+    ep: Fraction = 0.0
+    dp: Fraction = 0.5
+    pp: Fraction = 0.0
+    """Of point-to-point transfers between pipeline stages."""
+
+
+class SoftwareProfile(Spec):
+    """One software generation: kernel set, overlap, and what it holds in memory."""
+
+    name: Name
+    description: str
+    overlap: OverlapProfile = OverlapProfile()
+    elementwise_factor: Positive = 1.0
+    """Elementwise memory traffic over the ideal of fused kernels."""
+    eager_norm_factor: NonNegative = 0.0
+    """Extra passes over the hidden state of an unfused fp32 RMSNorm, per norm."""
+    recompute_fraction: Fraction = 0.91
+    """Cost of recomputing a whole layer over its forward."""
+    logits_traffic_bytes: NonNegative = 20.0
+    """Memory traffic of head and loss per logit."""
+    gemm_factor: Positive = 1.0
+    """On the device's matrix-multiply efficiency."""
+    attention_factor: Positive = 1.0
+    """On the device's attention efficiency."""
+    kernel_gap_s: Seconds = Field(default=0.0, ge=0)
+    """Idle time between two kernels (0 with CUDA graphs)."""
+    step_constant_s: Seconds = Field(default=0.010, ge=0)
+    growth_per_doubling: NonNegative = 0.005
+    """Growth of the step per doubling of the ranks: jitter, stragglers, fabric."""
+    logits_bytes: NonNegative = 12.0
+    """Memory held per logit."""
+    norm_copies: NonNegative = 0.0
+    """fp32 copies of the hidden state that each norm keeps."""
+    framework_bytes: Bytes = Field(default=5.0 * 2**30, ge=0)
+    """Context, communication buffers and libraries per rank."""
+    fragmentation: Fraction = 0.03
+    """Share of allocated memory lost to fragmentation."""
+    sources: tuple[Source, ...] = ()
+
+
+class FailureProfile(Spec):
+    """How often things break on one kind of cluster, and what a restart costs there."""
+
+    name: Name
+    failures_per_device_day: NonNegative
+    restart_s: Seconds = Field(ge=0)
+    detection_s: Seconds = Field(default=0.0, ge=0)
+    checkpoint_write_bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
+    repair_s: Seconds = Field(default=2 * 86400.0, gt=0)
+    sources: tuple[Source, ...] = ()
+
+
+class PriceProfile(Spec):
+    """What one device costs per hour."""
+
+    name: Name
+    device: Name
+    usd_per_device_hour: Usd = Field(gt=0)
+    commitment: Literal["on-demand", "reserved", "spot", "capacity-block"] = "on-demand"
+    provider: str
+    date: str
+    source: str
+    reliability: str = ""
+
+
+class GridProfile(Spec):
+    """Carbon intensity of an electricity grid."""
+
+    name: Name
+    kg_co2_per_kwh: NonNegative
+    basis: Basis
+    source: str
+    date: str
