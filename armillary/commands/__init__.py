@@ -1,0 +1,9 @@
+"""The verbs of the `armillary` command, one file each.
+
+A verb lives in `armillary/commands/<verb>.py` as a function named `command`, whose parameters are
+the options and whose docstring is the help. Such a file imports only the standard library and typer
+at its top; whatever is heavy is imported inside the function, so that `--help` stays fast.
+"""
+
+VERBS: tuple[str, ...] = ()
+"""The verbs in the order in which `--help` lists them."""

@@ -1,0 +1,1 @@
+"""Do it: real training under a plan, measured and compared with its prediction."""

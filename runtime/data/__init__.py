@@ -1,0 +1,1 @@
+"""Tokens: synthetic or memory-mapped, the same for every plan."""

@@ -1,0 +1,1 @@
+"""The whole training run, from the first token to the last, with its failures."""

@@ -1,0 +1,1 @@
+"""Devices, fabrics, models and prices as data files, each number with its source and date."""

@@ -1,0 +1,1 @@
+"""Pure functions of scalars or arrays: compute, memory traffic, collectives, memory held."""
