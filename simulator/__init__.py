@@ -1,1 +1,1 @@
-"""What would happen: devices, links, one training step and a whole campaign, as pure functions and events."""
+"""What would happen: devices and links, one training step, a whole campaign."""

@@ -217,4 +217,3 @@ class ClusterRequest(Spec):
     """Memory per device, where it differs from the catalog."""
     name: Name | None = None
     calibration: Calibration | None = None
-

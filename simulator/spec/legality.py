@@ -86,8 +86,11 @@ def violations(
             "ep",
             plan.ep == 1 or (moe is not None and moe.n_experts % plan.ep == 0),
             f"ep={plan.ep}: "
-            + ("the model has no experts" if moe is None else f"n_experts={moe.n_experts} is not "
-               "divisible by it"),
+            + (
+                "the model has no experts"
+                if moe is None
+                else f"n_experts={moe.n_experts} is not divisible by it"
+            ),
         ),
         (
             "sequence_parallel",

@@ -101,7 +101,9 @@ class PlanSpec(Spec):
     def label(self) -> str:
         """Return the plan in one short line: 'tp8 pp16 dp128 zero1 mb1'."""
         parts = [f"tp{self.tp}" + ("+sp" if self.sequence_parallel and self.tp > 1 else "")]
-        parts.append(f"pp{self.pp}" + (f"x{self.virtual_stages}" if self.n_chunks > self.pp else ""))
+        parts.append(
+            f"pp{self.pp}" + (f"x{self.virtual_stages}" if self.n_chunks > self.pp else "")
+        )
         if self.dp_replicate > 1 and self.dp_shard > 1:
             parts.append(f"dp{self.dp_replicate}x{self.dp_shard}")
         else:

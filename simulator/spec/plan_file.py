@@ -9,8 +9,6 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
 
-PLAN_FILE_VERSION = 1
-
 
 class Provenance(Spec):
     """Who wrote the file and from what."""
@@ -39,7 +37,7 @@ class PlanFile(Spec):
     """
 
     kind: Literal["armillary-plan"] = "armillary-plan"
-    version: Literal[1] = PLAN_FILE_VERSION
+    version: Literal[1] = 1
     scenario: Scenario
     plan: PlanSpec
     prediction: Prediction
