@@ -1,0 +1,142 @@
+"""Schedules as data: legality, bubbles and activations in flight against their formulas."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.schedule import (
+    SCHEDULE_RULES,
+    Action,
+    Schedule,
+    actions_of,
+    bubble_fraction,
+    make_schedule,
+)
+from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec, ScheduleName
+
+
+def test_plans_name_exactly_the_schedules_there_are() -> None:
+    assert set(get_args(ScheduleName)) == set(SCHEDULE_RULES)
+
+
+@pytest.mark.parametrize("name", ["gpipe", "1f1b"])
+@given(pp=st.integers(1, 12), n_microbatches=st.integers(1, 40))
+def test_bubble_of_single_chunk_schedules(name: str, pp: int, n_microbatches: int) -> None:
+    """(pp - 1) / m, Narayanan et al. 2021 section 2.2."""
+    schedule = make_schedule(name, pp, 1, n_microbatches)
+    assert bubble_fraction(schedule) == pytest.approx((pp - 1) / n_microbatches)
+
+
+@given(pp=st.integers(1, 8), virtual_stages=st.integers(2, 5), rounds=st.integers(1, 6))
+def test_bubble_of_interleaved(pp: int, virtual_stages: int, rounds: int) -> None:
+    """(pp - 1) / (m v), Narayanan et al. 2021 section 2.2."""
+    schedule = make_schedule("interleaved-1f1b", pp, virtual_stages, pp * rounds)
+    assert bubble_fraction(schedule) == pytest.approx((pp - 1) / (pp * rounds * virtual_stages))
+
+
+def test_bubble_worked_number() -> None:
+    """MT-NLG's pipeline of 35 with 280 microbatches idles 34/280 = 12.1 % of its busy time."""
+    assert bubble_fraction(make_schedule("1f1b", 35, 1, 280)) == pytest.approx(0.1214, abs=1e-4)
+
+
+@given(pp=st.integers(1, 12), n_microbatches=st.integers(1, 40))
+def test_in_flight_of_gpipe_is_every_microbatch(pp: int, n_microbatches: int) -> None:
+    schedule = make_schedule("gpipe", pp, 1, n_microbatches)
+    assert schedule.peak_in_flight() == (n_microbatches,) * pp
+
+
+@given(pp=st.integers(1, 12), n_microbatches=st.integers(1, 40))
+def test_in_flight_of_1f1b_is_the_distance_to_the_end(pp: int, n_microbatches: int) -> None:
+    schedule = make_schedule("1f1b", pp, 1, n_microbatches)
+    assert schedule.peak_in_flight() == tuple(min(n_microbatches, pp - r) for r in range(pp))
+
+
+@given(pp=st.integers(1, 8), virtual_stages=st.integers(2, 5), rounds=st.integers(2, 6))
+def test_in_flight_of_interleaved(pp: int, virtual_stages: int, rounds: int) -> None:
+    """First rank: pp v (1 + (pp - 1) / (pp v)) chunks, Korthikanti et al. 2022 section 4.2.3."""
+    schedule = make_schedule("interleaved-1f1b", pp, virtual_stages, pp * rounds)
+    peaks = schedule.peak_in_flight()
+    everything = virtual_stages * pp * rounds
+    assert peaks[0] == min(everything, pp * virtual_stages + pp - 1)
+    assert peaks == tuple(
+        min(everything, (virtual_stages - 1) * pp + 2 * (pp - 1 - rank) + 1) for rank in range(pp)
+    )
+
+
+@given(
+    name=st.sampled_from(sorted(SCHEDULE_RULES)),
+    pp=st.integers(1, 6),
+    virtual_stages=st.integers(1, 4),
+    n_microbatches=st.integers(1, 20),
+)
+def test_every_schedule_is_legal_and_survives_csv(
+    name: str, pp: int, virtual_stages: int, n_microbatches: int
+) -> None:
+    """Construction checks that it can be executed; here: nothing twice, looped placement."""
+    rounds = max(1, n_microbatches // pp)
+    if name != "interleaved-1f1b":
+        virtual_stages = 1
+    elif n_microbatches % rounds:
+        n_microbatches = pp * rounds
+    schedule = make_schedule(name, pp, virtual_stages, n_microbatches)
+    passes = [action for row in schedule.ranks for action in row]
+    assert len(passes) == len(set(passes)) == 2 * pp * virtual_stages * n_microbatches
+    assert schedule.rank_of_chunk() == tuple(c % pp for c in range(pp * virtual_stages))
+    assert bubble_fraction(schedule) >= -1e-12
+    assert Schedule.from_csv(schedule.to_csv(), name=name) == schedule
+
+
+def test_csv_form() -> None:
+    csv = make_schedule("interleaved-1f1b", 2, 2, 2).to_csv()
+    assert csv == ("0F0,0F1,2F0,2F1,2B0,2B1,0B0,0B1\n1F0,1F1,3F0,3B0,3F1,3B1,1B0,1B1\n")
+
+
+def test_csv_with_idle_slots_and_split_backward() -> None:
+    schedule = Schedule.from_csv("0F0,,0I0, 0W0 \n,1F0,1B0,\n")
+    assert schedule.ranks[0] == (Action(0, "F", 0), Action(0, "I", 0), Action(0, "W", 0))
+    assert schedule.rank_of_chunk() == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no actions"),
+        ("0F0,0B0\n1F0,what", "s.csv:2:2: 'what' is not an action"),
+        ("0F0,0B0\n1F0", "chunk 1, microbatch 0 has the passes F"),
+        ("0F0,0F0,0B0", "0F0 appears twice"),
+        ("0F0,0B0,0I0,0W0", "has the passes FBIW"),
+        ("0F0,1F0,0B0\n1B0", "1B0: chunk 1 is on rank 0 and on rank 1"),
+        ("0B0,0F0", "rank 0 cannot go on at position 0: 0B0 waits for 0F0"),
+        ("0F0,0W0,0I0", "0W0 waits for 0B0"),
+        ("0F0,0B0,0F1,0B1\n1F0,1F1,1B0,1B1", "rank 0 cannot go on at position 1"),
+        ("0F0,0B0\n2F0,2B0", "chunk 1, microbatch 0 has the passes (none)"),
+        ("999999F9999999,0F0", "more than 20000000 passes"),
+    ],
+)
+def test_bad_tables_are_refused_with_the_place(text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Schedule.from_csv(text, where="s.csv")
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("s.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("1f1p", 2, 1, 2), "unknown schedule '1f1p'; did you mean 1f1b"),
+        (("1f1b", 2, 2, 2), "has one chunk per rank, and virtual_stages=2; take interleaved-1f1b"),
+        (("interleaved-1f1b", 4, 2, 9), "make n_microbatches a multiple of 4"),
+        (("gpipe", 2, 1, 0), "all must be at least 1"),
+    ],
+)
+def test_impossible_sizes_are_refused(arguments: tuple[str, int, int, int], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        make_schedule(*arguments)
+
+
+def test_schedule_of_a_plan() -> None:
+    plan = PlanSpec(pp=4, virtual_stages=2, schedule="interleaved-1f1b", n_microbatches=8)
+    assert actions_of(plan) == make_schedule("interleaved-1f1b", 4, 2, 8)
