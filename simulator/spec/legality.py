@@ -1,16 +1,59 @@
 """Whether a plan can exist for a model, a job and a cluster: one table of rules.
 
-The same rules prune the search (over arrays) and explain a refusal (over one plan).
+The same rules prune the search (over columns of plans) and explain a refusal (over one plan):
+`allowed` is written with operators that mean the same for whole numbers and for arrays of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Whole = int | npt.NDArray[np.int64]
+    Truth = bool | npt.NDArray[np.bool_]
+
+
+class Decisions(Protocol):
+    """What the rules look at: one plan (`PlanSpec`) or columns of plans (`PlanTable`)."""
+
+    @property
+    def pp(self) -> Whole: ...
+    @property
+    def dp(self) -> Whole: ...
+    @property
+    def cp(self) -> Whole: ...
+    @property
+    def tp(self) -> Whole: ...
+    @property
+    def ep(self) -> Whole: ...
+    @property
+    def sequence_parallel(self) -> Whole: ...
+    @property
+    def virtual_stages(self) -> Whole: ...
+    @property
+    def microbatch_sequences(self) -> Whole: ...
+    @property
+    def n_microbatches(self) -> Whole: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition that every plan of a model and a job meets."""
+
+    field: str
+    """The decision to change when the rule is broken."""
+    allowed: Callable[[ModelSpec, JobSpec, Decisions], Truth]
+    message: Callable[[ModelSpec, JobSpec, PlanSpec], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,84 +64,136 @@ class Violation:
     message: str
 
 
+def _sequence_share(model: ModelSpec, plan: Decisions) -> Whole:
+    """Pieces into which a sequence must fall.
+
+    Causal context parallelism gives every rank one early and one late piece, so that all have the
+    same work (Megatron-LM and torchtitan demand 2 x cp); sequence parallelism divides by tp again.
+    """
+    pieces = 2 if model.causal else 1
+    cp_pieces = 1 + (plan.cp > 1) * (pieces * plan.cp - 1)
+    return cp_pieces * (1 + plan.sequence_parallel * (plan.tp - 1))
+
+
+def _heads(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return model.n_heads % plan.tp == 0
+
+
+def _kv_heads(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return (model.n_kv_heads % plan.tp == 0) | (plan.tp % model.n_kv_heads == 0)
+
+
+def _ffn(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return model.ffn_size % plan.tp == 0
+
+
+def _chunks(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return plan.pp * plan.virtual_stages <= model.n_layers
+
+
+def _batch(_model: ModelSpec, job: JobSpec, plan: Decisions) -> Truth:
+    return plan.dp * plan.microbatch_sequences * plan.n_microbatches == job.batch_sequences
+
+
+def _batch_message(_model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str:
+    return (
+        f"dp {plan.dp} x microbatch_sequences {plan.microbatch_sequences} x n_microbatches "
+        f"{plan.n_microbatches} = {plan.batch_sequences} sequences, and the job's batch is "
+        f"{job.batch_sequences}"
+    )
+
+
+def _rounds(_model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return (plan.virtual_stages == 1) | (plan.n_microbatches % plan.pp == 0)
+
+
+def _sequence(model: ModelSpec, job: JobSpec, plan: Decisions) -> Truth:
+    return job.sequence_length % _sequence_share(model, plan) == 0
+
+
+def _sequence_message(model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str:
+    reasons = [f"cp={plan.cp}" + (" with two pieces per rank" if model.causal else "")]
+    if plan.sequence_parallel:
+        reasons.append(f"sequence_parallel over tp={plan.tp}")
+    return (
+        f"sequence_length={job.sequence_length} is not divisible by "
+        f"{_sequence_share(model, plan)} ({', '.join(reasons)})"
+    )
+
+
+def _experts(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return (plan.ep == 1) | ((model.moe.n_experts if model.moe else 1) % plan.ep == 0)
+
+
+def _experts_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
+    if model.moe is None:
+        return f"ep={plan.ep}, and the model has no experts"
+    return f"n_experts={model.moe.n_experts} is not divisible by ep={plan.ep}"
+
+
+def _sequence_parallel(_model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return (plan.sequence_parallel == 0) | (plan.tp > 1)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("tp", _heads, lambda m, _, p: f"n_heads={m.n_heads} is not divisible by tp={p.tp}"),
+    Rule(
+        "tp",
+        _kv_heads,
+        lambda m, _, p: f"n_kv_heads={m.n_kv_heads} and tp={p.tp}: neither divides the other",
+    ),
+    Rule("tp", _ffn, lambda m, _, p: f"ffn_size={m.ffn_size} is not divisible by tp={p.tp}"),
+    Rule(
+        "pp",
+        _chunks,
+        lambda m, _, p: (
+            f"pp {p.pp} x virtual_stages {p.virtual_stages} = {p.n_chunks} chunks, and the model "
+            f"has {m.n_layers} layers"
+        ),
+    ),
+    Rule("n_microbatches", _batch, _batch_message),
+    Rule(
+        "n_microbatches",
+        _rounds,
+        lambda _m, _j, p: (
+            f"interleaved-1f1b needs n_microbatches={p.n_microbatches} divisible by pp={p.pp}"
+        ),
+    ),
+    Rule("sequence_length", _sequence, _sequence_message),
+    Rule("ep", _experts, _experts_message),
+    Rule("sequence_parallel", _sequence_parallel, lambda *_: "sequence_parallel needs tp > 1"),
+)
+"""Most basic first. What a plan must meet by itself, without a model, `PlanSpec` checks."""
+
+
 def violations(
     model: ModelSpec, job: JobSpec, plan: PlanSpec, *, n_devices: int
 ) -> list[Violation]:
     """Return every rule that the plan breaks, most basic first."""
-    moe = model.moe
-    sequence_share = plan.cp * (plan.tp if plan.sequence_parallel else 1)
-    rules: list[tuple[str, bool, str]] = [
-        (
-            "n_ranks",
-            plan.n_ranks <= n_devices,
-            f"pp {plan.pp} x dp {plan.dp} x cp {plan.cp} x tp {plan.tp} = {plan.n_ranks} ranks, "
-            f"and the cluster has {n_devices} devices",
-        ),
-        (
-            "tp",
-            model.n_heads % plan.tp == 0,
-            f"n_heads={model.n_heads} is not divisible by tp={plan.tp}",
-        ),
-        (
-            "tp",
-            model.n_kv_heads % plan.tp == 0 or plan.tp % model.n_kv_heads == 0,
-            f"n_kv_heads={model.n_kv_heads} and tp={plan.tp}: neither divides the other",
-        ),
-        (
-            "tp",
-            model.ffn_size % plan.tp == 0,
-            f"ffn_size={model.ffn_size} is not divisible by tp={plan.tp}",
-        ),
-        (
-            "pp",
-            plan.n_chunks <= model.n_layers,
-            f"pp {plan.pp} x virtual_stages {plan.virtual_stages} = {plan.n_chunks} chunks, and "
-            f"the model has {model.n_layers} layers",
-        ),
-        (
-            "layers_per_chunk",
-            sum(plan.chunk_layers(model.n_layers)) == model.n_layers
-            and min(plan.chunk_layers(model.n_layers)) >= 0,
-            f"layers_per_chunk adds up to {sum(plan.chunk_layers(model.n_layers))}, and the model "
-            f"has {model.n_layers} layers",
-        ),
-        (
-            "n_microbatches",
-            plan.batch_sequences == job.batch_sequences,
-            f"dp {plan.dp} x microbatch_sequences {plan.microbatch_sequences} x n_microbatches "
-            f"{plan.n_microbatches} = {plan.batch_sequences} sequences, and the job's batch is "
-            f"{job.batch_sequences}",
-        ),
-        (
-            "n_microbatches",
-            plan.schedule != "interleaved-1f1b"
-            or plan.virtual_stages == 1
-            or plan.n_microbatches % plan.pp == 0,
-            f"interleaved-1f1b needs n_microbatches={plan.n_microbatches} divisible by "
-            f"pp={plan.pp}",
-        ),
-        (
-            "sequence_length",
-            job.sequence_length % sequence_share == 0,
-            f"sequence_length={job.sequence_length} is not divisible by cp x tp = {sequence_share}",
-        ),
-        (
-            "ep",
-            plan.ep == 1 or (moe is not None and moe.n_experts % plan.ep == 0),
-            f"ep={plan.ep}: "
-            + (
-                "the model has no experts"
-                if moe is None
-                else f"n_experts={moe.n_experts} is not divisible by it"
-            ),
-        ),
-        (
-            "sequence_parallel",
-            not plan.sequence_parallel or plan.tp > 1,
-            "sequence_parallel needs tp > 1",
-        ),
+    broken = []
+    if plan.n_ranks > n_devices:
+        broken.append(
+            Violation(
+                "n_ranks",
+                f"pp {plan.pp} x dp {plan.dp} x cp {plan.cp} x tp {plan.tp} = {plan.n_ranks} "
+                f"ranks, and the cluster has {n_devices} devices",
+            )
+        )
+    broken += [
+        Violation(rule.field, rule.message(model, job, plan))
+        for rule in RULES
+        if not rule.allowed(model, job, plan)
     ]
-    return [Violation(field, message) for field, allowed, message in rules if not allowed]
+    layers = plan.chunk_layers(model.n_layers)
+    if min(layers) < 0 or sum(layers) != model.n_layers:
+        broken.append(
+            Violation(
+                "layers_per_chunk",
+                f"layers_per_chunk {list(layers)} adds up to {sum(layers)}, and the model has "
+                f"{model.n_layers} layers",
+            )
+        )
+    return broken
 
 
 def require_legal(

@@ -29,11 +29,20 @@ class Target:
 
     def refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
-        zero_stages = self.zero_stages if plan.pp == 1 else self.zero_stages_with_pp
-        rules = (
+        return self.model_refusal(model) or self.plan_refusal(model, plan)
+
+    def model_refusal(self, model: ModelSpec) -> str | None:
+        """Return why this target cannot train the model under any plan, or None when it can."""
+        return self._first(
             (model.kind in self.model_kinds, f"models of kind {model.kind}"),
             (self.moe or model.moe is None, "mixture-of-experts models"),
             (self.mla or model.mla is None, "multi-head latent attention"),
+        )
+
+    def plan_refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
+        """Return which decision of the plan this target cannot carry out, or None."""
+        zero_stages = self.zero_stages if plan.pp == 1 else self.zero_stages_with_pp
+        return self._first(
             (plan.pp == 1 or plan.schedule in self.schedules, f"schedule {plan.schedule}"),
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
             (plan.recompute in self.recomputes, f"recompute {plan.recompute}"),
@@ -48,6 +57,8 @@ class Target:
                 "stages with different numbers of layers",
             ),
         )
+
+    def _first(self, *rules: tuple[bool, str]) -> str | None:
         for allowed, what in rules:
             if not allowed:
                 return f"{self.name} cannot run {what}"

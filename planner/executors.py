@@ -1,0 +1,44 @@
+"""Which plans an executor runs: `Target.refusal` over columns of plans."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, BoolArray, IntArray, PlanTable
+from simulator.spec.model import ModelSpec
+from simulator.spec.target import Target
+
+
+def runnable(
+    target: Target, model: ModelSpec, table: PlanTable, columns: tuple[str, ...]
+) -> BoolArray:
+    """Return which plans the target runs, as far as the decisions named in `columns` go."""
+    no_pipeline = table.pp == 1
+    even = target.uneven_stages | (model.n_layers % table.n_chunks == 0)
+    zero_stage = np.where(
+        no_pipeline,
+        _among(table.zero_stage, target.zero_stages),
+        _among(table.zero_stage, target.zero_stages_with_pp),
+    )
+    schedules = [SCHEDULES.index(name) for name in target.schedules]
+    recomputes = [RECOMPUTES.index(name) for name in target.recomputes]
+    one_kind_of_dp = (table.dp_replicate == 1) | (table.dp_shard == 1)
+    rules = {
+        "cp": table.cp <= target.max_cp,
+        "ep": table.ep <= target.max_ep,
+        "virtual_stages": even,
+        "schedule": no_pipeline | _among(table.schedule, schedules),
+        "zero_stage": zero_stage,
+        "dp_shard": target.dp_replicate_with_shard | one_kind_of_dp,
+        "recompute": _among(table.recompute, recomputes),
+    }
+    asked = [mask for column, mask in rules.items() if column in columns]
+    mask: BoolArray = np.logical_and.reduce([np.ones(len(table), dtype=np.bool_), *asked])
+    return mask
+
+
+def _among(values: IntArray, allowed: list[int] | tuple[int, ...]) -> BoolArray:
+    mask = np.zeros(len(values), dtype=np.bool_)
+    for value in allowed:
+        mask |= values == value
+    return mask

@@ -1,0 +1,53 @@
+"""Each executor refuses what it cannot run, and says what."""
+
+import pytest
+
+from simulator.spec.errors import InputError
+from simulator.spec.model import ModelSpec, MoeSpec
+from simulator.spec.plan import PlanSpec
+from simulator.spec.target import TARGETS, find_target
+
+MODEL = ModelSpec(
+    name="m",
+    n_layers=6,
+    hidden_size=1024,
+    n_heads=16,
+    n_kv_heads=4,
+    head_dim=64,
+    ffn_size=4096,
+    vocab_size=32000,
+)
+MOE = MODEL.model_copy(update={"moe": MoeSpec(n_experts=8, top_k=2, expert_ffn_size=512)})
+
+
+@pytest.mark.parametrize(
+    ("target", "model", "plan", "refusal"),
+    [
+        ("armillary", MODEL, PlanSpec(), None),
+        ("armillary", MOE, PlanSpec(), "armillary cannot run mixture-of-experts models"),
+        ("armillary", MODEL, PlanSpec(cp=2), "armillary cannot run cp=2"),
+        (
+            "armillary",
+            MODEL,
+            PlanSpec(pp=2, dp_shard=2, zero_stage=3),
+            "armillary cannot run zero_stage=3 with pp=2",
+        ),
+        ("armillary", MODEL, PlanSpec(dp_shard=2, zero_stage=3), None),
+        ("torchtitan", MOE, PlanSpec(dp_shard=2, zero_stage=3, ep=2), None),
+        (
+            "megatron",
+            MODEL,
+            PlanSpec(pp=2, schedule="gpipe"),
+            "megatron cannot run schedule gpipe",
+        ),
+        ("megatron", MODEL, PlanSpec(schedule="gpipe"), None),
+        ("deepspeed", MODEL, PlanSpec(dp_shard=2, zero_stage=1), None),
+    ],
+)
+def test_refusal(target: str, model: ModelSpec, plan: PlanSpec, refusal: str | None) -> None:
+    assert TARGETS[target].refusal(model, plan) == refusal
+
+
+def test_unknown_target_names_the_near_ones() -> None:
+    with pytest.raises(InputError, match="unknown target 'megatorn'; did you mean megatron"):
+        find_target("megatorn")
