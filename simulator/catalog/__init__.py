@@ -1,1 +1,25 @@
-"""Devices, fabrics, models and prices as data files, each number with its source and date."""
+"""Devices, fabrics, models, software, failures, prices and grids, each number with its source."""
+
+from simulator.catalog.registry import (
+    default_price,
+    find_device,
+    find_fabric,
+    find_failure_profile,
+    find_grid,
+    find_model,
+    find_price,
+    find_software,
+    list_names,
+)
+
+__all__ = [
+    "default_price",
+    "find_device",
+    "find_fabric",
+    "find_failure_profile",
+    "find_grid",
+    "find_model",
+    "find_price",
+    "find_software",
+    "list_names",
+]

@@ -72,6 +72,17 @@ class LinkSpec(Spec):
     topology: Literal["switch", "mesh", "torus-2d", "torus-3d", "shared-memory"] = "switch"
 
 
+class HostSpec(Spec):
+    """The machine around the devices."""
+
+    n_cores: PositiveInt = 96
+    memory_bytes: Bytes = Field(default=2.0 * 2**40, gt=0)
+    power_w: Watts = Field(default=0.0, ge=0)
+    """Everything in a node but its devices, busy."""
+    device_copy_bandwidth_bytes_per_s: BytesPerSecond = Field(default=25e9, gt=0)
+    """Device to host, per device."""
+
+
 class DeviceSpec(Spec):
     """One accelerator, or one CPU worker."""
 
@@ -92,6 +103,8 @@ class DeviceSpec(Spec):
     """Devices that the scale-up link joins (8 in an HGX box, 72 in an NVL72 rack)."""
     nic_bandwidth_bytes_per_s: BytesPerSecond = Field(default=0.0, ge=0)
     """Scale-out bandwidth per device and direction that usual nodes have; 0 means none."""
+    host: HostSpec = HostSpec()
+    """The machine that usually surrounds it."""
     sources: tuple[Source, ...]
 
 
@@ -113,17 +126,6 @@ class FabricSpec(Spec):
     """Per-region link to the other regions."""
     n_regions: PositiveInt = 1
     sources: tuple[Source, ...] = ()
-
-
-class HostSpec(Spec):
-    """The machine around the devices."""
-
-    n_cores: PositiveInt = 96
-    memory_bytes: Bytes = Field(default=2.0 * 2**40, gt=0)
-    power_w: Watts = Field(default=0.0, ge=0)
-    """Everything in a node but its devices, busy."""
-    device_copy_bandwidth_bytes_per_s: BytesPerSecond = Field(default=25e9, gt=0)
-    """Device to host, per device."""
 
 
 class CollectiveFit(Spec):

@@ -12,7 +12,7 @@ says what to do. Our own bugs stay `AssertionError`s and show their traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ArmillaryError(Exception):
@@ -71,3 +71,10 @@ def unknown_name(
     else:
         fix = "known: " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return InputError(f"unknown {kind} {name!r}", where=where, fix=fix)
+
+
+def all_of(errors: Sequence[InputError]) -> InputError:
+    """Return one error that shows every mistake, each on its own line."""
+    if len(errors) == 1:
+        return errors[0]
+    return InputError("\n".join([f"{len(errors)} mistakes", *map(str, errors)]))

@@ -1,0 +1,147 @@
+"""From what pydantic found to lines a person can act on: place, field, what is wrong, the cure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from simulator.catalog.yaml_text import Document, KeyPath
+from simulator.spec.errors import InputError, all_of, near_names
+
+S = TypeVar("S", bound=BaseModel)
+
+LIMIT_SHOWN = 20
+"""Mistakes shown at once."""
+
+OTHER_NAMES = {
+    "tensor_parallel": "tp",
+    "tensor_model_parallel_size": "tp",
+    "pipeline_parallel": "pp",
+    "pipeline_model_parallel_size": "pp",
+    "data_parallel": "dp",
+    "context_parallel": "cp",
+    "expert_parallel": "ep",
+    "zero": "zero_stage",
+    "micro_batch_size": "microbatch_sequences",
+    "global_batch_size": "global_batch_sequences",
+    "batch_size": "global_batch_sequences",
+    "batch": "global_batch_sequences",
+    "seq_len": "sequence_length",
+    "seq_length": "sequence_length",
+    "dtype": "precision",
+    "lr": "learning_rate",
+    "gpus": "devices",
+    "num_gpus": "devices",
+    "num_nodes": "nodes",
+    "gpu": "device",
+    "num_layers": "n_layers",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "num_key_value_heads": "n_kv_heads",
+    "intermediate_size": "ffn_size",
+    "deadline": "finish_within",
+}
+"""What other programs call a field, for the hint only."""
+
+
+def validate(model: type[S], document: Document, value: Any, path: KeyPath = ()) -> S:
+    """Return `value`, the part of the document at `path`, as a typed value.
+
+    Raises one InputError that lists every mistake with its place.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise all_of(mistakes_of(error, model, document, path)) from None
+
+
+def mistakes_of(
+    error: ValidationError, model: type[BaseModel], document: Document, path: KeyPath = ()
+) -> list[InputError]:
+    """Return the mistakes of one validation, in the order of the document, each place once."""
+    found: dict[str, InputError] = {}
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    for detail in details[:LIMIT_SHOWN]:
+        inner = _written(detail, document, path)
+        field = ".".join(str(key) for key in inner) or model.__name__
+        what, fix = _explain(detail, model, inner[len(path) :], document, inner)
+        found.setdefault(
+            field, InputError(f"{field}: {what}", where=document.where(inner), fix=fix)
+        )
+    return list(found.values())
+
+
+def _written(detail: ErrorDetails, document: Document, path: KeyPath) -> KeyPath:
+    """Return the path of an error without the type names pydantic adds for alternatives."""
+    value = _part(document.value, path)
+    inner = list(path)
+    for position, key in enumerate(detail["loc"]):
+        last = position == len(detail["loc"]) - 1
+        if isinstance(value, dict) and (key in value or (last and detail["type"] == "missing")):
+            value = value.get(str(key))
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            continue
+        inner.append(key if isinstance(key, int) else _printable(key))
+    return tuple(inner)
+
+
+def _part(value: Any, path: KeyPath) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _explain(
+    detail: ErrorDetails,
+    model: type[BaseModel],
+    inner: KeyPath,
+    document: Document,
+    full: KeyPath,
+) -> tuple[str, str | None]:
+    """Return what is wrong and what to do."""
+    if detail["type"] == "extra_forbidden":
+        return "unknown field", _suggest(str(inner[-1]), _model_at(model, inner[:-1]))
+    if detail["type"] == "missing":
+        return "is missing", "add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = _shown(_part(document.value, full))
+    return (f"{message}, not {shown}" if shown else message), None
+
+
+def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for key in path:
+        field = current.model_fields.get(str(key)) if current is not None else None
+        choices = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        current = next(
+            (c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None
+        )
+    return current
+
+
+def _suggest(name: str, model: type[BaseModel] | None) -> str | None:
+    if model is None:
+        return None
+    fields = list(model.model_fields)
+    known = fields + [other for other, field in OTHER_NAMES.items() if field in fields]
+    near = list(dict.fromkeys(OTHER_NAMES.get(n, n) for n in near_names(name, known)))
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    return "known: " + ", ".join(fields)
+
+
+def _shown(value: Any) -> str:
+    """Return a scalar for a message; nothing for what is too large to show."""
+    if isinstance(value, dict | list) or value is None:
+        return ""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _printable(key: str) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in key)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,96 @@
+"""Things are found by name or alias; unknown names suggest near ones; every number has a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from simulator import catalog
+from simulator.catalog.registry import KINDS, find, prices_of
+from simulator.spec.base import Basis
+from simulator.spec.cluster import DeviceSpec
+from simulator.spec.errors import InputError
+
+
+def numeric_fields(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Numbers that the data file states, dotted; what stayed at its default is left out."""
+    for name in sorted(value.model_fields_set):
+        inner = getattr(value, name)
+        if isinstance(inner, BaseModel):
+            yield from numeric_fields(inner, f"{prefix}{name}.")
+        elif isinstance(inner, int | float):
+            yield prefix + name, inner
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_listed_name_is_found_under_its_name(kind: str) -> None:
+    names = catalog.list_names(kind)
+    assert names
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert find(KINDS[kind], name).name == name
+
+
+@pytest.mark.parametrize("name", catalog.list_names("devices"))
+def test_every_number_of_a_device_has_a_source(name: str) -> None:
+    device = catalog.find_device(name)
+    explained = [source.field for source in device.sources]
+    for field, value in numeric_fields(device):
+        parents = [field.rsplit(".", up)[0] for up in range(field.count(".") + 1)]
+        assert set(parents) & set(explained), f"{field} = {value} has no source"
+
+
+@pytest.mark.parametrize("name", catalog.list_names("devices"))
+def test_every_source_explains_a_field_that_exists(name: str) -> None:
+    for source in catalog.find_device(name).sources:
+        value: object = catalog.find_device(name)
+        for part in source.field.split("."):
+            assert isinstance(value, BaseModel)
+            value = getattr(value, part)
+        assert source.source
+
+
+@pytest.mark.parametrize("name", catalog.list_names("devices"))
+def test_what_is_from_memory_counts_as_assumed(name: str) -> None:
+    for source in catalog.find_device(name).sources:
+        if "memory" in source.source.replace("memory_", "") and "from memory" in source.source:
+            assert source.basis is Basis.ASSUMED
+
+
+def test_aliases_find_the_device_and_case_does_not_matter() -> None:
+    assert catalog.find_device("H100-SXM") == catalog.find_device("h100-sxm-80gb")
+
+
+def test_an_unknown_name_suggests_near_ones_and_says_where() -> None:
+    with pytest.raises(InputError) as caught:
+        catalog.find_device("h200-sxm-141g", where="a.yaml:3")
+    assert str(caught.value) == (
+        "a.yaml:3: unknown device 'h200-sxm-141g'; did you mean h200-sxm-141gb or "
+        "b200-sxm-180gb or h800-sxm-80gb?"
+    )
+
+
+def test_the_default_price_is_the_first_of_the_device() -> None:
+    price = catalog.default_price("h100-sxm-80gb")
+    assert price is not None
+    assert price.name == "lambda-2026-09"
+    assert price.usd_per_device_hour == pytest.approx(3.99)
+    assert catalog.default_price("cpu") is None
+
+
+def test_prices_lie_in_the_file_of_their_device() -> None:
+    for name in catalog.list_names("devices"):
+        assert all(price.device == name for price in prices_of(name))
+    for name in catalog.list_names("prices"):
+        assert catalog.find_price(name) in prices_of(catalog.find_price(name).device)
+
+
+def test_datasheet_values_of_the_h100() -> None:
+    device: DeviceSpec = catalog.find_device("h100-sxm-80gb")
+    assert device.memory_bytes == 80 * 2**30
+    assert device.memory_bandwidth_bytes_per_s == pytest.approx(3.35e12)
+    assert device.peak.bf16_flops_per_s == pytest.approx(989e12)
+    assert device.scale_up.bandwidth_bytes_per_s == pytest.approx(450e9)
+    assert device.nic_bandwidth_bytes_per_s == pytest.approx(50e9)
