@@ -45,7 +45,8 @@ class PlanSpec(Spec):
     """Layers of every chunk in model order (pp x virtual_stages of them); empty means even."""
     checkpoint_interval_s: NonNegative = 0.0
     """Time between checkpoints; 0 means the optimum for the failure rate."""
-    n_spare_nodes: int = Field(default=0, ge=0)
+    n_spare_nodes: int | None = Field(default=None, ge=0)
+    """Spare nodes kept ready; unset means what the scenario says."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -80,7 +80,7 @@ class CampaignPrediction(Spec):
     goodput: float
     goodput_interval: Interval
     losses: dict[str, float] = Field(default_factory=dict)
-    """Share of paid device time lost per class."""
+    """Share of paid device time lost per class; goodput and losses add up to 1."""
     calendar_s: float
     device_hours: float
     cost_usd: float | None = None
@@ -88,7 +88,10 @@ class CampaignPrediction(Spec):
     co2_kg: float | None = None
     expected_failures: float
     checkpoint_interval_s: float
+    """Work between two checkpoints."""
     checkpoint_stall_s: float
+    """Time that training stands still for one."""
+    assumptions: tuple[str, ...] = ()
 
 
 class StepPrediction(Spec):

@@ -60,10 +60,16 @@ class FailureProfile(Spec):
 
     name: Name
     failures_per_device_day: NonNegative
+    """Job-stopping failures."""
     restart_s: Seconds = Field(ge=0)
+    """Detection to training again."""
     detection_s: Seconds = Field(default=0.0, ge=0)
+    """Failure to detection."""
     checkpoint_write_bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
     repair_s: Seconds = Field(default=2 * 86400.0, gt=0)
+    """Mean time until a broken node is back."""
+    repair_fraction: Fraction = 1.0
+    """Share of the failures that take a node away; the others need a restart only."""
     sources: tuple[Source, ...] = ()
 
 

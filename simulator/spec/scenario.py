@@ -29,10 +29,14 @@ class ReliabilitySpec(Spec):
     """Failure profile of the catalog that the rates below start from."""
     failures_per_device_day: NonNegative | None = None
     """Job-stopping failures; default is the profile's rate."""
-    spares: Count = Field(default=0, ge=0)
-    """Spare nodes paid for and kept ready."""
+    spares: Count | None = Field(default=None, ge=0)
+    """Spare nodes paid for and kept ready; unset means that a replacement is always at hand and
+    costs nothing while it waits (a large shared pool)."""
     restart_s: Seconds | None = Field(default=None, ge=0)
-    """Failure to training again, without the lost work; default is the profile's."""
+    """Failure to training again, detection included and lost work not; default is the profile's
+    detection and restart together."""
+    repair_s: Seconds | None = Field(default=None, gt=0)
+    """Mean time until a broken node is back; default is the profile's."""
     checkpoint_write_bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, gt=0)
     """Of the whole store; default is the profile's."""
     checkpoint_stall_s: Seconds | None = Field(default=None, ge=0)
