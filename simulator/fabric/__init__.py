@@ -1,1 +1,1 @@
-"""The topology: nodes, switches, links and rails, and the bandwidth that flows share on them."""
+"""What joins the devices: domains, switches, pods and regions, and how flows share them."""

@@ -1,0 +1,104 @@
+"""How long a collective takes, in s, for every group of a plan table.
+
+The message is the full one: what every rank holds after an all-gather or all-reduce, or before a
+reduce-scatter; for all-to-all, what one rank hands out, its own share included. Unless one is
+named, the algorithm is the fastest of those that NCCL chooses from: ring, and for all-reduce also
+the double binary tree. Collectives that were measured on the cluster win over the model for
+groups inside one scale-up domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from simulator.cost.algorithms import (
+    Algorithm,
+    Line,
+    double_tree,
+    doubling_pass,
+    hierarchical_pass,
+    neighbour_transfer,
+    pairwise_exchange,
+    ring_pass,
+)
+from simulator.cost.groups import Group
+from simulator.cost.measured import Operation, measured_line
+from simulator.cost.plan_table import FloatArray
+
+AlgorithmName = Literal["ring", "double-tree", "hierarchical", "recursive-doubling"]
+
+PASSES: Mapping[AlgorithmName, Algorithm] = {
+    "ring": ring_pass,
+    "hierarchical": hierarchical_pass,
+    "recursive-doubling": doubling_pass,
+}
+"""All-gather and reduce-scatter."""
+
+REDUCTIONS: Mapping[AlgorithmName, Algorithm] = {
+    "ring": lambda group: ring_pass(group).twice(),
+    "double-tree": double_tree,
+    "hierarchical": lambda group: hierarchical_pass(group).twice(),
+    "recursive-doubling": lambda group: doubling_pass(group).twice(),
+}
+"""All-reduce."""
+
+AUTOMATIC: tuple[AlgorithmName, ...] = ("ring", "double-tree")
+"""What is chosen from where no algorithm is named."""
+
+
+def all_reduce_s(
+    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
+) -> FloatArray:
+    """Time until every rank holds the sum of all messages, in s."""
+    return _time("all-reduce", message_bytes, group, _candidates(REDUCTIONS, group, algorithm))
+
+
+def all_gather_s(
+    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
+) -> FloatArray:
+    """Time until every rank holds all shards of the message, in s."""
+    return _time("all-gather", message_bytes, group, _candidates(PASSES, group, algorithm))
+
+
+def reduce_scatter_s(
+    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
+) -> FloatArray:
+    """Time until every rank holds its shard of the sum, in s."""
+    return _time("reduce-scatter", message_bytes, group, _candidates(PASSES, group, algorithm))
+
+
+def all_to_all_s(
+    message_bytes: FloatArray | float, group: Group, copies_per_token: int = 1
+) -> FloatArray:
+    """Time until every rank has sent each other rank its part of the message, in s.
+
+    With several copies per token (experts per token, all counted in the message) a token goes to
+    another scale-up domain once, however many of its copies end there, and is copied inside.
+    """
+    line = pairwise_exchange(group, copies_per_token)
+    return _time("all-to-all", message_bytes, group, [line])
+
+
+def p2p_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
+    """Time of one message to the next rank of the group, all ranks sending at once, in s."""
+    return _time("p2p", message_bytes, group, [neighbour_transfer(group)])
+
+
+def _candidates(
+    algorithms: Mapping[AlgorithmName, Algorithm], group: Group, name: AlgorithmName | None
+) -> list[Line]:
+    names = AUTOMATIC if name is None else (name,)
+    return [algorithms[each](group) for each in names if name or each in algorithms]
+
+
+def _time(
+    operation: Operation, message_bytes: FloatArray | float, group: Group, lines: list[Line]
+) -> FloatArray:
+    times = np.minimum.reduce([line.time_s(message_bytes) for line in lines])
+    measured = measured_line(operation, group)
+    if measured is not None:
+        times = np.where(group.n_domains == 1, measured.time_s(message_bytes), times)
+    return np.where(group.size > 1, times, 0.0)

@@ -1,0 +1,189 @@
+"""Groups of ranks that communicate: how large they are and which links they cross.
+
+Ranks count up along the last axis of `AXES` first, so the members of a group are `stride` ranks
+apart. Devices sit in blocks inside blocks: a scale-up domain, a pod, a region. A group has
+`inside` members in one block of a level, and a message that leaves the block shares its way out
+with all devices of the block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
+from simulator.fabric.scale_up import ring_port_share, scale_up_devices
+from simulator.spec.cluster import ClusterSpec, CollectiveFit
+from simulator.spec.plan import AXES
+
+AxisName = Literal[
+    "pp", "dp", "dp_replicate", "dp_shard", "dp_shard_cp", "cp", "tp", "ep", "expert_dp"
+]
+LevelName = Literal["scale-up", "scale-out", "pods", "regions"]
+
+_JOINED_AXES: dict[str, tuple[str, ...]] = {
+    "dp": ("dp_replicate", "dp_shard", "cp"),
+    "dp_shard_cp": ("dp_shard", "cp"),
+}
+"""Axes that stand side by side in `AXES` and form one group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One level of links; arrays of shape (n,)."""
+
+    name: LevelName
+    fan_out: IntArray
+    """Blocks of the level below that a group joins here; 1 where it does not use the level."""
+    inside: IntArray
+    """Members of the group in one block of the level below."""
+    bandwidth_bytes_per_s: FloatArray
+    """What one device can send out of its block while all devices of the block send."""
+    latency_s: float
+    pooled: bool
+    """Whether the devices of a block share one uplink, or have a port each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Ranks that communicate, one group per plan; arrays of shape (n,)."""
+
+    size: IntArray
+    levels: tuple[Level, ...]
+    """Innermost first; the product of the fan-outs is the size."""
+    measured: tuple[CollectiveFit, ...]
+    """Collectives that were measured on this cluster."""
+    n_busy: IntArray
+    """Ranks that the job keeps busy on one node."""
+
+    @property
+    def in_domain(self) -> IntArray:
+        """Members inside one scale-up domain."""
+        return self.levels[0].fan_out
+
+    @property
+    def n_domains(self) -> IntArray:
+        """Scale-up domains that a group spans."""
+        return self.size // self.in_domain
+
+    def crosses(self, level: int) -> BoolArray:
+        """Whether messages of the group use the links of a level."""
+        if level == 0:
+            return self.in_domain > 1
+        return self.size > self.levels[level].inside
+
+
+def axis_group(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> Group:
+    """Return the group of ranks along one axis (or several joined ones) for every plan.
+
+    `dp` synchronises gradients (dp_replicate × dp_shard × cp), `dp_shard_cp` shards the optimizer,
+    `ep` are the innermost ranks, and `expert_dp` holds the copies of one expert.
+    """
+    assert axis in get_args(AxisName), axis
+    size, stride = _size_and_stride(table, axis)
+    return _group(cluster, size, stride, table.n_ranks)
+
+
+def _size_and_stride(table: PlanTable, axis: AxisName) -> tuple[IntArray, IntArray]:
+    """Members of the group, and the distance between neighbouring members in ranks."""
+    if axis == "ep":
+        return table.ep, np.ones_like(table.ep)
+    if axis == "expert_dp":
+        return table.n_ranks // (table.pp * table.ep), table.ep
+    joined = _JOINED_AXES.get(axis, (axis,))
+    inner = AXES[AXES.index(joined[-1]) + 1 :]
+    return _product(table, joined), _product(table, inner)
+
+
+def _product(table: PlanTable, axes: tuple[str, ...]) -> IntArray:
+    result = np.ones(len(table), dtype=np.int64)
+    for axis in axes:
+        result = result * getattr(table, axis)
+    return result
+
+
+def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntArray) -> Group:
+    links = _links(cluster)
+    blocks = _nested_blocks(n_ranks, [link.n_devices for link in links])
+    levels: list[Level] = []
+    inside = np.ones_like(size)
+    for link, block in zip(links, blocks, strict=True):
+        members = _members(size, stride, block)
+        bandwidth = np.full(size.shape, link.bandwidth_bytes_per_s)
+        if link.name == "scale-up":
+            bandwidth *= ring_port_share(cluster, members, stride)
+        levels.append(
+            Level(
+                name=link.name,
+                fan_out=members // inside,
+                inside=inside,
+                bandwidth_bytes_per_s=bandwidth,
+                latency_s=link.latency_s,
+                pooled=link.pooled,
+            )
+        )
+        inside = members
+    return Group(
+        size=size,
+        levels=tuple(levels),
+        measured=cluster.calibration.collectives if cluster.calibration else (),
+        n_busy=np.minimum(n_ranks, cluster.devices_per_node),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """The links of one level of a cluster: what they join, and what each device has of them."""
+
+    name: LevelName
+    n_devices: int
+    bandwidth_bytes_per_s: float
+    latency_s: float
+    pooled: bool = False
+
+
+def _links(cluster: ClusterSpec) -> list[_Link]:
+    """Return the levels that the cluster has, innermost first."""
+    fabric = cluster.fabric
+    up, nic, wide = cluster.scale_up, fabric.nic, fabric.wide_area
+    domain = scale_up_devices(cluster)
+    region = -(-cluster.n_devices // fabric.n_regions)
+    pod = fabric.nodes_per_pod * cluster.devices_per_node or region
+    port = nic.bandwidth_bytes_per_s * nic.efficiency
+    links = [_Link("scale-up", domain, up.bandwidth_bytes_per_s * up.efficiency, up.latency_s)]
+    if domain < cluster.n_devices:
+        links.append(_Link("scale-out", min(pod, region), port, nic.latency_s))
+    if pod < region:
+        uplink = port / fabric.oversubscription
+        links.append(_Link("pods", region, uplink, nic.latency_s, pooled=True))
+    if fabric.n_regions > 1 and wide is not None:
+        share = wide.bandwidth_bytes_per_s * wide.efficiency / region
+        links.append(_Link("regions", cluster.n_devices, share, wide.latency_s, pooled=True))
+    return links
+
+
+def _nested_blocks(n_ranks: IntArray, block_devices: list[int]) -> list[IntArray]:
+    """Ranks that a job puts into one block of every level, innermost first.
+
+    All blocks hold equally many: the largest divisor that fits, as schedulers use 64 of the 72
+    devices of a rack. The outermost block holds the job.
+    """
+    blocks = [n_ranks]
+    for devices in reversed(block_devices[:-1]):
+        inner = np.empty_like(n_ranks)
+        for outer in np.unique(blocks[-1]).tolist():
+            largest = next(d for d in range(min(outer, devices), 0, -1) if outer % d == 0)
+            inner[blocks[-1] == outer] = largest
+        blocks.append(inner)
+    return blocks[::-1]
+
+
+def _members(size: IntArray, stride: IntArray, block: IntArray) -> IntArray:
+    """Members of a group in one block.
+
+    A group that does not line up with the blocks counts as cut into the pieces that do.
+    """
+    aligned = np.gcd(size * stride, block)
+    return np.where(aligned % stride == 0, aligned // stride, 1)

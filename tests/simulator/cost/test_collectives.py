@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.cost import collectives
+from simulator.cost.collectives import (
+    all_gather_s,
+    all_reduce_s,
+    all_to_all_s,
+    p2p_s,
+    reduce_scatter_s,
+)
+from simulator.cost.groups import Group, axis_group
+from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.spec.cluster import ClusterSpec, CollectiveFit, LinkSpec
+from simulator.spec.plan import PlanSpec
+
+ClusterMaker = Callable[..., ClusterSpec]
+GIB = 2.0**30
+
+# The links of `make_cluster`: rate per device and latency, inside and between nodes.
+UP, UP_S = 100e9, 1e-6
+OUT, OUT_S = 10e9, 10e-6
+
+
+def dp_group(machine: ClusterSpec, dp: int, tp: int = 1) -> Group:
+    return axis_group(machine, PlanTable.of([PlanSpec(dp_replicate=dp, tp=tp)]), "dp")
+
+
+def pp_group(machine: ClusterSpec, pp: int, tp: int) -> Group:
+    return axis_group(machine, PlanTable.of([PlanSpec(pp=pp, tp=tp)]), "pp")
+
+
+def test_ring_moves_2_times_7_eighths_of_the_message_in_14_hops(make_cluster: ClusterMaker) -> None:
+    ring = all_reduce_s(GIB, dp_group(make_cluster(), 8), "ring")
+    assert ring == pytest.approx(2 * 7 / 8 * GIB / UP + 14 * UP_S)
+
+
+def test_a_ring_over_nodes_uses_the_nics_of_all_its_members(make_cluster: ClusterMaker) -> None:
+    """FSDP over 4 nodes: 8 × 10 GB/s out of a node; 3 of 31 hops leave it."""
+    everywhere = all_gather_s(GIB, dp_group(make_cluster(), 32))
+    assert everywhere == pytest.approx(31 / 32 * GIB / (8 * OUT) + 28 * UP_S + 3 * OUT_S)
+    one_per_node = all_gather_s(GIB, dp_group(make_cluster(), 4, tp=8))
+    assert one_per_node == pytest.approx(3 / 4 * GIB / OUT + 3 * OUT_S)
+
+
+def test_the_slower_of_nvlink_and_all_nics_limits_a_ring(make_cluster: ClusterMaker) -> None:
+    fast = LinkSpec(bandwidth_bytes_per_s=50e9, latency_s=0.0, efficiency=1.0)
+    seconds = reduce_scatter_s(GIB, dp_group(make_cluster(nic=fast), 32))
+    assert seconds == pytest.approx(31 / 32 * GIB / UP + 28 * UP_S)
+
+
+def test_reduce_scatter_and_all_gather_make_an_all_reduce(make_cluster: ClusterMaker) -> None:
+    group = dp_group(make_cluster(), 32)
+    halves = reduce_scatter_s(GIB, group) + all_gather_s(GIB, group)
+    assert all_reduce_s(GIB, group, "ring") == pytest.approx(halves)
+
+
+def test_a_double_tree_moves_the_message_twice_and_climbs_log2_nodes(
+    make_cluster: ClusterMaker,
+) -> None:
+    tree = all_reduce_s(GIB, dp_group(make_cluster(), 32), "double-tree")
+    assert tree == pytest.approx(2 * GIB / (8 * OUT) + 2 * (7 * UP_S + 2 * OUT_S))
+
+
+def test_hierarchical_reduces_inside_the_node_before_it_leaves(make_cluster: ClusterMaker) -> None:
+    seconds = all_reduce_s(GIB, dp_group(make_cluster(), 32), "hierarchical")
+    inside, outside = 7 / 8 * GIB / UP + 7 * UP_S, 3 / 4 * GIB / 8 / OUT + 3 * OUT_S
+    assert seconds == pytest.approx(2 * (inside + outside))
+
+
+def test_recursive_doubling_takes_log2_steps(make_cluster: ClusterMaker) -> None:
+    seconds = all_gather_s(0.0, dp_group(make_cluster(), 32), "recursive-doubling")
+    assert seconds == pytest.approx(3 * UP_S + 2 * OUT_S)
+
+
+def test_small_messages_take_the_tree_and_large_ones_the_ring(make_cluster: ClusterMaker) -> None:
+    group = dp_group(make_cluster(), 32)
+    for message, winner in ((1e3, "double-tree"), (1e10, "ring")):
+        chosen = all_reduce_s(message, group)
+        assert chosen == all_reduce_s(message, group, winner)  # type: ignore[arg-type]
+        assert chosen <= min(all_reduce_s(message, group, a) for a in collectives.AUTOMATIC)
+
+
+def test_an_oversubscribed_pod_does_not_slow_a_ring_that_leaves_it_once(
+    make_cluster: ClusterMaker,
+) -> None:
+    """4 members in a pod share its uplink with as many rings as there are devices beside them."""
+    machine = make_cluster(16, nodes_per_pod=4, oversubscription=4.0)
+    assert all_gather_s(GIB, dp_group(machine, 16, tp=8)) == pytest.approx(
+        15 / 16 * GIB / OUT + 15 * OUT_S
+    )
+    narrow = make_cluster(16, nodes_per_pod=4, oversubscription=8.0)
+    assert all_gather_s(GIB, dp_group(narrow, 16, tp=8)) == pytest.approx(
+        15 / 16 * GIB / (OUT / 8 * 4) + 15 * OUT_S
+    )
+
+
+def test_all_to_all_sends_what_leaves_the_node_through_the_nic(make_cluster: ClusterMaker) -> None:
+    inside = all_to_all_s(GIB, dp_group(make_cluster(), 8))
+    assert inside == pytest.approx(7 / 8 * GIB / UP + UP_S)
+    between = all_to_all_s(GIB, dp_group(make_cluster(), 32))
+    assert between == pytest.approx(24 / 32 * GIB / OUT + OUT_S)
+
+
+def test_a_token_goes_to_a_node_once_however_many_experts_it_has_there(
+    make_cluster: ClusterMaker,
+) -> None:
+    """8 copies of a token over 4 nodes reach 4 (1 - 0.75^8) = 3.600 of them, 3/4 of those away."""
+    once = all_to_all_s(GIB, dp_group(make_cluster(), 32), copies_per_token=8)
+    assert once == pytest.approx(GIB / 8 * 2.6996 / OUT + OUT_S, rel=1e-4)
+
+
+def test_point_to_point_goes_through_one_nic(make_cluster: ClusterMaker) -> None:
+    assert p2p_s(GIB, pp_group(make_cluster(), 2, tp=4)) == pytest.approx(GIB / UP + UP_S)
+    assert p2p_s(GIB, pp_group(make_cluster(), 4, tp=8)) == pytest.approx(GIB / OUT + OUT_S)
+
+
+def test_point_to_point_between_pods_shares_the_uplink(make_cluster: ClusterMaker) -> None:
+    """Two stages of 16 devices in a pod of 32: only one stage sends through the 1:7 uplink."""
+    machine = make_cluster(8, nodes_per_pod=4, oversubscription=7.0)
+    assert p2p_s(GIB, pp_group(machine, 4, tp=16)) == pytest.approx(GIB / (OUT * 2 / 7) + OUT_S)
+
+
+OPERATIONS: list[Callable[..., FloatArray]] = [
+    all_reduce_s,
+    all_gather_s,
+    reduce_scatter_s,
+    all_to_all_s,
+    p2p_s,
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_rank_alone_has_nobody_to_wait_for(
+    operation: Callable[..., FloatArray], make_cluster: ClusterMaker
+) -> None:
+    assert operation(GIB, dp_group(make_cluster(), 1, tp=8)) == 0.0
+
+
+sizes = st.sampled_from([2, 3, 4, 8, 16, 24, 64])
+bytes_ = st.floats(0, 1e12)
+
+
+@given(dp=sizes, tp=sizes, small=bytes_, more=bytes_, pod=st.integers(0, 4))
+def test_never_faster_than_the_wire_and_more_bytes_never_faster(
+    dp: int, tp: int, small: float, more: float, pod: int, make_cluster: ClusterMaker
+) -> None:
+    machine = make_cluster(-(-dp * tp // 8), nodes_per_pod=pod, oversubscription=3.0)
+    group = dp_group(machine, dp, tp)
+    part = (dp - 1) / dp
+    for operation, wire in zip(OPERATIONS, [2 * part, part, part, part, 1.0], strict=True):
+        seconds = operation(small, group)
+        assert operation(small + more, group) >= seconds
+        assert seconds >= wire * small / UP * (1 - 1e-9)
+
+
+def test_a_table_is_priced_row_by_row(make_cluster: ClusterMaker) -> None:
+    plans = [PlanSpec(dp_replicate=d, tp=t) for d in (1, 2, 8, 32) for t in (1, 4, 8)]
+    machine = make_cluster(32)
+    together = all_reduce_s(
+        np.full(len(plans), GIB), axis_group(machine, PlanTable.of(plans), "dp")
+    )
+    alone = [dp_group(machine, plan.dp_replicate, plan.tp) for plan in plans]
+    assert together == pytest.approx(np.concatenate([all_reduce_s(GIB, group) for group in alone]))
+
+
+# Gloo on loopback, 2 cores, fitted to medians of 5 launches (docs/design/fabric.md).
+GLOO = (
+    CollectiveFit(operation="all-reduce", n_ranks=2, alpha_s=595e-6, bandwidth_bytes_per_s=1.25e9),
+    CollectiveFit(operation="all-reduce", n_ranks=4, alpha_s=5096e-6, bandwidth_bytes_per_s=1.01e9),
+    CollectiveFit(
+        operation="all-reduce",
+        n_ranks=2,
+        n_busy_ranks=4,
+        alpha_s=2000e-6,
+        bandwidth_bytes_per_s=1.0e9,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("dp", "tp", "alpha_s", "bandwidth"),
+    [
+        (2, 1, 595e-6, 1.25e9),
+        (4, 1, 5096e-6, 1.01e9),
+        (2, 2, 2000e-6, 1.0e9),
+        (8, 1, 5096e-6 / 3 * 7, 1.01e9),
+    ],
+)
+def test_measured_collectives_win_by_size_and_busy_ranks(
+    dp: int, tp: int, alpha_s: float, bandwidth: float, make_cluster: ClusterMaker
+) -> None:
+    machine = make_cluster(1, kind="none", measured=GLOO)
+    seconds = all_reduce_s(64e6, dp_group(machine, dp, tp))
+    assert seconds == pytest.approx(alpha_s + 2 * (dp - 1) / dp * 64e6 / bandwidth)
+
+
+def test_a_size_between_measured_ones_is_interpolated(make_cluster: ClusterMaker) -> None:
+    machine = make_cluster(1, kind="none", measured=GLOO)
+    three = all_reduce_s(0.0, dp_group(machine, 3))
+    assert 595e-6 < three < 5096e-6
+
+
+def test_what_was_not_measured_comes_from_the_links(make_cluster: ClusterMaker) -> None:
+    machine = make_cluster(2, measured=GLOO)
+    assert all_gather_s(GIB, dp_group(machine, 8)) == pytest.approx(7 / 8 * GIB / UP + 7 * UP_S)
+    across = all_reduce_s(GIB, dp_group(machine, 2, tp=8))
+    assert across == pytest.approx(GIB / OUT + 2 * OUT_S)
