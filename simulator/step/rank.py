@@ -1,0 +1,204 @@
+"""One pipeline rank at work: a SimPy process that follows its row of the schedule.
+
+The process is the rank's compute stream. Beside it runs one stream of data-parallel collectives.
+A pass over a chunk is one event; it is taken apart into layers only where collectives meet it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import simpy
+from simpy.events import ProcessGenerator
+
+from simulator.schedule import Action, Kind
+from simulator.step.chunk_costs import ChunkCosts, Unit
+from simulator.step.links import Arrival, Links
+from simulator.step.spans import Span, SpanKind, Trace
+from simulator.step.streams import Stream
+
+SPAN_KINDS: Mapping[Kind, SpanKind] = {
+    "F": "forward",
+    "B": "backward",
+    "I": "backward",
+    "W": "backward-weight",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncCosts:
+    """How data-parallel collectives meet compute.
+
+    The share `overlap` of every collective may run beside compute. The rest stands alone: before
+    the first pass for weights gathered once a step, before each layer for weights gathered for
+    every pass, after the last pass for gradients.
+    """
+
+    overlap: float
+    gather_every_pass: bool
+    reduce_every_microbatch: bool
+    contention: float
+    """Share of its speed that compute loses while a collective runs beside it."""
+
+
+class Rank:
+    """The state and the process of one pipeline rank."""
+
+    def __init__(
+        self,
+        environment: simpy.Environment,
+        index: int,
+        row: Sequence[Action],
+        chunks: Sequence[ChunkCosts],
+        links: Links,
+        sync: SyncCosts,
+        trace: Trace | None,
+    ) -> None:
+        self.index = index
+        self.held_chunks = tuple(dict.fromkeys(action.chunk for action in row))
+        self.compute_s = 0.0
+        self.transfer_s = 0.0
+        """Waiting for transfers between stages."""
+        self.collective_s = 0.0
+        """Waiting for data-parallel collectives, or slowed by them."""
+        self.bubble_s = 0.0
+        """Waiting for other ranks."""
+        self.finished_s = 0.0
+        self._environment = environment
+        self._row = row
+        self._chunks = chunks
+        self._links = links
+        self._sync = sync
+        self._trace = trace
+        self._collectives = Stream(index, "collectives", trace)
+        self._gathered: dict[str, float] = {}
+        """When the weights of a unit are there, for those whose gathering was begun."""
+        self._reduce_alone_s = 0.0
+        firsts = {action.chunk: at for at, action in reversed(list(enumerate(row)))}
+        lasts = {action.chunk: at for at, action in enumerate(row)}
+        self._first_passes = frozenset(firsts.values())
+        self._last_passes = frozenset(lasts.values())
+
+    def run(self) -> ProcessGenerator:
+        """Follow the row; what is left of the collectives comes after it."""
+        environment = self._environment
+        yield environment.timeout(self._begin())
+        for at, action in enumerate(self._row):
+            expected = self._links.input_of(action)
+            asked_s = environment.now
+            arrival: Arrival = (yield expected) if isinstance(expected, simpy.Event) else expected
+            start_s = max(asked_s, arrival.there_s)
+            waited_s = start_s - asked_s
+            in_transfer_s = min(waited_s, arrival.there_s - arrival.sent_s)
+            self.transfer_s += in_transfer_s
+            self.bubble_s += waited_s - in_transfer_s
+            end_s = self._pass_end(at, action, start_s)
+            yield environment.timeout(end_s - environment.now)
+            blocked_s = self._links.send_output(action)
+            if blocked_s > 0.0:
+                self.transfer_s += blocked_s
+                yield environment.timeout(blocked_s)
+        yield environment.timeout(self._drain())
+        self.finished_s = environment.now
+
+    def _begin(self) -> float:
+        """Begin to gather weights; return how long that stands before the first pass."""
+        if self._sync.gather_every_pass:
+            self._gather(self._first_unit_from(0), 0.0)
+            return 0.0
+        used = [self._chunks[self._row[at].chunk] for at in sorted(self._first_passes)]
+        alone_s = (1.0 - self._sync.overlap) * sum(chunk.gather_s for chunk in used)
+        self._collectives.submit(0.0, alone_s, "gather", "weights, not overlapped")
+        for chunk in used:
+            for unit in chunk.units:
+                self._gather(unit, 0.0)
+        self.collective_s += alone_s
+        return alone_s
+
+    def _drain(self) -> float:
+        """Return how long the collectives still take when the last pass is done."""
+        now_s = self._environment.now
+        done_s = self._collectives.submit(
+            now_s, self._reduce_alone_s, "reduce", "gradients, not overlapped"
+        )
+        self.collective_s += done_s - now_s
+        return done_s - now_s
+
+    def _pass_end(self, at: int, action: Action, start_s: float) -> float:
+        """Do one pass that may start at `start_s`; return when it is done."""
+        chunk, kind, microbatch = action
+        costs, sync = self._chunks[chunk], self._sync
+        gathers = at in self._first_passes and costs.gather_s > 0.0
+        gathers = kind != "W" and (sync.gather_every_pass or gathers)
+        reduces = at in self._last_passes or (sync.reduce_every_microbatch and kind in ("B", "W"))
+        if gathers or (reduces and costs.reduce_s > 0.0):
+            end_s = self._unit_by_unit(at, action, start_s, gathers=gathers, reduces=reduces)
+        else:
+            end_s = self._compute(start_s, costs.durations[kind])
+        if self._trace is not None:
+            name = f"{kind}{microbatch} chunk {chunk}"
+            self._trace.add(
+                Span(
+                    self.index, "compute", SPAN_KINDS[kind], name, start_s, end_s, chunk, microbatch
+                )
+            )
+        return end_s
+
+    def _unit_by_unit(
+        self, at: int, action: Action, start_s: float, *, gathers: bool, reduces: bool
+    ) -> float:
+        """Do a pass layer by layer, with its collectives beside it; return when it is done."""
+        overlap = self._sync.overlap
+        units = self._units_of(action)
+        following = [*units[1:], self._first_unit_from(at + 1)]
+        clock_s = start_s
+        for unit, after in zip(units, following, strict=True):
+            if gathers:
+                clock_s = self._await_weights(unit, clock_s)
+            if gathers and self._sync.gather_every_pass:
+                self._gather(after, clock_s, held=unit)
+            began_s = clock_s
+            clock_s = self._compute(began_s, unit.durations[action.kind])
+            if reduces:
+                self._collectives.submit(
+                    clock_s, overlap * unit.reduce_s, "reduce", unit.name, chunk=action.chunk
+                )
+                self._reduce_alone_s += (1.0 - overlap) * unit.reduce_s
+        return clock_s
+
+    def _compute(self, start_s: float, work_s: float) -> float:
+        """Compute for `work_s`, slower beside collectives; return when it is done."""
+        taken_s = self._collectives.slowed(start_s, work_s, self._sync.contention)
+        self.compute_s += work_s
+        self.collective_s += taken_s - work_s
+        return start_s + taken_s
+
+    def _gather(self, unit: Unit | None, ready_s: float, *, held: Unit | None = None) -> None:
+        """Queue the gathering of a unit's weights, unless they are the ones just held."""
+        if unit is None:
+            return
+        self._gathered[unit.name] = (
+            ready_s
+            if unit is held
+            else self._collectives.submit(
+                ready_s, self._sync.overlap * unit.gather_s, "gather", unit.name
+            )
+        )
+
+    def _await_weights(self, unit: Unit, clock_s: float) -> float:
+        """Return when a unit's weights are there, the share that nothing hides included."""
+        there_s = max(clock_s, self._gathered.pop(unit.name))
+        if self._sync.gather_every_pass:
+            there_s += (1.0 - self._sync.overlap) * unit.gather_s
+        self.collective_s += there_s - clock_s
+        return there_s
+
+    def _first_unit_from(self, at: int) -> Unit | None:
+        """Return the unit whose weights the row needs next."""
+        passes = (self._units_of(action) for action in self._row[at:] if action.kind != "W")
+        return next((units[0] for units in passes if units), None)
+
+    def _units_of(self, action: Action) -> Sequence[Unit]:
+        units = self._chunks[action.chunk].units
+        return units if action.kind == "F" else units[::-1]

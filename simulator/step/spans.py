@@ -1,0 +1,37 @@
+"""What happened when, on which track: the raw material of traces and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+SpanKind = Literal[
+    "forward", "backward", "backward-weight", "p2p", "gather", "reduce", "optimizer", "other"
+]
+
+
+class Span(NamedTuple):
+    """One thing on one track of one pipeline rank."""
+
+    rank: int
+    track: str
+    """'compute', 'collectives' or 'to rank N'."""
+    kind: SpanKind
+    name: str
+    start_s: float
+    end_s: float
+    chunk: int = -1
+    """-1 where it belongs to no chunk."""
+    microbatch: int = -1
+
+
+@dataclass(slots=True)
+class Trace:
+    """A collector of spans; tracks never overlap themselves."""
+
+    spans: list[Span] = field(default_factory=list)
+
+    def add(self, span: Span) -> None:
+        """Keep a span unless it takes no time."""
+        if span.end_s > span.start_s:
+            self.spans.append(span)
