@@ -65,11 +65,10 @@ def mistakes_of(
     details = error.errors(include_url=False, include_context=False, include_input=False)
     for detail in details[:LIMIT_SHOWN]:
         inner = _written(detail, document, path)
-        field = ".".join(str(key) for key in inner) or model.__name__
+        field = ".".join(str(key) for key in inner)
         what, fix = _explain(detail, model, inner[len(path) :], document, inner)
-        found.setdefault(
-            field, InputError(f"{field}: {what}", where=document.where(inner), fix=fix)
-        )
+        message = f"{field}: {what}" if field else what
+        found.setdefault(field, InputError(message, where=document.where(inner), fix=fix))
     return list(found.values())
 
 

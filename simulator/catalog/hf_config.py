@@ -1,0 +1,452 @@
+"""Hugging Face `config.json` to a model, offline and without transformers.
+
+One function per architecture and one table of defaults: a missing key means what it means to
+transformers. A test compares parameter counts with transformers' own models.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.catalog.json_text import read_json
+from simulator.catalog.mistakes import validate
+from simulator.catalog.yaml_text import Document
+from simulator.spec.base import spec_name
+from simulator.spec.errors import InputError, unknown_name
+from simulator.spec.files import read_text
+from simulator.spec.model import ModelSpec
+
+LIMIT_BYTES = 1024 * 1024
+
+_ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu",
+    "gelu_fast": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "quick_gelu": "gelu",
+    "relu": "relu",
+    "relu2": "relu2",
+}
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The keys of a configuration file, checked when they are asked for."""
+
+    values: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    where: str
+
+    def get(self, *keys: str) -> Any:
+        """Return the first key that is there, or its default; None when there is neither."""
+        for known in (self.values, self.defaults):
+            for key in keys:
+                if key in known:
+                    return known[key]
+        return None
+
+    def size(self, *keys: str) -> int:
+        """Return a positive whole number."""
+        value = self.get(*keys)
+        if value is None:
+            raise InputError(f"{keys[0]}: is missing", where=self.where, fix="add it")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 10**9:
+            raise InputError(
+                f"{keys[0]}: must be a whole number from 1 to 1e9, not {value!r:.40}",
+                where=self.where,
+            )
+        return value
+
+    def size_or(self, fallback: int, *keys: str) -> int:
+        """Return a positive whole number, or the fallback where the key is absent, null or 0."""
+        return self.size(*keys) if self.get(*keys) else fallback
+
+    def flag(self, key: str) -> bool:
+        """Return whether the key is set and true."""
+        return bool(self.get(key))
+
+    def activation(self, key: str) -> str:
+        """Return the activation function in our words."""
+        name = self.get(key)
+        if name not in _ACTIVATIONS:
+            raise unknown_name("activation", str(name)[:40], _ACTIVATIONS, where=self.where)
+        return _ACTIVATIONS[name]
+
+
+def _decoder(c: Config) -> Fields:
+    """Llama and everything shaped like it."""
+    hidden, heads = c.size("hidden_size"), c.size("num_attention_heads")
+    if c.flag("use_sliding_window"):
+        logging.getLogger(__name__).warning(
+            "%s: sliding-window attention in some layers only is counted as full attention", c.where
+        )
+    return {
+        "n_layers": c.size("num_hidden_layers"),
+        "hidden_size": hidden,
+        "n_heads": heads,
+        "n_kv_heads": c.size_or(heads, "num_key_value_heads"),
+        "head_dim": c.size_or(max(1, hidden // heads), "head_dim"),
+        "ffn_size": c.size("intermediate_size"),
+        "activation": c.activation("hidden_act"),
+        "vocab_size": c.size("vocab_size"),
+        "max_positions": c.size("max_position_embeddings"),
+        "qkv_bias": c.flag("attention_bias") or c.flag("qkv_bias"),
+        "attention_out_bias": c.flag("attention_bias"),
+        "ffn_bias": c.flag("mlp_bias"),
+        "tied_embeddings": c.flag("tie_word_embeddings"),
+    }
+
+
+def _mistral(c: Config) -> Fields:
+    return _decoder(c) | {"sliding_window": c.size_or(0, "sliding_window")}
+
+
+def _mixtral(c: Config) -> Fields:
+    moe = {
+        "n_experts": c.size("num_local_experts", "num_experts"),
+        "top_k": c.size("num_experts_per_tok"),
+        "expert_ffn_size": c.size("intermediate_size"),
+    }
+    return _mistral(c) | {"ffn_size": 0, "moe": moe}
+
+
+def _qwen3(c: Config) -> Fields:
+    return _decoder(c) | {"qk_norm": True}
+
+
+def _qwen_mixture(c: Config) -> Fields:
+    period = c.size_or(1, "decoder_sparse_step")
+    dense = c.get("mlp_only_layers") or []
+    if dense != list(range(len(dense))) or (dense and period > 1):
+        raise InputError(
+            "mlp_only_layers: only the first layers can be dense, or every "
+            f"decoder_sparse_step-th can be a mixture, not {dense!r:.40}",
+            where=c.where,
+        )
+    return {
+        "n_experts": c.size("num_experts", "num_local_experts"),
+        "top_k": c.size("num_experts_per_tok"),
+        "expert_ffn_size": c.size("moe_intermediate_size"),
+        "n_dense_layers": len(dense),
+        "layer_period": period,
+    }
+
+
+def _qwen2_moe(c: Config) -> Fields:
+    shared = {
+        "n_shared_experts": 1,
+        "shared_expert_ffn_size": c.size("shared_expert_intermediate_size"),
+        "shared_expert_gate": True,
+    }
+    return _decoder(c) | {"moe": _qwen_mixture(c) | shared}
+
+
+def _qwen3_moe(c: Config) -> Fields:
+    return _qwen3(c) | {"moe": _qwen_mixture(c)}
+
+
+def _deepseek(c: Config) -> Fields:
+    heads, nope, rope = (
+        c.size("num_attention_heads"),
+        c.size("qk_nope_head_dim"),
+        c.size("qk_rope_head_dim"),
+    )
+    mla = {
+        "q_lora_rank": c.size_or(0, "q_lora_rank"),
+        "kv_lora_rank": c.size("kv_lora_rank"),
+        "qk_nope_head_dim": nope,
+        "qk_rope_head_dim": rope,
+        "v_head_dim": c.size("v_head_dim"),
+    }
+    moe = {
+        "n_experts": c.size("n_routed_experts"),
+        "top_k": c.size("num_experts_per_tok"),
+        "expert_ffn_size": c.size("moe_intermediate_size"),
+        "n_shared_experts": c.size_or(0, "n_shared_experts"),
+        "n_dense_layers": c.size_or(0, "first_k_dense_replace"),
+        "layer_period": c.size_or(1, "moe_layer_freq"),
+    }
+    return _decoder(c) | {
+        "n_kv_heads": heads,
+        "head_dim": nope + rope,
+        "n_mtp_layers": c.size_or(0, "num_nextn_predict_layers"),
+        "mla": mla,
+        "moe": moe,
+    }
+
+
+_LAYERNORM_BIASED = {
+    "gated_ffn": False,
+    "norm": "layernorm",
+    "qkv_bias": True,
+    "attention_out_bias": True,
+    "ffn_bias": True,
+}
+
+
+def _gpt2(c: Config) -> Fields:
+    hidden, heads = c.size("n_embd", "hidden_size"), c.size("n_head", "num_attention_heads")
+    return _LAYERNORM_BIASED | {
+        "n_layers": c.size("n_layer", "num_hidden_layers"),
+        "hidden_size": hidden,
+        "n_heads": heads,
+        "n_kv_heads": heads,
+        "head_dim": max(1, hidden // heads),
+        "ffn_size": c.size_or(4 * hidden, "n_inner"),
+        "activation": c.activation("activation_function"),
+        "vocab_size": c.size("vocab_size"),
+        "max_positions": c.size("n_positions", "max_position_embeddings"),
+        "position": "learned",
+        "tied_embeddings": c.flag("tie_word_embeddings"),
+    }
+
+
+def _gpt_neox(c: Config) -> Fields:
+    bias = c.flag("attention_bias")
+    return (
+        _decoder(c)
+        | _LAYERNORM_BIASED
+        | {
+            "qkv_bias": bias,
+            "attention_out_bias": bias,
+            "parallel_residual": c.flag("use_parallel_residual"),
+        }
+    )
+
+
+def _bert(c: Config) -> Fields:
+    return (
+        _decoder(c)
+        | _LAYERNORM_BIASED
+        | {
+            "kind": "encoder",
+            "position": "learned",
+            "n_token_types": c.size_or(0, "type_vocab_size"),
+            "embedding_norm": True,
+            "final_norm": False,
+            "lm_head_transform": True,
+            "head_bias": True,
+        }
+    )
+
+
+def _esm(c: Config) -> Fields:
+    rotary = c.get("position_embedding_type") == "rotary"
+    return (
+        _decoder(c)
+        | _LAYERNORM_BIASED
+        | {
+            "kind": "encoder",
+            "position": "rope" if rotary else "learned",
+            "embedding_norm": c.flag("emb_layer_norm_before"),
+            "lm_head_transform": True,
+            "head_bias": True,
+        }
+    )
+
+
+def _vit(c: Config) -> Fields:
+    architectures = c.get("architectures") or []
+    labels = c.get("id2label") or {}
+    has_head = bool(labels) or any("Classification" in str(name) for name in architectures)
+    patches = {
+        "image_size": c.size("image_size"),
+        "patch_size": c.size("patch_size"),
+        "n_channels": c.size("num_channels"),
+        "n_classes": (len(labels) or 2) if has_head else 0,
+    }
+    n_patches = (patches["image_size"] // patches["patch_size"]) ** 2
+    fields = _decoder(Config(c.values, {**c.defaults, **_NO_TEXT}, c.where)) | _LAYERNORM_BIASED
+    return fields | {
+        "kind": "vit",
+        "vocab_size": 0,
+        "max_positions": n_patches + 1,
+        "position": "learned",
+        "qkv_bias": c.flag("qkv_bias"),
+        "lm_head": False,
+        "patches": patches,
+    }
+
+
+_NO_TEXT = {"vocab_size": 1, "max_position_embeddings": 1}
+
+_LLAMA_7B = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "intermediate_size": 11008,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+}
+_MISTRAL_7B = _LLAMA_7B | {
+    "intermediate_size": 14336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+}
+_QWEN_7B = _LLAMA_7B | {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+}
+_BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How the configurations of one `model_type` are read."""
+
+    read: Callable[[Config], Fields]
+    defaults: Mapping[str, Any]
+    """What transformers 5.24 assumes for missing keys."""
+
+
+FAMILIES: dict[str, Family] = {
+    "llama": Family(_decoder, _LLAMA_7B),
+    "mistral": Family(_mistral, _MISTRAL_7B | {"sliding_window": 4096}),
+    "mixtral": Family(_mixtral, _MISTRAL_7B | {"num_local_experts": 8, "num_experts_per_tok": 2}),
+    "qwen2": Family(_decoder, _QWEN_7B | {"qkv_bias": True}),
+    "qwen3": Family(_qwen3, _QWEN_7B | {"head_dim": 128}),
+    "qwen2_moe": Family(
+        _qwen2_moe,
+        _QWEN_7B
+        | {
+            "hidden_size": 2048,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "intermediate_size": 5632,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632,
+            "qkv_bias": True,
+        },
+    ),
+    "qwen3_moe": Family(
+        _qwen3_moe,
+        _QWEN_7B
+        | {
+            "hidden_size": 2048,
+            "num_hidden_layers": 24,
+            "num_key_value_heads": 4,
+            "intermediate_size": 6144,
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 768,
+        },
+    ),
+    "deepseek_v2": Family(
+        _deepseek,
+        _LLAMA_7B
+        | {
+            "vocab_size": 102400,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_nope_head_dim": 128,
+            "qk_rope_head_dim": 64,
+            "v_head_dim": 128,
+            "n_routed_experts": 64,
+            "n_shared_experts": 2,
+            "moe_intermediate_size": 1407,
+        },
+    ),
+    "deepseek_v3": Family(
+        _deepseek,
+        _LLAMA_7B
+        | {
+            "vocab_size": 129280,
+            "hidden_size": 7168,
+            "num_hidden_layers": 61,
+            "num_attention_heads": 128,
+            "intermediate_size": 18432,
+            "max_position_embeddings": 4096,
+            "q_lora_rank": 1536,
+            "kv_lora_rank": 512,
+            "qk_nope_head_dim": 128,
+            "qk_rope_head_dim": 64,
+            "v_head_dim": 128,
+            "n_routed_experts": 256,
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": 2048,
+            "first_k_dense_replace": 3,
+            "num_nextn_predict_layers": 1,
+        },
+    ),
+    "gpt2": Family(
+        _gpt2,
+        {
+            "vocab_size": 50257,
+            "n_positions": 1024,
+            "n_embd": 768,
+            "n_layer": 12,
+            "n_head": 12,
+            "activation_function": "gelu_new",
+            "tie_word_embeddings": True,
+        },
+    ),
+    "gpt_neox": Family(
+        _gpt_neox,
+        {
+            "vocab_size": 50432,
+            "hidden_size": 6144,
+            "num_hidden_layers": 44,
+            "num_attention_heads": 64,
+            "intermediate_size": 24576,
+            "hidden_act": "gelu",
+            "max_position_embeddings": 2048,
+            "use_parallel_residual": True,
+            "attention_bias": True,
+        },
+    ),
+    "bert": Family(
+        _bert,
+        _BASE
+        | {
+            "vocab_size": 30522,
+            "max_position_embeddings": 512,
+            "type_vocab_size": 2,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "esm": Family(_esm, _BASE | {"max_position_embeddings": 1026, "tie_word_embeddings": True}),
+    "vit": Family(
+        _vit, _BASE | {"image_size": 224, "patch_size": 16, "num_channels": 3, "qkv_bias": True}
+    ),
+}
+
+
+def read_hf_config(path: str | Path) -> ModelSpec:
+    """Return the model that a `config.json` (or a folder that holds one) describes."""
+    file = Path(path)
+    if file.is_dir():
+        file /= "config.json"
+    where = str(file)
+    values = read_json(read_text(file, limit_bytes=LIMIT_BYTES), where)
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise InputError(
+            "no model_type in it", where=where, fix="give the config.json of a Hugging Face model"
+        )
+    family = FAMILIES.get(values["model_type"])
+    if family is None:
+        raise unknown_name("model_type", values["model_type"][:60], FAMILIES, where=where)
+    fields = family.read(Config(values, family.defaults, where))
+    fields["name"] = spec_name(str(values.get("_name_or_path") or file.resolve().parent.name))
+    fields["source"] = f"{file.name} ({values['model_type']})"
+    return validate(ModelSpec, Document(fields, {}, where), fields)
