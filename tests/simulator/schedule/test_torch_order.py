@@ -1,13 +1,17 @@
 """Our tables against the order in which torch.distributed.pipelining's own classes work."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from torch.distributed.pipelining import schedules as torch_schedules
 
 from simulator.schedule import Schedule, make_schedule
 
-SINGLE = {"gpipe": torch_schedules.ScheduleGPipe, "1f1b": torch_schedules.Schedule1F1B}
+SINGLE: dict[str, Any] = {
+    "gpipe": torch_schedules.ScheduleGPipe,
+    "1f1b": torch_schedules.Schedule1F1B,
+}
 
 
 class RecordingStage:
@@ -52,9 +56,9 @@ def executed_by_torch(name: str, pp: int, n_microbatches: int) -> list[list[str]
     return rows
 
 
-def torch_interleaved(pp: int, virtual_stages: int, n_microbatches: int) -> dict[int, list[object]]:
+def torch_interleaved(pp: int, virtual_stages: int, n_microbatches: int) -> dict[int, list[Any]]:
     rounds = max(1, n_microbatches // pp)
-    shape = SimpleNamespace(
+    shape: Any = SimpleNamespace(
         n_local_stages=virtual_stages,
         pp_group_size=pp,
         microbatches_per_round=n_microbatches // rounds,
@@ -64,7 +68,7 @@ def torch_interleaved(pp: int, virtual_stages: int, n_microbatches: int) -> dict
     return {rank: order(shape, rank) for rank in range(pp)}
 
 
-def compute_cells(order: dict[int, list[object]]) -> list[list[str]]:
+def compute_cells(order: dict[int, list[Any]]) -> list[list[str]]:
     return [
         [str(action) for action in row if action is not None and action.is_compute_op]
         for _, row in sorted(order.items())

@@ -1,15 +1,16 @@
 """The event simulation against numbers reckoned by hand and against independent oracles."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.cost.step_costs import LayerCosts, StepCosts
-from simulator.schedule import actions_of
+from simulator.schedule import Kind, actions_of
 from simulator.schedule.timeline import finish_times
-from simulator.spec.plan import PlanSpec
+from simulator.spec.plan import PlanSpec, ScheduleName
 from simulator.step.events import EventStep, simulate_step
 from tests.simulator.step.price_list import column, edge, layer, model, step_costs, with_edges
 
@@ -27,7 +28,7 @@ LAYER = layer(1.0, 2.0)
 @st.composite
 def plans(draw: st.DrawFn) -> PlanSpec:
     pp = draw(st.integers(1, 5))
-    name = draw(st.sampled_from(["gpipe", "1f1b", "interleaved-1f1b"]))
+    name = draw(st.sampled_from(get_args(ScheduleName)))
     interleaved = name == "interleaved-1f1b"
     n_microbatches = draw(st.integers(1, 4)) * pp if interleaved else draw(st.integers(1, 12))
     zero = draw(st.sampled_from([0, 1, 3]))
@@ -84,7 +85,7 @@ def test_without_communication_it_is_the_ideal_time_line(
     plan: PlanSpec, forward_s: float, backward_s: float
 ) -> None:
     step = simulate(plan, step_costs(layer(forward_s, backward_s)))
-    durations = {"F": forward_s, "B": backward_s}
+    durations: dict[Kind, float] = {"F": forward_s, "B": backward_s}
     assert step.step_s == pytest.approx(max(finish_times(actions_of(plan), durations)))
 
 
