@@ -102,8 +102,8 @@ def _outcome(
     constant_s = first_row(costs.step_constant_s)
     critical = max(ranks, key=lambda rank: rank.finished_s)
     ready_s = critical.finished_s
-    raw_s = ready_s + optimizer_s + constant_s
-    growth_s = raw_s * (first_row(costs.scale_factor) - 1.0)
+    timed_s = ready_s + optimizer_s
+    growth_s = timed_s * (first_row(costs.scale_factor) - 1.0)
     parts = add_parts(
         part.times(schedule.n_microbatches)
         for chunk in critical.held_chunks
@@ -123,7 +123,7 @@ def _outcome(
             trace.add(Span(rank.index, "compute", "optimizer", "optimizer", ready_s, done_s))
             trace.add(Span(rank.index, "compute", "other", "constant", done_s, done_s + constant_s))
     return EventStep(
-        step_s=raw_s + growth_s,
+        step_s=timed_s + growth_s + constant_s,
         breakdown=breakdown,
         critical_rank=critical.index,
         ranks=tuple(

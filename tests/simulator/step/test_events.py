@@ -197,9 +197,9 @@ def test_further_predicted_tokens_pass_through_one_more_layer_and_head() -> None
 def test_scale_and_constants_stand_behind_everything() -> None:
     costs = step_costs(LAYER, optimizer_s=0.5, step_constant_s=0.25, scale_factor=1.1)
     step = simulate(PlanSpec(), costs)
-    assert step.step_s == pytest.approx(1.1 * 3.75)
+    assert step.step_s == pytest.approx(1.1 * 3.5 + 0.25)
     assert step.breakdown.optimizer_s == 0.5
-    assert step.breakdown.other_s == pytest.approx(0.25 + 0.375)
+    assert step.breakdown.other_s == pytest.approx(0.25 + 0.35)
 
 
 @given(st.data())
