@@ -1,0 +1,141 @@
+"""Says what went wrong in a job of several ranks: which rank, how, and what its log said last."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.run_dir import RunDir
+from simulator.spec.errors import ArmillaryError, InputError, RunError
+
+if TYPE_CHECKING:
+    from runtime.ranks import RankJob
+
+TAIL_LINES = 15
+TAIL_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankError:
+    """What a rank said of its own failure, in logs/rank-N.error.json."""
+
+    time_s: float
+    kind: str
+    """Class of the exception."""
+    message: str
+    where: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a rank ended, as the agent saw it, in logs/exits.json."""
+
+    rank: int
+    pid: int
+    exit_code: int
+    """Negative: the signal that killed it."""
+
+
+def log_path(run_dir: RunDir, rank: int) -> Path:
+    return run_dir.logs / f"rank-{rank}.log"
+
+
+def _error_path(run_dir: RunDir, rank: int) -> Path:
+    return run_dir.logs / f"rank-{rank}.error.json"
+
+
+def _exits_path(run_dir: RunDir) -> Path:
+    return run_dir.logs / "exits.json"
+
+
+def report_error(run_dir: RunDir, rank: int, error: BaseException) -> None:
+    """Leave a rank's last words for the launcher."""
+    words = RankError(
+        time_s=time.time(),
+        kind=type(error).__name__,
+        message=error.message if isinstance(error, ArmillaryError) else str(error),
+        where=error.where if isinstance(error, ArmillaryError) else None,
+        fix=error.fix if isinstance(error, ArmillaryError) else None,
+    )
+    _error_path(run_dir, rank).write_text(json.dumps(asdict(words)))
+
+
+def report_exits(run_dir: RunDir, exits: list[Exit]) -> None:
+    """Leave what the agent saw for the launcher."""
+    _exits_path(run_dir).write_text(json.dumps([asdict(exit_) for exit_ in exits]))
+
+
+def explain_failure(run_dir: RunDir) -> ArmillaryError:
+    """Return the error to raise for a job whose agent failed."""
+    if not _exits_path(run_dir).exists():
+        return RunError(
+            "the ranks could not be started" + _tail(run_dir.logs / "agent.log"),
+            where=str(run_dir.logs / "agent.log"),
+        )
+    exits = [Exit(**values) for values in json.loads(_exits_path(run_dir).read_text())]
+    killed = [exit_ for exit_ in exits if exit_.exit_code < 0]
+    if killed:
+        first = killed[0]
+        name = signal.Signals(-first.exit_code).name
+        return RunError(
+            f"rank {first.rank} (pid {first.pid}) was killed by {name}"
+            + _tail(log_path(run_dir, first.rank)),
+            where=str(log_path(run_dir, first.rank)),
+            fix="see whether the machine ran out of memory" if name == "SIGKILL" else None,
+        )
+    return _explain_errors(run_dir, exits)
+
+
+def _explain_errors(run_dir: RunDir, exits: list[Exit]) -> ArmillaryError:
+    errors = {exit_.rank: _read_error(run_dir, exit_.rank) for exit_ in exits}
+    spoken = {rank: error for rank, error in errors.items() if error is not None}
+    if not spoken:
+        first = exits[0]
+        return RunError(
+            f"rank {first.rank} (pid {first.pid}) left with exit code {first.exit_code}"
+            + _tail(log_path(run_dir, first.rank)),
+            where=str(log_path(run_dir, first.rank)),
+        )
+    rank, error = min(spoken.items(), key=lambda item: item[1].time_s)
+    if error.kind == InputError.__name__:
+        return InputError(error.message, where=error.where, fix=error.fix)
+    if error.kind == RunError.__name__:
+        return RunError(error.message, where=error.where, fix=error.fix)
+    return RunError(
+        f"rank {rank} failed: {error.kind}" + _tail(log_path(run_dir, rank)),
+        where=str(log_path(run_dir, rank)),
+    )
+
+
+def _read_error(run_dir: RunDir, rank: int) -> RankError | None:
+    try:
+        return RankError(**json.loads(_error_path(run_dir, rank).read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def never_started(run_dir: RunDir, missing: list[int], job: RankJob) -> RunError:
+    """Return the error for ranks that did not meet the others in time."""
+    names = ", ".join(map(str, missing))
+    return RunError(
+        f"rank {names} did not start within {job.start_timeout_s:g} s"
+        + _tail(log_path(run_dir, missing[0])),
+        where=str(log_path(run_dir, missing[0])),
+    )
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    kept = [line for line in lines if line.strip()][-TAIL_LINES:]
+    return "".join(f"\n  | {line}" for line in kept)

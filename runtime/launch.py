@@ -1,0 +1,118 @@
+"""Runs a plan on this machine: checks it, makes the run directory, starts the ranks, reads back."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.ranks import RankJob, run_ranks
+from runtime.result import RunResult, StepMetrics, read_metrics
+from runtime.run_dir import RunDir
+from simulator.spec.errors import InputError
+from simulator.spec.files import write_atomic
+from simulator.spec.legality import require_legal
+from simulator.spec.plan_file import PlanFile
+from simulator.spec.target import find_target
+
+
+def run(
+    plan_file: PlanFile,
+    *,
+    run_dir: str | Path,
+    steps: int | None = None,
+    port: int = 0,
+    timeout_s: float = 300.0,
+    on_step: Callable[[StepMetrics], None] = lambda _: None,
+) -> RunResult:
+    """Train under a plan, with as many ranks on this machine as the plan has.
+
+    `on_step` is called for every step as soon as it is measured.
+
+    Raises
+    ------
+    InputError
+        If the plan cannot be executed here, or the run directory or port cannot be used.
+    RunError
+        If a rank died, hung or failed.
+    """
+    require_torch()
+    if steps is not None:
+        plan_file = _with_steps(plan_file, steps)
+    require_runnable(plan_file)
+    place = RunDir(Path(run_dir))
+    _prepare(place, plan_file)
+    watch = _Watch(place, on_step)
+    job = RankJob(
+        module="runtime.worker",
+        arguments=(str(place.root.resolve()),),
+        n_ranks=plan_file.plan.n_ranks,
+        folder=str(place.root.resolve()),
+        threads_per_rank=plan_file.scenario.run.threads_per_rank,
+        port=port,
+        timeout_s=timeout_s,
+    )
+    run_ranks(job, while_waiting=watch)
+    return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
+
+
+def require_torch() -> None:
+    """Raise InputError where torch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(
+            "running a plan needs torch, and it is not installed",
+            fix="pip install 'armillary[runtime]'",
+        )
+
+
+def require_runnable(plan_file: PlanFile) -> None:
+    """Raise InputError where this runtime cannot execute the plan."""
+    scenario, plan = plan_file.scenario, plan_file.plan
+    require_legal(scenario.model, scenario.job, plan, n_devices=plan.n_ranks)
+    refusal = find_target("armillary").refusal(scenario.model, plan)
+    if refusal is not None:
+        raise InputError(
+            f"{refusal} ({plan.label()})",
+            where="plan",
+            fix="plan with --target armillary, or export the plan to a framework that can",
+        )
+
+
+def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:
+    run_spec = plan_file.scenario.run.model_copy(update={"steps": steps})
+    scenario = plan_file.scenario.model_copy(update={"run": run_spec})
+    return plan_file.model_copy(update={"scenario": scenario})
+
+
+def _prepare(place: RunDir, plan_file: PlanFile) -> None:
+    """Make the run directory and show that it can be written. Raises InputError where not."""
+    if place.metrics.exists():
+        raise InputError(
+            "there is a run here already", where=str(place.root), fix="take another --run-dir"
+        )
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+        write_atomic(place.plan, plan_file.model_dump_json(indent=1))
+    except OSError as error:
+        raise InputError(
+            f"the run directory cannot be written: {error.strerror}",
+            where=str(place.root),
+            fix="take another --run-dir",
+        ) from error
+
+
+class _Watch:
+    """Hands on every step that metrics.jsonl gains."""
+
+    def __init__(self, place: RunDir, on_step: Callable[[StepMetrics], None]) -> None:
+        self._place = place
+        self._on_step = on_step
+        self._seen = 0
+
+    def __call__(self) -> None:
+        if not self._place.metrics.exists():
+            return
+        steps = read_metrics(self._place.metrics)
+        for step in steps[self._seen :]:
+            self._on_step(step)
+        self._seen = len(steps)

@@ -1,0 +1,136 @@
+"""The update: the gradient norm of the whole model, clipping, and the optimizer's step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate
+
+from runtime.mesh import Mesh
+from runtime.pipeline import TiedWeight
+from simulator.spec.job import JobSpec
+from simulator.spec.scenario import RunSpec, Scenario
+
+ADAM_BETAS = (0.9, 0.95)
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], job: JobSpec, run: RunSpec
+) -> torch.optim.Optimizer:
+    """Return the optimizer over the parameters of this rank.
+
+    Weight decay is for matrices only. Parameters on different meshes cannot share a fused update,
+    so every mesh has groups of its own.
+    """
+    groups: dict[tuple[bool, int], list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        mesh = hash(parameter.device_mesh) if isinstance(parameter, DTensor) else 0
+        groups[parameter.dim() > 1, mesh].append(parameter)
+    settings = [
+        {"params": members, "weight_decay": run.weight_decay if is_matrix else 0.0}
+        for (is_matrix, _), members in groups.items()
+    ]
+    if job.optimizer == "sgd":
+        return torch.optim.SGD(settings, lr=run.learning_rate, fused=True)
+    return torch.optim.AdamW(settings, lr=run.learning_rate, betas=ADAM_BETAS, fused=True)
+
+
+def _n_copies(parameter: Tensor, mesh: Mesh) -> int:
+    """Return how many ranks hold the same part of a parameter."""
+    ranks_per_stage = mesh.plan.n_ranks // mesh.plan.pp
+    if not isinstance(parameter, DTensor):
+        return ranks_per_stage
+    n_parts = 1
+    for size, placement in zip(parameter.device_mesh.shape, parameter.placements, strict=True):
+        n_parts *= 1 if isinstance(placement, Replicate) else size
+    return ranks_per_stage // n_parts
+
+
+def _local_gradient(parameter: Tensor) -> Tensor:
+    gradient = parameter.grad
+    assert gradient is not None
+    return gradient.to_local() if isinstance(gradient, DTensor) else gradient
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """What the ranks agree on after an update."""
+
+    loss: float
+    """Mean over the global batch."""
+    grad_norm: float
+    """Of the whole model, before clipping."""
+    learning_rate: float
+
+
+class Update:
+    """One optimizer step over the parameters of this rank, with the norm of the whole model."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        mesh: Mesh,
+        weights: Mapping[str, nn.Parameter],
+        tied: TiedWeight | None,
+    ) -> None:
+        self._run = scenario.run
+        self._mesh = mesh
+        self._parameters = list(weights.values())
+        self._tied = tied
+        self.optimizer = make_optimizer(self._parameters, scenario.job, scenario.run)
+
+    def __call__(self, step: int, loss: Tensor) -> UpdateResult:
+        """Update the weights in step `step` (from 0); `loss` is this rank's mean.
+
+        Every rank must call it. The gradients are gone afterwards.
+        """
+        self._settle_gradients()
+        # Each loss is on all ranks of its stage, and on no rank of the others.
+        n_loss_ranks = self._mesh.plan.n_ranks // self._mesh.plan.pp
+        sums = torch.stack([self._squared_norm_share(), loss / n_loss_ranks])
+        dist.all_reduce(sums)
+        grad_norm, mean_loss = sums[0].sqrt().item(), sums[1].item()
+        self._clip(grad_norm)
+        learning_rate = self._set_learning_rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return UpdateResult(mean_loss, grad_norm, learning_rate)
+
+    def _settle_gradients(self) -> None:
+        """Finish what the backward passes left as sums over several ranks."""
+        for parameter in self._parameters:
+            gradient = parameter.grad
+            if isinstance(parameter, DTensor) and isinstance(gradient, DTensor):
+                parameter.grad = gradient.redistribute(placements=parameter.placements)
+        if self._tied is not None:
+            self._tied.add_gradients()
+
+    def _squared_norm_share(self) -> Tensor:
+        """Return this rank's share of the squared norm: the shares of all ranks add up to it."""
+        by_copies: dict[int, list[Tensor]] = defaultdict(list)
+        for parameter in self._parameters:
+            is_tied = self._tied is not None and parameter is self._tied.weight
+            n_copies = _n_copies(parameter, self._mesh) * (2 if is_tied else 1)
+            by_copies[n_copies].append(_local_gradient(parameter))
+        shares = [
+            nn.utils.get_total_norm(gradients).square() / n_copies
+            for n_copies, gradients in by_copies.items()
+        ]
+        return torch.stack(shares).sum()
+
+    def _clip(self, norm: float) -> None:
+        if norm > self._run.max_gradient_norm:
+            gradients = [_local_gradient(parameter) for parameter in self._parameters]
+            torch._foreach_mul_(gradients, self._run.max_gradient_norm / norm)
+
+    def _set_learning_rate(self, step: int) -> float:
+        """Set and return the rate of a step: linear warm-up, then constant."""
+        warmup = min(1.0, (step + 1) / (self._run.warmup_steps or 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._run.learning_rate * warmup
+        return self._run.learning_rate * warmup

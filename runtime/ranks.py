@@ -1,0 +1,144 @@
+"""Starts several ranks on this machine, watches them, and leaves none behind.
+
+The ranks are started by torchrun's agent (`runtime.agent`), each through `runtime.rank`. Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.failure import explain_failure, never_started
+from runtime.run_dir import RunDir, read_events
+from simulator.spec.errors import InputError
+
+LOOPBACK = "127.0.0.1"
+LOOPBACK_INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
+POLL_S = 0.1
+SHUTDOWN_S = 5.0
+"""How long ranks get to end by themselves before they are killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankJob:
+    """What the ranks of this machine have to do."""
+
+    module: str
+    """Module whose `main(arguments)` every rank calls, inside its process group."""
+    arguments: tuple[str, ...]
+    n_ranks: int
+    folder: str
+    """Where logs/ and events.jsonl are written."""
+    threads_per_rank: int = 1
+    port: int = 0
+    """Of the ranks' meeting point on loopback; 0 takes a free one."""
+    timeout_s: float = 300.0
+    """How long a rank waits for another in one exchange."""
+    start_timeout_s: float = 180.0
+    """How long the ranks may take until all have met."""
+
+    @classmethod
+    def from_json(cls, text: str) -> RankJob:
+        values = json.loads(text)
+        return cls(**values | {"arguments": tuple(values["arguments"])})
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def run_ranks(job: RankJob, *, while_waiting: Callable[[], None] = lambda: None) -> None:
+    """Run a job to its end.
+
+    Raises
+    ------
+    InputError
+        If the port is in use, or what a rank said of its input.
+    RunError
+        If a rank died, hung or failed; the message ends with what its log said last.
+    """
+    _require_free(job.port)
+    run_dir = RunDir(Path(job.folder))
+    run_dir.logs.mkdir(parents=True, exist_ok=True)
+    for old in run_dir.logs.iterdir():
+        old.unlink()
+    n_events_before = len(read_events(run_dir))
+    with (run_dir.logs / "agent.log").open("wb") as log:
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "runtime.agent", job.to_json()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(job),
+            start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
+        )
+    try:
+        _wait(agent, job, run_dir, n_events_before, while_waiting)
+    finally:
+        _stop(agent)
+    if agent.returncode != 0:
+        raise explain_failure(run_dir)
+
+
+def _wait(
+    agent: subprocess.Popen[bytes],
+    job: RankJob,
+    run_dir: RunDir,
+    n_events_before: int,
+    while_waiting: Callable[[], None],
+) -> None:
+    deadline_s = time.monotonic() + job.start_timeout_s
+    all_ready = False
+    while agent.poll() is None:
+        while_waiting()
+        if not all_ready:
+            events = read_events(run_dir)[n_events_before:]
+            ready = {event.rank for event in events if event.event == "ready"}
+            all_ready = len(ready) == job.n_ranks
+            if not all_ready and time.monotonic() > deadline_s:
+                _stop(agent)  # the ranks print where they stand as they are told to end
+                raise never_started(run_dir, sorted(set(range(job.n_ranks)) - ready), job)
+        time.sleep(POLL_S)
+    while_waiting()
+
+
+def _stop(agent: subprocess.Popen[bytes]) -> None:
+    """End the agent, which ends its ranks; the kernel ends them if it cannot."""
+    if agent.poll() is not None:
+        return
+    agent.send_signal(signal.SIGTERM)
+    try:
+        agent.wait(2 * SHUTDOWN_S)
+    except subprocess.TimeoutExpired:
+        agent.kill()
+        agent.wait()
+
+
+def _require_free(port: int) -> None:
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError as error:
+        raise InputError(
+            f"port {port} cannot be used: {error.strerror}",
+            where="--port",
+            fix="leave it out to take a free one",
+        ) from error
+
+
+def _environment(job: RankJob) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(job.threads_per_rank),
+        "GLOO_SOCKET_IFNAME": LOOPBACK_INTERFACE,
+        "NCCL_SOCKET_IFNAME": LOOPBACK_INTERFACE,
+        "ARMILLARY_LAUNCHER_PID": str(os.getpid()),
+    }

@@ -1,0 +1,105 @@
+"""What a run measured: typed values, read from metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.spec.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WARMUP_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMetrics:
+    """One line of metrics.jsonl. Times and memory are those of the slowest or fullest rank."""
+
+    step: int
+    """From 1."""
+    loss: float
+    """Mean over the global batch."""
+    grad_norm: float
+    """Of the whole model, before clipping."""
+    learning_rate: float
+    step_s: float
+    """From the end of the step before to the end of this one, checkpoints left out."""
+    data_s: float
+    forward_backward_s: float
+    """With everything that overlaps it: pipeline, weight gathering, gradient reduction."""
+    optimizer_s: float
+    """Gradient norm, clipping and update."""
+    tokens_per_s: float
+    """Of the whole job."""
+    peak_memory_bytes: float
+    """Since the start of the run."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A finished run."""
+
+    run_dir: Path
+    steps: tuple[StepMetrics, ...]
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Loss of every step."""
+        return tuple(step.loss for step in self.steps)
+
+    @property
+    def steady_steps(self) -> tuple[StepMetrics, ...]:
+        """The steps without the first fifth, in which allocators and caches fill."""
+        return self.steps[
+            int(len(self.steps) * WARMUP_SHARE + 0.999) if len(self.steps) > 1 else 0 :
+        ]
+
+    @property
+    def step_s(self) -> float:
+        """Median time of the steady steps."""
+        return statistics.median(step.step_s for step in self.steady_steps)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Median rate of the steady steps."""
+        return statistics.median(step.tokens_per_s for step in self.steady_steps)
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Peak of the fullest rank."""
+        return max(step.peak_memory_bytes for step in self.steps)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the steps as a table."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(step) for step in self.steps])
+
+
+def read_metrics(path: Path) -> tuple[StepMetrics, ...]:
+    """Return the steps of a metrics.jsonl; of a step that was repeated, the last one.
+
+    A run that resumes from a checkpoint repeats the steps after it. A last line without its end
+    (a process died while writing) is left out. Raises InputError for any other foreign line.
+    """
+    names = {field.name for field in fields(StepMetrics)}
+    steps: dict[int, StepMetrics] = {}
+    lines = path.read_text().split("\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            step = StepMetrics(**{name: record[name] for name in names})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "not a line of metrics of this version", where=f"{path}:{number}"
+            ) from error
+        steps[step.step] = step
+    return tuple(steps[step] for step in sorted(steps))

@@ -1,0 +1,94 @@
+"""The run directory: where every file of a run lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Paths inside one run's directory."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def schedule(self) -> Path:
+        return self.root / "schedule.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of events.jsonl, as far as the launcher reads it."""
+
+    time_s: float
+    """Since 1970."""
+    event: str
+    rank: int | None
+    pid: int
+
+
+def read_events(run_dir: RunDir) -> list[Event]:
+    """Return the events so far."""
+    try:
+        lines = run_dir.events.read_text().split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [
+        Event(
+            time_s=record["time_s"],
+            event=record["event"],
+            rank=record.get("rank"),
+            pid=record["pid"],
+        )
+        for record in map(json.loads, lines)
+    ]
+
+
+def append_event(
+    run_dir: RunDir, event: str, *, rank: int | None = None, **details: object
+) -> None:
+    """Append one line to events.jsonl; several processes may do so at once.
+
+    One short write to a file opened for appending is not mixed with another.
+    """
+    record: dict[str, object] = {"time_s": time.time(), "event": event}
+    if rank is not None:
+        record["rank"] = rank
+    line = json.dumps({**record, "pid": os.getpid(), **details}) + "\n"
+    descriptor = os.open(run_dir.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,108 @@
+"""One rank's training, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from runtime.data import open_batches, share
+from runtime.execute import forward_backward_of
+from runtime.mesh import Mesh
+from runtime.optimizer import Update
+from runtime.pipeline import tied_weight
+from runtime.result import StepMetrics
+from runtime.run_dir import RunDir
+from runtime.stage import build_stages, named_parameters
+from runtime.telemetry import MetricsLog, peak_memory_bytes
+from simulator.spec.errors import RunError
+from simulator.spec.plan_file import PlanFile
+
+
+class Stopwatch:
+    """Measures laps, waiting for the device at the end of each."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._last_s = time.perf_counter()
+
+    def lap(self) -> float:
+        """Return the seconds since the last call."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        before_s, self._last_s = self._last_s, time.perf_counter()
+        return self._last_s - before_s
+
+
+def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
+    """Train to the last step; every rank calls it."""
+    scenario, plan = plan_file.scenario, plan_file.plan
+    is_first_rank = dist.get_rank() == 0
+    mesh = Mesh.build(plan, device.type)
+    batches = open_batches(scenario, run_dir, writes=is_first_rank)
+    stages = build_stages(scenario, mesh, device)
+    forward_backward = forward_backward_of(scenario, mesh, stages)
+    update = Update(scenario, mesh, named_parameters(stages), tied_weight(scenario, mesh, stages))
+
+    with MetricsLog(run_dir, writes=is_first_rank) as log:
+        clock = Stopwatch(device)
+        for step in range(scenario.run.steps):
+            batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
+            tokens = torch.from_numpy(batch).to(device)
+            data_s = clock.lap()
+            loss = forward_backward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+            forward_backward_s = clock.lap()
+            result = update(step, loss)
+            optimizer_s = clock.lap()
+            slowest = _maximum(
+                device,
+                data_s,
+                forward_backward_s,
+                optimizer_s,
+                data_s + forward_backward_s + optimizer_s,
+                peak_memory_bytes(device),
+            )
+            log.write(
+                StepMetrics(
+                    step=step + 1,
+                    loss=result.loss,
+                    grad_norm=result.grad_norm,
+                    learning_rate=result.learning_rate,
+                    data_s=slowest[0],
+                    forward_backward_s=slowest[1],
+                    optimizer_s=slowest[2],
+                    step_s=slowest[3],
+                    tokens_per_s=scenario.job.batch_tokens / slowest[3],
+                    peak_memory_bytes=slowest[4],
+                )
+            )
+            if not math.isfinite(result.loss + result.grad_norm):
+                raise RunError(
+                    f"loss {result.loss} and gradient norm {result.grad_norm} in step {step + 1}",
+                    fix="lower run.learning_rate or lengthen run.warmup_steps",
+                )
+
+
+def _maximum(device: torch.device, *values: float) -> list[float]:
+    """Return the largest value over all ranks, one by one."""
+    largest = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return [float(value) for value in largest.tolist()]
+
+
+def local_device() -> torch.device:
+    """Return this rank's GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train the plan of a run directory."""
+    run_dir = RunDir(Path(arguments[0]))
+    plan_file = PlanFile.model_validate_json(run_dir.plan.read_text())
+    train(plan_file, run_dir, local_device())
