@@ -42,6 +42,7 @@ class Exit:
 
 
 def log_path(run_dir: RunDir, rank: int) -> Path:
+    """Return where a rank's output goes."""
     return run_dir.logs / f"rank-{rank}.log"
 
 

@@ -55,5 +55,5 @@ class Mesh:
 
     @property
     def data_rank(self) -> int:
-        """This rank's place among the data-parallel ranks."""
+        """The place of this rank among the data-parallel ranks."""
         return self.place("dp_replicate") * self.plan.dp_shard + self.place("dp_shard")

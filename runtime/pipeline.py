@@ -5,9 +5,11 @@ The schedule is the simulator's own table (`simulator.schedule`): what was predi
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import _Action, _PipelineScheduleRuntime
 from torch.distributed.tensor import DTensor
@@ -63,14 +65,16 @@ class Pipeline:
             plan.n_chunks,
             device,
             input_args=tokens if stage.model.chunk.is_first else activation,
-            output_args=torch.empty((), device=device, requires_grad=True) if stage.model.chunk.is_last else activation,
+            output_args=torch.empty((), device=device, requires_grad=True)
+            if stage.model.chunk.is_last
+            else activation,
             group=self._group,
         )
 
     def __call__(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
         losses: list[Tensor] = []
-        targets = {"targets_BT": targets_BT} if self._has_end else {}
-        self._schedule.step(  # type: ignore[no-untyped-call]
+        targets: dict[str, Any] = {"targets_BT": targets_BT} if self._has_end else {}
+        self._schedule.step(
             *((tokens_BT,) if self._has_start else ()),
             **targets,
             target=targets_BT if self._has_end else None,

@@ -102,7 +102,8 @@ def local_device() -> torch.device:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train the plan of a run directory."""
-    run_dir = RunDir(Path(arguments[0]))
-    plan_file = PlanFile.model_validate_json(run_dir.plan.read_text())
-    train(plan_file, run_dir, local_device())
+    """Train the plans of one or more run directories, one after the other."""
+    for folder in arguments:
+        run_dir = RunDir(Path(folder))
+        plan_file = PlanFile.model_validate_json(run_dir.plan.read_text())
+        train(plan_file, run_dir, local_device())

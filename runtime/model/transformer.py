@@ -5,7 +5,8 @@ layers `first_layer` .. `first_layer + n_layers`, the embedding if it is the fir
 norm, head and loss if it is the last. Names are those of the whole model in every chunk, so that
 initial weights and checkpoints do not depend on the plan.
 
-Shapes in names: B sequences, T tokens, D hidden size, H heads held here, K head width, V vocabulary.
+Shapes in names: B sequences, T tokens, D hidden size, H heads held here, K head width, V entries of
+the vocabulary.
 """
 
 from __future__ import annotations

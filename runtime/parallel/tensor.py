@@ -45,9 +45,7 @@ def _edge_styles(between: Placement, *, divided_loss: bool) -> Styles:
             output_layouts=Shard(-1) if divided_loss else Replicate(),
             use_local_output=not divided_loss,
         ),
-        "loss": PrepareModuleOutput(
-            output_layouts=Replicate(), desired_output_layouts=Replicate()
-        ),
+        "loss": PrepareModuleOutput(output_layouts=Replicate(), desired_output_layouts=Replicate()),
     }
 
 

@@ -1,0 +1,116 @@
+"""The plans whose losses must equal those of one process, and the models they are tried on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.spec.model import ModelSpec
+from simulator.spec.plan import PlanSpec
+from tests.runtime.plans import TINY, fp32
+
+BATCH = 8
+
+GPT = TINY.model_copy(
+    update={
+        "name": "gpt",
+        "n_kv_heads": 4,
+        "gated_ffn": False,
+        "activation": "gelu",
+        "position": "learned",
+        "max_positions": 64,
+        "norm": "layernorm",
+        "qkv_bias": True,
+        "attention_out_bias": True,
+        "ffn_bias": True,
+        "tied_embeddings": True,
+        "vocab_size": 257,
+    }
+)
+QWEN = TINY.model_copy(
+    update={"name": "qwen", "qkv_bias": True, "qk_norm": True, "tied_embeddings": True}
+)
+NEOX = TINY.model_copy(
+    update={
+        "name": "neox",
+        "n_kv_heads": 4,
+        "gated_ffn": False,
+        "activation": "relu2",
+        "norm": "layernorm",
+        "parallel_residual": True,
+        "embedding_norm": True,
+        "head_bias": True,
+        "sliding_window": 8,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A plan that must train like one process."""
+
+    name: str
+    plan: PlanSpec
+    model: ModelSpec = TINY
+
+
+def _case(name: str, model: ModelSpec = TINY, **decisions: object) -> Case:
+    ranks = fp32(**decisions)
+    n_microbatches = BATCH // ranks.dp // ranks.microbatch_sequences
+    return Case(name, fp32(**decisions, n_microbatches=n_microbatches), model)
+
+
+REFERENCES = tuple(
+    _case(f"one process, {model.name}", model, microbatch_sequences=BATCH)
+    for model in (TINY, GPT, QWEN, NEOX)
+)
+INTERLEAVED = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b"}
+
+ONE_RANK = (
+    _case("accumulation"),
+    _case("recompute full", recompute="full"),
+    _case("recompute selective", recompute="selective"),
+)
+TWO_RANKS = (
+    _case("DDP", dp_replicate=2, microbatch_sequences=4),
+    _case("DDP, accumulation", dp_replicate=2),
+    _case("ZeRO-1", dp_shard=2, zero_stage=1),
+    _case("ZeRO-2", dp_shard=2, zero_stage=2),
+    _case("ZeRO-3", dp_shard=2, zero_stage=3),
+    _case("ZeRO-3, recompute full", dp_shard=2, zero_stage=3, recompute="full"),
+    _case("ZeRO-3, recompute selective", dp_shard=2, zero_stage=3, recompute="selective"),
+    _case("ZeRO-3, gpt", GPT, dp_shard=2, zero_stage=3),
+    _case("TP", tp=2, microbatch_sequences=4),
+    _case("TP + SP", tp=2, sequence_parallel=True, microbatch_sequences=4),
+    _case("TP + SP, recompute full", tp=2, sequence_parallel=True, recompute="full"),
+    _case("TP, gpt", GPT, tp=2, microbatch_sequences=4),
+    _case("TP + SP, gpt", GPT, tp=2, sequence_parallel=True, microbatch_sequences=4),
+    _case("TP, qwen", QWEN, tp=2, microbatch_sequences=4),
+    _case("TP + SP, qwen", QWEN, tp=2, sequence_parallel=True, microbatch_sequences=4),
+    _case("TP + SP, neox", NEOX, tp=2, sequence_parallel=True, microbatch_sequences=4),
+    _case("PP gpipe", pp=2, schedule="gpipe"),
+    _case("PP 1f1b", pp=2),
+    _case("PP 1f1b, uneven stages", pp=2, layers_per_chunk=(3, 1)),
+    _case("PP interleaved", **INTERLEAVED),
+    _case("PP 1f1b, recompute full", pp=2, recompute="full"),
+    _case("PP 1f1b, gpt (tied)", GPT, pp=2),
+)
+FOUR_RANKS = (
+    _case("HSDP 2x2, ZeRO-2", dp_replicate=2, dp_shard=2, zero_stage=2),
+    _case("HSDP 2x2, ZeRO-3", dp_replicate=2, dp_shard=2, zero_stage=3),
+    _case("DDP x TP", dp_replicate=2, tp=2),
+    _case("ZeRO-3 x TP", dp_shard=2, zero_stage=3, tp=2),
+    _case("ZeRO-3 x TP + SP", dp_shard=2, zero_stage=3, tp=2, sequence_parallel=True),
+    _case("ZeRO-3 x TP + SP, qwen", QWEN, dp_shard=2, zero_stage=3, tp=2, sequence_parallel=True),
+    _case("PP x DDP, accumulation", pp=2, dp_replicate=2),
+    _case("PP x ZeRO-1", pp=2, dp_shard=2, zero_stage=1),
+    _case("PP interleaved x ZeRO-1", dp_shard=2, zero_stage=1, **INTERLEAVED),
+    _case("PP x TP", pp=2, tp=2),
+    _case("PP interleaved x TP + SP", tp=2, sequence_parallel=True, **INTERLEAVED),
+    _case("PP x TP + SP, qwen (tied)", QWEN, pp=2, tp=2, sequence_parallel=True),
+    _case("PP x ZeRO-1, qwen (tied)", QWEN, pp=2, dp_shard=2, zero_stage=1),
+)
+EIGHT_RANKS = (
+    _case("PP x ZeRO-1 x TP + SP", pp=2, dp_shard=2, zero_stage=1, tp=2, sequence_parallel=True),
+    _case("PP x DDP x TP", pp=2, dp_replicate=2, tp=2),
+    _case("HSDP 2x2 x TP", dp_replicate=2, dp_shard=2, zero_stage=3, tp=2),
+)
