@@ -13,8 +13,8 @@ References
    scan", Parallel Computing 35 (2009): each node is a leaf in one of two trees.
 .. [3] Thakur, Rabenseifner, Gropp, "Optimization of collective communication operations in MPICH",
    IJHPCA 19 (2005), section 4: recursive halving and doubling, all-to-all.
-.. [4] NVIDIA/nccl: src/graph/tuning.cc, ncclTopoTuneModel: latency counts hops by level; a tree is
-   a chain inside the node and double binary between nodes.
+.. [4] NVIDIA/nccl: src/graph/tuning.cc, ncclTopoTuneModel and ncclTopoGetAlgoTime: latency counts
+   hops by level; a tree is a chain inside the node and double binary between nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.cost.groups import Group
+from simulator.cost.groups import Group, Level
 from simulator.cost.plan_table import FloatArray
 
 
@@ -46,10 +46,18 @@ class Line:
 
 Algorithm = Callable[[Group], Line]
 
+RING_PLATEAU = 1.4
+"""Latency of a ring over several domains, over the sum of its hops (the plateau effect of [4]_)."""
+
+TREE_BANDWIDTH = 0.4
+"""Share of the ideal bandwidth that double binary trees reach: [4]_ counts 0.9 × 0.5 for 1 MiB to
+8 MiB, where trees are chosen; all-reduce over 32 B200 fits 0.4 (docs/design/fabric.md)."""
+
 
 def ring_pass(group: Group) -> Line:
     """One turn of the ring: all-gather or reduce-scatter, (n-1)/n of the message [1]_."""
-    return Line(_ring_latency(group), (group.size - 1) / group.size * _slowest_level(group))
+    slowest = np.maximum.reduce([_ring_s_per_byte(group, i) for i in range(len(group.levels))])
+    return Line(_ring_latency(group), (1 - 1 / group.size) * slowest)
 
 
 def hierarchical_pass(group: Group) -> Line:
@@ -62,13 +70,21 @@ def doubling_pass(group: Group) -> Line:
     return _level_by_level(group, steps=lambda fan_out: np.ceil(np.log2(fan_out)))
 
 
-def double_tree(group: Group) -> Line:
-    """All-reduce up and down two trees at once: the message leaves every member twice [2]_ [4]_."""
+def tree(group: Group) -> Line:
+    """All-reduce up and down a tree, pipelined.
+
+    Double binary: two trees at once, in which every member sends the message twice in all [2]_;
+    a chain inside a domain [4]_. Where switches reduce, members send it once, at full bandwidth.
+    """
     latency_s = np.zeros(len(group.size))
+    s_per_byte = np.zeros(len(group.size))
     for index, level in enumerate(group.levels):
-        steps = level.fan_out - 1.0 if index == 0 else np.ceil(np.log2(level.fan_out))
+        climb = level.fan_out - 1.0 if index == 0 else np.ceil(np.log2(level.fan_out))
+        steps = np.minimum(climb, 1.0) if level.reduces else climb
         latency_s += 2 * steps * level.latency_s
-    return Line(latency_s, 2.0 * _slowest_level(group))
+        times_sent = 1.0 if level.reduces else 2.0 / TREE_BANDWIDTH
+        s_per_byte = np.maximum(s_per_byte, times_sent * _ring_s_per_byte(group, index))
+    return Line(latency_s, s_per_byte)
 
 
 def pairwise_exchange(group: Group, copies_per_token: int) -> Line:
@@ -85,7 +101,7 @@ def pairwise_exchange(group: Group, copies_per_token: int) -> Line:
         crosses = group.crosses(index)
         share = 1 - 1 / level.fan_out if index == 0 else sent * (1 - level.inside / group.size)
         latency_s = np.where(crosses, level.latency_s, latency_s)
-        s_per_byte = np.maximum(s_per_byte, share / level.bandwidth_bytes_per_s)
+        s_per_byte = np.maximum(s_per_byte, share / _rate(level, level.shares.exchange))
     return Line(latency_s, s_per_byte)
 
 
@@ -95,29 +111,36 @@ def neighbour_transfer(group: Group) -> Line:
     s_per_byte = np.zeros(len(group.size))
     for index, level in enumerate(group.levels):
         crosses = group.crosses(index)
-        lanes = level.inside if level.pooled else 1
+        rate = _rate(level, level.shares.pair) * (level.inside if level.pooled else 1)
         latency_s = np.where(crosses, level.latency_s, latency_s)
-        through = np.where(crosses, 1 / (level.bandwidth_bytes_per_s * lanes), 0.0)
-        s_per_byte = np.maximum(s_per_byte, through)
+        s_per_byte = np.maximum(s_per_byte, np.where(crosses, 1 / rate, 0.0))
     return Line(latency_s, s_per_byte)
 
 
-def _slowest_level(group: Group) -> FloatArray:
-    """Time per byte of a ring, in s; its edge out of a block has the bandwidth of all inside."""
-    result = np.zeros(len(group.size))
-    for index, level in enumerate(group.levels):
-        s_per_byte = 1 / (level.bandwidth_bytes_per_s * level.inside)
-        result = np.maximum(result, np.where(group.crosses(index), s_per_byte, 0.0))
-    return result
+def _rate(level: Level, share: FloatArray | float) -> FloatArray | float:
+    """Bandwidth of a device's share of a level, in bytes/s."""
+    return level.bandwidth_bytes_per_s * share
+
+
+def _ring_s_per_byte(group: Group, index: int) -> FloatArray:
+    """Time per byte at one level of a ring, in s; 0 where the group does not use the level.
+
+    The edge out of a block has the bandwidth of all members inside. Of rings that leave a domain
+    from each of its m members in turn, a device's scale-up link carries (m-1)/m.
+    """
+    level = group.levels[index]
+    busy = np.where(group.n_domains > 1, 1 - 1 / level.fan_out, 1.0) if index == 0 else 1.0
+    s_per_byte = busy / (_rate(level, level.shares.ring) * level.inside)
+    return np.where(group.crosses(index), s_per_byte, 0.0)
 
 
 def _ring_latency(group: Group) -> FloatArray:
-    """Latency of the n-1 hops of one turn, in s; each costs what the level it crosses costs."""
+    """Latency of the n-1 hops of one turn, in s, each that of the level it crosses [4]_."""
     latency_s = np.zeros(len(group.size))
     for level in group.levels:
         blocks_below = group.size / level.inside
         latency_s += (blocks_below - blocks_below / level.fan_out) * level.latency_s
-    return latency_s
+    return latency_s * np.where(group.n_domains > 1, RING_PLATEAU, 1.0)
 
 
 def _level_by_level(group: Group, steps: Callable[[FloatArray], FloatArray]) -> Line:
@@ -126,5 +149,5 @@ def _level_by_level(group: Group, steps: Callable[[FloatArray], FloatArray]) -> 
     for level in group.levels:
         fan_out = level.fan_out.astype(float)
         latency_s += steps(fan_out) * level.latency_s
-        s_per_byte += (fan_out - 1) / fan_out / (level.bandwidth_bytes_per_s * level.inside)
+        s_per_byte += (1 - 1 / fan_out) / (_rate(level, level.shares.ring) * level.inside)
     return Line(latency_s, s_per_byte)

@@ -3,7 +3,7 @@
 The message is the full one: what every rank holds after an all-gather or all-reduce, or before a
 reduce-scatter; for all-to-all, what one rank hands out, its own share included. Unless one is
 named, the algorithm is the fastest of those that NCCL chooses from: ring, and for all-reduce also
-the double binary tree. Collectives that were measured on the cluster win over the model for
+tree. Collectives that were measured on the cluster win over the model for
 groups inside one scale-up domain.
 """
 
@@ -17,18 +17,18 @@ import numpy as np
 from simulator.cost.algorithms import (
     Algorithm,
     Line,
-    double_tree,
     doubling_pass,
     hierarchical_pass,
     neighbour_transfer,
     pairwise_exchange,
     ring_pass,
+    tree,
 )
 from simulator.cost.groups import Group
 from simulator.cost.measured import Operation, measured_line
 from simulator.cost.plan_table import FloatArray
 
-AlgorithmName = Literal["ring", "double-tree", "hierarchical", "recursive-doubling"]
+AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
 
 PASSES: Mapping[AlgorithmName, Algorithm] = {
     "ring": ring_pass,
@@ -39,13 +39,13 @@ PASSES: Mapping[AlgorithmName, Algorithm] = {
 
 REDUCTIONS: Mapping[AlgorithmName, Algorithm] = {
     "ring": lambda group: ring_pass(group).twice(),
-    "double-tree": double_tree,
+    "tree": tree,
     "hierarchical": lambda group: hierarchical_pass(group).twice(),
     "recursive-doubling": lambda group: doubling_pass(group).twice(),
 }
 """All-reduce."""
 
-AUTOMATIC: tuple[AlgorithmName, ...] = ("ring", "double-tree")
+AUTOMATIC: tuple[AlgorithmName, ...] = ("ring", "tree")
 """What is chosen from where no algorithm is named."""
 
 

@@ -13,9 +13,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
-from simulator.fabric.scale_up import ring_port_share, scale_up_devices
-from simulator.spec.cluster import ClusterSpec, CollectiveFit
+from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
+from simulator.fabric.blocks import pod_devices, region_devices, scale_up_devices
+from simulator.fabric.scale_up import PortShares, port_shares
+from simulator.spec.cluster import ClusterSpec, CollectiveFit, LinkSpec
 from simulator.spec.plan import AXES
 
 AxisName = Literal[
@@ -39,11 +40,15 @@ class Level:
     """Blocks of the level below that a group joins here; 1 where it does not use the level."""
     inside: IntArray
     """Members of the group in one block of the level below."""
-    bandwidth_bytes_per_s: FloatArray
+    bandwidth_bytes_per_s: float
     """What one device can send out of its block while all devices of the block send."""
+    shares: PortShares
+    """How much of it rings, all-to-all and single messages can use."""
     latency_s: float
     pooled: bool
     """Whether the devices of a block share one uplink, or have a port each."""
+    reduces: bool
+    """Whether its switches reduce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +116,18 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
     inside = np.ones_like(size)
     for link, block in zip(links, blocks, strict=True):
         members = _members(size, stride, block)
-        bandwidth = np.full(size.shape, link.bandwidth_bytes_per_s)
-        if link.name == "scale-up":
-            bandwidth *= ring_port_share(cluster, members, stride)
         levels.append(
             Level(
                 name=link.name,
                 fan_out=members // inside,
                 inside=inside,
-                bandwidth_bytes_per_s=bandwidth,
-                latency_s=link.latency_s,
+                bandwidth_bytes_per_s=(
+                    link.spec.bandwidth_bytes_per_s * link.spec.efficiency / link.divided_by
+                ),
+                shares=port_shares(cluster, members, stride) if not levels else PortShares(),
+                latency_s=link.spec.latency_s,
                 pooled=link.pooled,
+                reduces=link.spec.reduces_in_network,
             )
         )
         inside = members
@@ -135,32 +141,28 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """The links of one level of a cluster: what they join, and what each device has of them."""
+    """The links of one level of a cluster, and how many devices they join."""
 
     name: LevelName
     n_devices: int
-    bandwidth_bytes_per_s: float
-    latency_s: float
+    spec: LinkSpec
+    divided_by: float = 1.0
+    """Devices that one link serves, or oversubscription."""
     pooled: bool = False
 
 
 def _links(cluster: ClusterSpec) -> list[_Link]:
     """Return the levels that the cluster has, innermost first."""
     fabric = cluster.fabric
-    up, nic, wide = cluster.scale_up, fabric.nic, fabric.wide_area
     domain = scale_up_devices(cluster)
-    region = -(-cluster.n_devices // fabric.n_regions)
-    pod = fabric.nodes_per_pod * cluster.devices_per_node or region
-    port = nic.bandwidth_bytes_per_s * nic.efficiency
-    links = [_Link("scale-up", domain, up.bandwidth_bytes_per_s * up.efficiency, up.latency_s)]
+    pod, region = pod_devices(cluster), region_devices(cluster)
+    links = [_Link("scale-up", domain, cluster.scale_up)]
     if domain < cluster.n_devices:
-        links.append(_Link("scale-out", min(pod, region), port, nic.latency_s))
+        links.append(_Link("scale-out", pod, fabric.nic))
     if pod < region:
-        uplink = port / fabric.oversubscription
-        links.append(_Link("pods", region, uplink, nic.latency_s, pooled=True))
-    if fabric.n_regions > 1 and wide is not None:
-        share = wide.bandwidth_bytes_per_s * wide.efficiency / region
-        links.append(_Link("regions", cluster.n_devices, share, wide.latency_s, pooled=True))
+        links.append(_Link("pods", region, fabric.nic, fabric.oversubscription, pooled=True))
+    if fabric.n_regions > 1 and fabric.wide_area is not None:
+        links.append(_Link("regions", cluster.n_devices, fabric.wide_area, region, pooled=True))
     return links
 
 

@@ -70,6 +70,8 @@ class LinkSpec(Spec):
     efficiency: Fraction = Field(default=0.7, gt=0)
     """Share of the line rate that large ring collectives reach."""
     topology: Literal["switch", "mesh", "torus-2d", "torus-3d", "shared-memory"] = "switch"
+    reduces_in_network: bool = False
+    """Whether the switches reduce on the way (NVLink SHARP, InfiniBand SHARP)."""
 
 
 class HostSpec(Spec):
@@ -126,6 +128,12 @@ class FabricSpec(Spec):
     """Per-region link to the other regions."""
     n_regions: PositiveInt = 1
     sources: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.n_regions > 1 and self.wide_area is None:
+            raise ValueError(f"{self.n_regions} regions need a link between them: give wide_area")
+        return self
 
 
 class CollectiveFit(Spec):

@@ -31,7 +31,7 @@ def _cluster(
     *,
     per_node: int = 8,
     domain: int = 0,
-    topology: str = "switch",
+    scale_up: dict[str, object] | None = None,
     measured: tuple[CollectiveFit, ...] = (),
     **fabric: object,
 ) -> ClusterSpec:
@@ -45,7 +45,7 @@ def _cluster(
         devices_per_node=per_node,
         scale_up=LinkSpec.model_validate(
             {"bandwidth_bytes_per_s": 125e9, "latency_s": 1e-6, "efficiency": 0.8}
-            | {"topology": topology}
+            | (scale_up or {})
         ),
         scale_up_domain_devices=domain or per_node,
         sources=(),
