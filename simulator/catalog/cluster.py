@@ -2,17 +2,168 @@
 
 from __future__ import annotations
 
+import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ruamel.yaml import YAML
+
+from simulator.catalog.layers import looks_like_path, over, read_mapping
 from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_device, find_fabric, list_names
-from simulator.catalog.yaml_text import LIMIT_BYTES, read_yaml
-from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec, FabricSpec
+from simulator.catalog.variant import variant_fields
+from simulator.catalog.yaml_text import Document
+from simulator.spec.cluster import (
+    Calibration,
+    ClusterRequest,
+    ClusterSpec,
+    DeviceSpec,
+    FabricSpec,
+    HostSpec,
+    LinkSpec,
+)
 from simulator.spec.errors import InputError
-from simulator.spec.files import read_text
+from simulator.spec.files import write_atomic
 
 _SHORT_FORM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?::(\d[\d_]{0,12}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """The cluster that a request starts from."""
+
+    name: str | None
+    device: DeviceSpec
+    n_nodes: int
+    node_capacity: int
+    """Devices that a node can hold."""
+    scale_up: LinkSpec
+    scale_up_domain_devices: int
+    fabric: FabricSpec | None
+    """None means what the device's network interface usually leads to."""
+    host: HostSpec
+    calibration: Calibration | None
+
+
+def _catalog_base(device: DeviceSpec) -> _Base:
+    return _Base(
+        name=None,
+        device=device,
+        n_nodes=1,
+        node_capacity=device.devices_per_node,
+        scale_up=device.scale_up,
+        scale_up_domain_devices=device.scale_up_domain_devices,
+        fabric=None,
+        host=device.host,
+        calibration=None,
+    )
+
+
+def _cluster_base(cluster: ClusterSpec) -> _Base:
+    alone = cluster.n_nodes == 1
+    capacity = max(cluster.devices_per_node, cluster.device.devices_per_node)
+    domain = max(cluster.scale_up_domain_devices, cluster.device.scale_up_domain_devices)
+    return _Base(
+        name=cluster.name,
+        device=cluster.device,
+        n_nodes=cluster.n_nodes,
+        node_capacity=capacity if alone else cluster.devices_per_node,
+        scale_up=cluster.scale_up,
+        scale_up_domain_devices=domain if alone else cluster.scale_up_domain_devices,
+        fabric=None if cluster.fabric.kind == "none" else cluster.fabric,
+        host=cluster.host,
+        calibration=cluster.calibration,
+    )
+
+
+def build_cluster(request: ClusterRequest, *, where: str | None = None) -> ClusterSpec:
+    """Return the catalog's cluster of that device and size, changed by what the request says.
+
+    Without a count it is one node. Fewer devices than a node holds make one smaller node.
+    """
+    return _build(request, _catalog_base(find_device(request.device, where=where)), where)
+
+
+def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSpec:
+    nodes, per_node = _node_counts(request, base, where)
+    device = base.device
+    if request.memory is not None:
+        device = device.model_copy(update={"memory_bytes": request.memory})
+    domain = request.scale_up_domain_devices or base.scale_up_domain_devices
+    if domain <= base.node_capacity:
+        domain = min(domain, per_node)
+    return ClusterSpec(
+        name=request.name or base.name or f"{device.name}-x{nodes * per_node}",
+        device=device,
+        n_nodes=nodes,
+        devices_per_node=per_node,
+        scale_up=request.scale_up or base.scale_up,
+        scale_up_domain_devices=domain,
+        fabric=_fabric(request, base, nodes, per_node, where),
+        host=request.host or base.host,
+        calibration=request.calibration or base.calibration,
+    )
+
+
+def _node_counts(request: ClusterRequest, base: _Base, where: str | None) -> tuple[int, int]:
+    """Return (nodes, devices per node)."""
+    if request.devices is None:
+        return request.nodes or base.n_nodes, request.devices_per_node or base.node_capacity
+    devices = request.devices
+    per_node = request.devices_per_node or min(base.node_capacity, devices)
+    nodes = request.nodes or max(1, devices // per_node)
+    if request.devices_per_node is None and request.nodes is not None:
+        per_node = max(1, devices // nodes)
+    if nodes * per_node != devices:
+        raise InputError(
+            f"devices={devices} is not nodes x devices per node = {nodes} x {per_node}",
+            where=where,
+            fix=f"use {nodes * per_node} or {(nodes + 1) * per_node} devices, or give "
+            "devices_per_node",
+        )
+    return nodes, per_node
+
+
+def _fabric(
+    request: ClusterRequest, base: _Base, nodes: int, per_node: int, where: str | None
+) -> FabricSpec:
+    if isinstance(request.fabric, FabricSpec):
+        return request.fabric
+    if request.fabric is not None:
+        return _shared(find_fabric(request.fabric, where=where), per_node)
+    if base.fabric is not None:
+        return base.fabric
+    return default_fabric(base.device, nodes, per_node)
+
+
+def _shared(fabric: FabricSpec, per_node: int) -> FabricSpec:
+    """Return a catalog fabric, whose NIC is one interface, with each device's share of it."""
+    share = min(1.0, fabric.nics_per_node / per_node) if fabric.nics_per_node else 1.0
+    bandwidth = fabric.nic.bandwidth_bytes_per_s * share
+    nic = fabric.nic.model_copy(update={"bandwidth_bytes_per_s": bandwidth})
+    return fabric.model_copy(update={"nic": nic})
+
+
+def _is_torus(link: LinkSpec) -> bool:
+    return link.topology in ("torus-2d", "torus-3d")
+
+
+def default_fabric(device: DeviceSpec, nodes: int, per_node: int) -> FabricSpec:
+    """Return the fabric that the device's network interface usually leads to."""
+    if nodes == 1:
+        return find_fabric("none")
+    if device.scale_up_domain_devices > device.devices_per_node and _is_torus(device.scale_up):
+        return find_fabric("ici-torus")
+    if device.scale_up.topology == "shared-memory":
+        return _shared(find_fabric("ethernet-25g"), per_node)
+    name = f"rail-optimized-{device.nic_bandwidth_bytes_per_s * 8 / 1e9:g}g"
+    if name in list_names("fabrics"):
+        return find_fabric(name)
+    roce = find_fabric("roce")
+    nic = roce.nic.model_copy(update={"bandwidth_bytes_per_s": device.nic_bandwidth_bytes_per_s})
+    return roce.model_copy(update={"nic": nic})
 
 
 def parse_short_form(text: str, *, where: str | None = None) -> ClusterRequest:
@@ -29,90 +180,78 @@ def parse_short_form(text: str, *, where: str | None = None) -> ClusterRequest:
         return ClusterRequest(device=device.name, nodes=1)
     count = int(match[2])
     if not 1 <= count <= 10**9:
-        raise InputError(
-            f"cluster {text!r:.60}: {count} devices", where=where, fix="count from 1 to 1e9"
-        )
+        raise InputError(f"cluster {text!r:.60}: {count} devices", where=where, fix="use 1 to 1e9")
     return ClusterRequest(device=device.name, devices=count)
-
-
-def build_cluster(request: ClusterRequest, *, where: str | None = None) -> ClusterSpec:
-    """Return the catalog's cluster of that device and size, changed by what the request says.
-
-    Without a count it is one node. Fewer devices than a node holds make one smaller node.
-    """
-    device = find_device(request.device, where=where)
-    if request.memory is not None:
-        device = device.model_copy(update={"memory_bytes": request.memory})
-    nodes, per_node = _node_counts(request, device, where)
-    domain = request.scale_up_domain_devices or device.scale_up_domain_devices
-    if domain <= device.devices_per_node:
-        domain = min(domain, per_node)
-    return ClusterSpec(
-        name=request.name or f"{device.name}-x{nodes * per_node}",
-        device=device,
-        n_nodes=nodes,
-        devices_per_node=per_node,
-        scale_up=request.scale_up or device.scale_up,
-        scale_up_domain_devices=domain,
-        fabric=_fabric(request, device, nodes, where),
-        host=request.host or device.host,
-        calibration=request.calibration,
-    )
-
-
-def _node_counts(request: ClusterRequest, device: DeviceSpec, where: str | None) -> tuple[int, int]:
-    """Return (nodes, devices per node)."""
-    per_node = request.devices_per_node or device.devices_per_node
-    if request.devices is None:
-        return request.nodes or 1, per_node
-    devices = request.devices
-    if request.devices_per_node is None and request.nodes is not None:
-        per_node = max(1, devices // request.nodes)
-    elif request.devices_per_node is None:
-        per_node = min(per_node, devices)
-    nodes = request.nodes or max(1, devices // per_node)
-    if nodes * per_node != devices:
-        raise InputError(
-            f"devices={devices} is not nodes x devices per node = {nodes} x {per_node}",
-            where=where,
-            fix=f"use {nodes * per_node} or {(nodes + 1) * per_node} devices, or say "
-            "devices_per_node",
-        )
-    return nodes, per_node
-
-
-def _fabric(
-    request: ClusterRequest, device: DeviceSpec, nodes: int, where: str | None
-) -> FabricSpec:
-    if isinstance(request.fabric, FabricSpec):
-        return request.fabric
-    if request.fabric is not None:
-        return find_fabric(request.fabric, where=where)
-    return default_fabric(device, nodes)
-
-
-def default_fabric(device: DeviceSpec, nodes: int) -> FabricSpec:
-    """Return the rail-optimized fabric of the device's usual network interface."""
-    if nodes == 1:
-        return find_fabric("none")
-    speed = round(device.nic_bandwidth_bytes_per_s * 8 / 1e9)
-    name = f"rail-optimized-{speed}g"
-    if name in list_names("fabrics"):
-        return find_fabric(name)
-    return find_fabric("ethernet-10g")
 
 
 def parse_cluster(text: str, *, where: str | None = None) -> ClusterSpec:
     """Return the cluster of a short form (`h100-sxm:64`, `cpu:2`) or of a cluster file."""
-    if "/" in text or text.endswith((".yaml", ".yml")):
-        return read_cluster_file(Path(text))
+    if looks_like_path(text):
+        return read_cluster_file(text)
     return build_cluster(parse_short_form(text, where=where), where=where)
 
 
-def read_cluster_file(path: Path) -> ClusterSpec:
-    """Return the cluster of a YAML file: a whole one or a request."""
-    document = read_yaml(read_text(path, limit_bytes=LIMIT_BYTES), str(path))
-    value = document.value
-    if isinstance(value, dict) and isinstance(value.get("device"), dict):
-        return validate(ClusterSpec, document, value)
-    return build_cluster(validate(ClusterRequest, document, value), where=str(path))
+def read_cluster_file(path: str | Path) -> ClusterSpec:
+    """Return the cluster of a YAML file: a whole one, or the fields of a request."""
+    document = read_mapping(Path(path))
+    base = document.value.get("base")
+    if isinstance(base, str) and looks_like_path(base):
+        raise InputError(
+            "base: a cluster file cannot start from another file",
+            where=document.where(("base",)),
+            fix="start from a device and a count, like h100-sxm:64",
+        )
+    return _cluster_of(document, document.value, ())
+
+
+def write_cluster_file(path: str | Path, cluster: ClusterSpec) -> None:
+    """Write a whole cluster, which `read_cluster_file` returns equal."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    text = io.StringIO()
+    yaml.dump(cluster.model_dump(mode="json", exclude_defaults=True), text)
+    write_atomic(path, text.getvalue())
+
+
+def cluster_of(document: Document) -> ClusterSpec:
+    """Return the cluster of a scenario's `cluster` section."""
+    value = document.value.get("cluster")
+    if not isinstance(value, dict):
+        raise InputError(
+            "cluster: is missing or neither a name nor fields",
+            where=document.where(("cluster",)),
+            fix="write cluster: h100-sxm:64, or see `armillary list devices`",
+        )
+    return _cluster_of(document, value, ("cluster",))
+
+
+def _cluster_of(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> ClusterSpec:
+    """Return the cluster of a mapping: a whole one, or a base with changes."""
+    if isinstance(value.get("device"), dict):
+        return validate(ClusterSpec, document, value, path)
+    where = document.where(path)
+    changes = {key: field for key, field in value.items() if key != "base"}
+    base: _Base | None = None
+    if "base" in value:
+        text = str(value["base"])
+        if looks_like_path(text):
+            cluster = read_cluster_file(text)
+            if not changes:
+                return cluster
+            base = _cluster_base(cluster)
+            changes = {"device": cluster.device.name} | changes
+        else:
+            short = parse_short_form(text, where=document.where((*path, "base")))
+            changes = over(short.model_dump(exclude_unset=True), changes)
+    if isinstance(changes.get("fabric"), dict) and "base" in changes["fabric"]:
+        changes["fabric"] = _fabric_variant(changes["fabric"], document.where((*path, "fabric")))
+    request = validate(ClusterRequest, document, changes, path)
+    if base is None:
+        base = _catalog_base(find_device(request.device, where=document.where((*path, "device"))))
+    return _build(request, base, where)
+
+
+def _fabric_variant(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    base = find_fabric(str(fields["base"]), where=where)
+    return variant_fields(base, {key: field for key, field in fields.items() if key != "base"})

@@ -61,20 +61,27 @@ def mistakes_of(
     error: ValidationError, model: type[BaseModel], document: Document, path: KeyPath = ()
 ) -> list[InputError]:
     """Return the mistakes of one validation, in the order of the document, each place once."""
-    found: dict[str, InputError] = {}
+    found: dict[KeyPath, InputError] = {}
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    for detail in details[:LIMIT_SHOWN]:
-        inner = _written(detail, document, path)
-        field = ".".join(str(key) for key in inner)
+    written = [_written(detail, document, path) for detail in details[:LIMIT_SHOWN]]
+    for detail, inner in zip(details, written, strict=False):
+        if _is_refused_alternative(detail, inner, written):
+            continue
         what, fix = _explain(detail, model, inner[len(path) :], document, inner)
-        message = f"{field}: {what}" if field else what
-        found.setdefault(field, InputError(message, where=document.where(inner), fix=fix))
+        message = f"{'.'.join(map(str, inner))}: {what}" if inner else what
+        found.setdefault(inner, InputError(message, where=document.where(inner), fix=fix))
     return list(found.values())
+
+
+def _is_refused_alternative(detail: ErrorDetails, inner: KeyPath, written: list[KeyPath]) -> bool:
+    """Return whether the value was meant as the other alternative: fields instead of a name."""
+    deeper = any(len(other) > len(inner) and other[: len(inner)] == inner for other in written)
+    return deeper and detail["type"] == "string_type"
 
 
 def _written(detail: ErrorDetails, document: Document, path: KeyPath) -> KeyPath:
     """Return the path of an error without the type names pydantic adds for alternatives."""
-    value = _part(document.value, path)
+    value = document.part(path)
     inner = list(path)
     for position, key in enumerate(detail["loc"]):
         last = position == len(detail["loc"]) - 1
@@ -86,12 +93,6 @@ def _written(detail: ErrorDetails, document: Document, path: KeyPath) -> KeyPath
             continue
         inner.append(key if isinstance(key, int) else _printable(key))
     return tuple(inner)
-
-
-def _part(value: Any, path: KeyPath) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _explain(
@@ -106,9 +107,11 @@ def _explain(
         return "unknown field", _suggest(str(inner[-1]), _model_at(model, inner[:-1]))
     if detail["type"] == "missing":
         return "is missing", "add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    shown = _shown(_part(document.value, full))
-    return (f"{message}, not {shown}" if shown else message), None
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    shown = _shown(document.part(full))
+    if detail["type"] == "value_error" and isinstance(document.part(full), dict):
+        return message, None  # the message of a rule over several fields names their values
+    return f"{message}, not {shown}", None
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
@@ -127,17 +130,18 @@ def _suggest(name: str, model: type[BaseModel] | None) -> str | None:
         return None
     fields = list(model.model_fields)
     known = fields + [other for other, field in OTHER_NAMES.items() if field in fields]
-    near = list(dict.fromkeys(OTHER_NAMES.get(n, n) for n in near_names(name, known)))
-    if near:
-        return "did you mean " + " or ".join(near) + "?"
+    for near in near_names(name, known, limit=1):
+        return f"did you mean {OTHER_NAMES.get(near, near)}?"
     return "known: " + ", ".join(fields)
 
 
 def _shown(value: Any) -> str:
-    """Return a scalar for a message; nothing for what is too large to show."""
-    if isinstance(value, dict | list) or value is None:
-        return ""
-    text = repr(value)
+    """Return a scalar as it is written, and the kind of anything larger."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = "empty" if value is None else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

@@ -80,13 +80,13 @@ def _find(kind: Kind[T], name: str) -> T | None:
         document = read_yaml(text, f"catalog/{kind.folder}/{path.name}")
         for key, fields in document.value.items():
             if name == key or name in fields.get("aliases", ()):
-                return _entry(kind.type, document, key, fields)
+                return _entry(kind.type, document, key)
     return None
 
 
-def _entry(type_: type[S], document: Document, name: str, fields: dict[str, Any]) -> S:
+def _entry(type_: type[S], document: Document, name: str) -> S:
     """Return one entry; a source that explains several fields becomes one source per field."""
-    values = {"name": name} | fields
+    values = _fields(document, name) | {"name": name}
     if "aliases" not in type_.model_fields:
         values.pop("aliases", None)
     if "sources" in values:
@@ -96,6 +96,13 @@ def _entry(type_: type[S], document: Document, name: str, fields: dict[str, Any]
             for field in source["fields"]
         ]
     return validate(type_, document, values, (name,))
+
+
+def _fields(document: Document, name: str) -> dict[str, Any]:
+    """Return the fields of an entry over those of its `base`, another entry of the file."""
+    fields = dict(document.value[name])
+    base = fields.pop("base", None)
+    return _fields(document, base) | {"aliases": []} | fields if base else fields
 
 
 def find_device(name: str, *, where: str | None = None) -> DeviceSpec:

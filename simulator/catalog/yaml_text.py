@@ -46,6 +46,15 @@ class Document:
     name: str
     """The file or flag as a whole."""
 
+    def part(self, path: KeyPath) -> Any:
+        """Return the value at a path, or None."""
+        value: Any = self.value
+        for key in path:
+            if isinstance(value, list):
+                value = dict(enumerate(value))
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
     def where(self, path: KeyPath) -> str:
         """Return the place of a part, or of the nearest thing around it."""
         for length in range(len(path), -1, -1):

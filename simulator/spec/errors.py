@@ -2,6 +2,7 @@
 
     ArmillaryError            anything reported without a traceback
     |-- InputError            bad input: exit code 2
+    |   `-- Mistakes          several of them at once
     |-- NoFeasiblePlan        a valid question without an answer: exit code 1
     `-- RunError              a real run that failed: exit code 1
 
@@ -38,6 +39,14 @@ class InputError(ArmillaryError):
     exit_code = 2
 
 
+class Mistakes(InputError):
+    """Several mistakes of one input, shown together."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        super().__init__("\n".join([f"{len(errors)} mistakes", *map(str, errors)]))
+        self.errors = tuple(errors)
+
+
 class NoFeasiblePlan(ArmillaryError):
     """The question is valid, and nothing answers it."""
 
@@ -70,11 +79,11 @@ def unknown_name(
         fix = "did you mean " + " or ".join(near) + "?"
     else:
         fix = "known: " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return InputError(f"unknown {kind} {name!r}", where=where, fix=fix)
+    shown = name if len(name) <= 60 else name[:57] + "..."
+    return InputError(f"unknown {kind} {shown!r}", where=where, fix=fix)
 
 
 def all_of(errors: Sequence[InputError]) -> InputError:
     """Return one error that shows every mistake, each on its own line."""
-    if len(errors) == 1:
-        return errors[0]
-    return InputError("\n".join([f"{len(errors)} mistakes", *map(str, errors)]))
+    flat = [single for error in errors for single in getattr(error, "errors", (error,))]
+    return flat[0] if len(flat) == 1 else Mistakes(flat)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Literal
 
 from simulator.spec.base import Spec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
+
+
+def inputs_sha256(scenario: Scenario) -> str:
+    """Return the hash of a resolved scenario, over its canonical JSON."""
+    text = json.dumps(scenario.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Provenance(Spec):

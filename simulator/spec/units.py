@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
@@ -89,8 +89,8 @@ BytesPerSecond = Annotated[float, BeforeValidator(_reader(BYTES_PER_S, "bandwidt
 FlopsPerSecond = Annotated[float, BeforeValidator(_reader(FLOPS_PER_S, "compute rate"))]
 Watts = Annotated[float, BeforeValidator(_reader(WATTS, "power"))]
 Usd = Annotated[float, BeforeValidator(_reader(USD, "amount of money"))]
-Count = Annotated[int, BeforeValidator(_read_count)]
-"""A whole number that may be written 15.6e12, 64k or 1T."""
+Count = Annotated[int, BeforeValidator(_read_count), Field(le=10**18)]
+"""A whole number up to 1e18 that may be written 15.6e12, 64k or 1T."""
 
 
 def _scaled(value: float, unit: str, digits: int) -> str:

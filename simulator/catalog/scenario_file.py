@@ -1,0 +1,170 @@
+"""Scenarios from YAML files and from flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from simulator.catalog import registry
+from simulator.catalog.cluster import cluster_of
+from simulator.catalog.layers import apply_overrides, read_layers, with_bases
+from simulator.catalog.mistakes import mistakes_of
+from simulator.catalog.model import model_of
+from simulator.catalog.yaml_text import Document, KeyPath
+from simulator.spec.base import Precision, spec_name
+from simulator.spec.errors import InputError, all_of
+from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
+from simulator.spec.scenario import Scenario
+from simulator.spec.target import find_target
+
+
+def load_scenario(path: str | Path, *, overrides: Iterable[str] = ()) -> Scenario:
+    """Return the scenario of a YAML file, with `a.b=c` overrides over it.
+
+    Raises one InputError that lists every mistake as `file:line: field: what; what to do`.
+    """
+    file = Path(path)
+    document = apply_overrides(read_layers(file), overrides)
+    return _scenario(document, default_name=file.stem)
+
+
+def scenario_from_flags(
+    *,
+    model: str,
+    cluster: str,
+    tokens: str | None = None,
+    sequence_length: str | None = None,
+    batch: str | None = None,
+    precision: str | None = None,
+    overrides: Iterable[str] = (),
+) -> Scenario:
+    """Return the scenario of command-line flags; counts may be written `1T` or `64k`."""
+    flags: dict[KeyPath, tuple[str, str | None]] = {
+        ("model",): ("--model", model),
+        ("cluster",): ("--cluster", cluster),
+        ("job", "tokens"): ("--tokens", tokens),
+        ("job", "sequence_length"): ("--sequence-length", sequence_length),
+        ("job", "global_batch_sequences"): ("--batch", batch),
+        ("job", "precision"): ("--precision", precision),
+    }
+    job = {str(path[1]): text for path, (_, text) in flags.items() if len(path) > 1 and text}
+    document = Document(
+        {"model": model, "cluster": cluster, "job": job},
+        {path: flag for path, (flag, _) in flags.items()},
+        "flags",
+    )
+    return _scenario(apply_overrides(with_bases(document, Path()), overrides))
+
+
+def _scenario(document: Document, *, default_name: str = "") -> Scenario:
+    """Return the typed scenario, or raise with all its mistakes."""
+    mistakes: list[InputError] = []
+    fields: dict[str, Any] = dict(document.value)
+    for section, resolve in _RESOLVED.items():
+        fields.pop(section, None)
+        try:
+            fields[section] = resolve(document)
+        except InputError as error:
+            mistakes.append(error)
+    if isinstance(fields.get("model"), ModelSpec):
+        fields["job"] = _with_sequence_length(fields.get("job", {}), fields["model"])
+    if "name" not in fields:
+        fields["name"] = spec_name(default_name) if default_name else _pair_name(fields)
+    mistakes += _unknown_names(document)
+    try:
+        scenario = Scenario.model_validate(fields)
+    except ValidationError as error:
+        known = [
+            mistake
+            for mistake in mistakes_of(error, Scenario, document)
+            if not mistake.message.startswith(("model: is missing", "cluster: is missing"))
+        ]
+        raise all_of([*mistakes, *known]) from None
+    mistakes += _misfits(scenario, document)
+    if mistakes:
+        raise all_of(mistakes)
+    return scenario
+
+
+_RESOLVED: dict[str, Callable[[Document], Any]] = {"model": model_of, "cluster": cluster_of}
+
+
+def _pair_name(fields: dict[str, Any]) -> str:
+    names = [getattr(fields.get(section), "name", section) for section in ("model", "cluster")]
+    return spec_name("-on-".join(names))
+
+
+def _with_sequence_length(job: Any, model: ModelSpec) -> Any:
+    """Return the job with the model's own context where that is shorter than the default."""
+    default = JobSpec().sequence_length
+    if not isinstance(job, dict) or "sequence_length" in job or model.max_positions >= default:
+        return job
+    return job | {"sequence_length": model.max_positions}
+
+
+_NAMES: tuple[tuple[KeyPath, Callable[..., object]], ...] = (
+    (("job", "software"), registry.find_software),
+    (("reliability", "profile"), registry.find_failure_profile),
+    (("economics", "price"), registry.find_price),
+    (("economics", "grid"), registry.find_grid),
+    (("target",), find_target),
+)
+"""Fields that hold the name of something else."""
+
+
+def _unknown_names(document: Document) -> list[InputError]:
+    mistakes: list[InputError] = []
+    for path, find in _NAMES:
+        name = document.part(path)
+        try:
+            if isinstance(name, str):
+                find(name, where=document.where(path))
+        except InputError as error:
+            mistakes.append(error)
+    return mistakes
+
+
+def _misfits(scenario: Scenario, document: Document) -> list[InputError]:
+    model, cluster, job = scenario.model, scenario.cluster, scenario.job
+    device = cluster.device
+    price = scenario.economics.price
+    mistakes: list[InputError] = []
+
+    def add(path: KeyPath, message: str, fix: str) -> None:
+        field = ".".join(map(str, path))
+        mistakes.append(InputError(f"{field}: {message}", where=document.where(path), fix=fix))
+
+    if device.peak.of(job.precision) <= 0:
+        known = [p for p in Precision if device.peak.of(p) > 0]
+        add(
+            ("job", "precision"),
+            f"{device.name} has no {job.precision}",
+            "use " + " or ".join(known),
+        )
+    if model.position == "learned" and job.sequence_length > model.max_positions:
+        add(
+            ("job", "sequence_length"),
+            f"{job.sequence_length} exceeds the {model.max_positions} learned positions of "
+            f"{model.name}",
+            "shorten it, or set model.max_positions",
+        )
+    if scenario.limits.devices is not None and scenario.limits.devices > cluster.n_devices:
+        add(
+            ("limits", "devices"),
+            f"{scenario.limits.devices} exceeds the {cluster.n_devices} devices of the cluster",
+            "lower it, or enlarge the cluster",
+        )
+    if price is not None and price in registry.list_names("prices"):
+        priced = registry.find_price(price).device
+        if priced != device.name:
+            own = ", ".join(p.name for p in registry.prices_of(device.name))
+            add(
+                ("economics", "price"),
+                f"{price} is a price of {priced}, not of {device.name}",
+                f"use {own or 'usd_per_device_hour'}",
+            )
+    return mistakes

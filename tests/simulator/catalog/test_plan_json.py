@@ -1,0 +1,153 @@
+"""plan.json: read as untrusted input, written whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.catalog.plan_json import read_plan_file, write_plan_file
+from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.spec.base import Basis
+from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
+from simulator.spec.plan_file import PlanFile, Provenance, RankedPlan, inputs_sha256
+from simulator.spec.prediction import (
+    CampaignPrediction,
+    Interval,
+    MemoryBreakdown,
+    Prediction,
+    StepBreakdown,
+    StepPrediction,
+)
+
+
+def example() -> PlanFile:
+    scenario = scenario_from_flags(
+        model="mixtral-8x7b", cluster="h100-sxm:64", tokens="1T", overrides=["seed=3"]
+    )
+    plan = PlanSpec(tp=8, dp_replicate=8, n_microbatches=128, sequence_parallel=True)
+    step = StepPrediction(
+        step_s=1.0,
+        interval_step_s=Interval(low=0.9, high=1.1),
+        mfu=0.4,
+        model_flops_per_device_per_s=4e14,
+        tokens_per_s=1e6,
+        breakdown=StepBreakdown(forward_s=0.3, backward_s=0.7),
+        memory=(MemoryBreakdown(weights_bytes=1e10),),
+        memory_capacity_bytes=8e10,
+        basis=Basis.DATASHEET,
+        assumptions=("none",),
+    )
+    campaign = CampaignPrediction(
+        n_steps=100,
+        goodput=0.95,
+        goodput_interval=Interval(low=0.9, high=0.97),
+        losses={"checkpoint": 0.01},
+        calendar_s=105.0,
+        device_hours=2.0,
+        expected_failures=0.1,
+        checkpoint_interval_s=600.0,
+        checkpoint_stall_s=1.0,
+    )
+    prediction = Prediction(step=step, campaign=campaign)
+    return PlanFile(
+        scenario=scenario,
+        plan=plan,
+        prediction=prediction,
+        alternatives=(RankedPlan(rank=1, plan=plan, prediction=prediction),),
+        provenance=Provenance(
+            armillary_version="0.1.0", seed=3, inputs_sha256=inputs_sha256(scenario)
+        ),
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.json"
+    write_plan_file(path, example())
+    return path
+
+
+def test_what_is_written_is_read(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_plan_file(file) == example()
+    assert not caplog.records
+
+
+def edit(file: Path, change: Any) -> None:
+    value = json.loads(file.read_text())
+    change(value)
+    file.write_text(json.dumps(value))
+
+
+def test_a_changed_scenario_is_noticed(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    edit(file, lambda value: value["scenario"]["job"].update(tokens=5))
+    with caplog.at_level(logging.WARNING):
+        assert read_plan_file(file).scenario.job.tokens == 5
+    assert "its scenario was changed after planning" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(kind="other"), "not a plan file of armillary; make one with"),
+        (lambda v: v.pop("kind"), "not a plan file of armillary"),
+        (lambda v: v.update(version=2), "plan file of version 2, and this armillary reads version"),
+        (lambda v: v["plan"].update(tp="8"), "plan.tp: should be a valid integer, not '8'"),
+        (lambda v: v["plan"].update(tpp=8), "plan.tpp: unknown field; did you mean tp?"),
+        (lambda v: v["plan"].pop("tp"), None),
+        (lambda v: v["plan"].update(schedule="zigzag"), "plan.schedule: should be 'gpipe'"),
+        (lambda v: v["plan"].update(zero_stage=0, dp_shard=2), "plan: dp_shard=2 with zero_stage"),
+        (lambda v: v["prediction"].pop("step"), "prediction.step: is missing"),
+        (
+            lambda v: v["alternatives"][0].update(rank=None),
+            "alternatives.0.rank: should be a valid integer, not empty",
+        ),
+        (
+            lambda v: v["scenario"].update(name="a\n#SBATCH --wrap=ls"),
+            "scenario.name: String should match pattern",
+        ),
+    ],
+)
+def test_a_foreign_or_edited_file_says_what(file: Path, change: Any, message: str | None) -> None:
+    edit(file, change)
+    if message is None:
+        assert read_plan_file(file).plan.tp == 1
+        return
+    with pytest.raises(InputError) as caught:
+        read_plan_file(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "plan.json:1: not valid JSON"),
+        ("[]", "not a plan file of armillary"),
+        ('{"kind": "armillary-plan"', "plan.json:1: not valid JSON"),
+        ('{"kind": 1, "kind": 2}', "key 'kind' is given twice"),
+        ('{"a": Infinity}', "Infinity is not a number"),
+        ('{"a": 1e400}', "number 1e400 is too large"),
+        ('{"a": ' + "9" * 5000 + "}", "a number with too many digits"),
+        ("[" * 200_000, "nested too deeply"),
+        (" " * (16 * 2**20 + 1), "larger than 16384 KiB"),
+    ],
+)
+def test_what_is_no_plan_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_plan_file(path)
+    assert message in str(caught.value)
+
+
+def test_a_truncated_file_says_so(file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text[: len(text) // 2])
+    with pytest.raises(InputError, match="the file is truncated or not JSON"):
+        read_plan_file(file)

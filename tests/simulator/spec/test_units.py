@@ -1,0 +1,91 @@
+"""Human units become SI numbers, and bits never become bytes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from simulator.spec import units
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (units.BytesPerSecond, "400 Gb/s", 50e9),
+        (units.BytesPerSecond, "400Gbps", 50e9),
+        (units.BytesPerSecond, "50 GB/s", 50e9),
+        (units.BytesPerSecond, "1 GiB/s", 2**30),
+        (units.Bytes, "80 GiB", 80 * 2**30),
+        (units.Bytes, "80 GB", 80e9),
+        (units.Bytes, 17, 17),
+        (units.Seconds, "60d", 60 * 86400),
+        (units.Seconds, "2 us", 2e-6),
+        (units.Seconds, "1.5 h", 5400),
+        (units.FlopsPerSecond, "989 TFLOPS", 989e12),
+        (units.Watts, "1.2 kW", 1200),
+        (units.Usd, "5M", 5e6),
+        (units.Usd, "3.99 USD", 3.99),
+        (units.Count, "1T", 10**12),
+        (units.Count, "15.6e12", 15_600_000_000_000),
+        (units.Count, "64k", 64_000),
+        (units.Count, 16e6, 16_000_000),
+    ],
+)
+def test_text_to_si(kind: object, text: object, value: float) -> None:
+    assert TypeAdapter(kind).validate_python(text) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (units.BytesPerSecond, "400 GB"),
+        (units.Bytes, "80 Gb/s"),
+        (units.Bytes, "eighty"),
+        (units.Bytes, ""),
+        (units.Bytes, "-"),
+        (units.Bytes, True),
+        (units.Bytes, None),
+        (units.Bytes, [1]),
+        (units.Seconds, "3 fortnights"),
+        (units.Count, "1.5"),
+        (units.Count, "1e19"),
+        (units.Count, math.inf),
+        (units.Count, "9" * 100),
+    ],
+)
+def test_what_is_no_quantity(kind: object, text: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(text)
+
+
+@given(st.text(max_size=70))
+def test_any_text_is_a_quantity_or_an_error(text: str) -> None:
+    try:
+        assert isinstance(units.parse_quantity(text, units.BYTES, "size"), float)
+    except ValueError as error:
+        assert "size" in str(error)  # noqa: PT017 - either outcome is fine, a crash is not
+
+
+@given(st.floats(min_value=1e-9, max_value=1e18))
+def test_formats_name_a_unit(value: float) -> None:
+    assert units.format_bytes(value).endswith("B")
+    assert units.format_bandwidth(value).endswith("b/s")
+    assert units.format_flops(value).endswith("FLOP/s")
+    assert units.format_energy(value).endswith("Wh")
+    assert units.format_usd(value).startswith("$")
+    assert units.format_seconds(value).split()[1] in {"d", "h", "min", "s", "ms", "us"}
+
+
+def test_formats_by_example() -> None:
+    assert units.format_bytes(79.6 * 2**30) == "79.6 GiB"
+    assert units.format_bandwidth(50e9) == "400 Gb/s"
+    assert units.format_seconds(53.4 * 86400) == "53.4 d"
+    assert units.format_seconds(0.004) == "4 ms"
+    assert units.format_count(8192) == "8,192"
+    assert units.format_count(15.6e12) == "15.6 T"
+    assert units.format_usd(1.234e6) == "$1.23 M"
+    assert units.format_energy(3.6e12) == "1 GWh"
