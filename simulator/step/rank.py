@@ -32,7 +32,8 @@ class SyncCosts:
 
     The share `overlap` of every collective may run beside compute. The rest stands alone: before
     the first pass for weights gathered once a step, before each layer for weights gathered for
-    every pass, after the last pass for gradients.
+    every pass, after the last pass for gradients. A backward pass whose gradients are reduced at
+    once (FSDP) ends with their reduction.
     """
 
     overlap: float
@@ -152,19 +153,22 @@ class Rank:
         overlap = self._sync.overlap
         units = self._units_of(action)
         following = [*units[1:], self._first_unit_from(at + 1)]
-        clock_s = start_s
+        clock_s = reduced_s = start_s
         for unit, after in zip(units, following, strict=True):
             if gathers:
                 clock_s = self._await_weights(unit, clock_s)
             if gathers and self._sync.gather_every_pass:
-                self._gather(after, clock_s, held=unit)
+                self._gather(after, clock_s, held=unit if action.kind == "F" else None)
             began_s = clock_s
             clock_s = self._compute(began_s, unit.durations[action.kind])
             if reduces:
-                self._collectives.submit(
+                reduced_s = self._collectives.submit(
                     clock_s, overlap * unit.reduce_s, "reduce", unit.name, chunk=action.chunk
                 )
                 self._reduce_alone_s += (1.0 - overlap) * unit.reduce_s
+        if reduces and self._sync.reduce_every_microbatch:
+            self.collective_s += reduced_s - clock_s
+            clock_s = reduced_s
         return clock_s
 
     def _compute(self, start_s: float, work_s: float) -> float:
@@ -175,7 +179,7 @@ class Rank:
         return start_s + taken_s
 
     def _gather(self, unit: Unit | None, ready_s: float, *, held: Unit | None = None) -> None:
-        """Queue the gathering of a unit's weights, unless they are the ones just held."""
+        """Queue the gathering of a unit's weights, unless they are held from its forward pass."""
         if unit is None:
             return
         self._gathered[unit.name] = (
