@@ -38,7 +38,7 @@ def build_graph(cluster: ClusterSpec) -> Graph:
     Raises
     ------
     InputError
-        For clusters of more than `MAX_DEVICES` devices.
+        For clusters of more than `MAX_DEVICES` devices, and for tori that are not filled.
     """
     if cluster.n_devices > MAX_DEVICES:
         raise InputError(
@@ -119,6 +119,12 @@ def _add_scale_up(graph: Graph, cluster: ClusterSpec) -> None:
     for first in range(0, cluster.n_devices, size):
         devices = range(first, min(first + size, cluster.n_devices))
         if link.topology in ("torus-2d", "torus-3d"):
+            if len(devices) < size:
+                raise InputError(
+                    f"{cluster.n_devices} devices do not fill tori of {size}",
+                    where=f"cluster {cluster.name}",
+                    fix="use a multiple, or set scale_up_domain_devices",
+                )
             _add_torus(graph, first, torus_shape(cluster), rate, link.latency_s)
         elif link.topology == "mesh":
             for a, b in itertools.combinations(devices, 2):

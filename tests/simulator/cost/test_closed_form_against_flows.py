@@ -25,6 +25,7 @@ GIB = 2.0**30
 WITHIN = 0.02
 
 PODS = {"nodes_per_pod": 2, "oversubscription": 7.0}
+WIDE = {"bandwidth_bytes_per_s": 20e9, "latency_s": 1e-3, "efficiency": 0.9}
 CLUSTERS: dict[str, tuple[dict[str, object], PlanSpec]] = {
     "fat tree": ({"n_nodes": 4}, PlanSpec(dp_replicate=8, tp=4)),
     "one rank per node": ({"n_nodes": 4}, PlanSpec(dp_replicate=4, tp=8)),
@@ -33,6 +34,14 @@ CLUSTERS: dict[str, tuple[dict[str, object], PlanSpec]] = {
     "shared interfaces": ({"n_nodes": 4, "nics_per_node": 2}, PlanSpec(dp_replicate=16, tp=2)),
     "pods": ({"n_nodes": 8, **PODS}, PlanSpec(pp=4, dp_replicate=8, tp=2)),
     "replicas over pods": ({"n_nodes": 8, **PODS}, PlanSpec(dp_replicate=32, tp=2)),
+    "regions": (
+        {"n_nodes": 4, "n_regions": 2, "wide_area": WIDE},
+        PlanSpec(pp=2, dp_replicate=8, tp=2),
+    ),
+    "replicas over regions": (
+        {"n_nodes": 4, "n_regions": 2, "wide_area": WIDE},
+        PlanSpec(dp_replicate=16, tp=2),
+    ),
     "domains over nodes": ({"n_nodes": 12, "per_node": 4, "domain": 24}, PlanSpec(dp_replicate=48)),
     "torus": (
         {"n_nodes": 16, "per_node": 4, "domain": 64, "scale_up": {"topology": "torus-3d"}},

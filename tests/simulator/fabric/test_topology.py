@@ -72,6 +72,12 @@ def test_a_graph_is_for_looking_closely(make_cluster: ClusterMaker) -> None:
         build_graph(make_cluster(2048))
 
 
+def test_a_torus_must_be_filled(make_cluster: ClusterMaker) -> None:
+    cluster = make_cluster(5, domain=32, scale_up={"topology": "torus-2d"})
+    with pytest.raises(InputError, match="40 devices do not fill tori of 32; use a multiple"):
+        build_graph(cluster)
+
+
 def test_a_fabric_in_parts_is_refused(make_cluster: ClusterMaker) -> None:
     graph = build_graph(make_cluster(2, per_node=1))
     graph.remove_edge("nic-1-0", "leaf-0-0")
