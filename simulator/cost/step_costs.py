@@ -68,8 +68,11 @@ class StepCosts:
     p2p_s: FloatArray
     """One activation (or its gradient) from a stage to the next."""
     p2p_overlap: FloatArray
+    """Share of a transfer that runs beside compute; for the rest the receiving rank waits, busy."""
     dp_overlap: FloatArray
     """Share of reduce and gather that may hide behind compute."""
+    dp_contention: FloatArray
+    """Share of the hidden reduce and gather time by which they slow the compute they hide behind."""
     gather_every_pass: FloatArray
     """1 where weights are gathered for every pass (zero stage 3), else 0."""
     reduce_every_microbatch: FloatArray

@@ -41,6 +41,8 @@ class SoftwareProfile(Spec):
     """On the device's attention efficiency."""
     kernel_gap_s: Seconds = Field(default=0.0, ge=0)
     """Idle time between two kernels (0 with CUDA graphs)."""
+    dp_contention: Fraction = 0.0
+    """Share of hidden data-parallel traffic by which it slows the compute it hides behind."""
     step_constant_s: Seconds = Field(default=0.010, ge=0)
     growth_per_doubling: NonNegative = 0.005
     """Growth of the step per doubling of the ranks: jitter, stragglers, fabric."""

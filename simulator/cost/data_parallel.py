@@ -1,0 +1,136 @@
+"""Gradient reduction, weight gathering and the optimizer: what data parallelism costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce_scatter_s
+from simulator.cost.groups import axis_group
+from simulator.cost.plan_table import FloatArray
+from simulator.cost.setting import Setting
+from simulator.cost.shares import (
+    RankParameters,
+    embedding_parameters,
+    head_parameters,
+    layer_parameters,
+)
+from simulator.cost.stages import StageLayers
+from simulator.spec.base import Precision
+from simulator.spec.job import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncTimes:
+    """Collectives of some parameters over the data-parallel ranks."""
+
+    reduce_s: FloatArray
+    gather_s: FloatArray
+
+
+def gradient_bytes(job: JobSpec) -> float:
+    """One gradient value as it is kept and reduced."""
+    return 4.0 if job.gradient_dtype == "fp32" or job.precision is Precision.FP32 else 2.0
+
+
+def weight_bytes(job: JobSpec) -> float:
+    """One weight as the passes read it."""
+    return 4.0 if job.precision is Precision.FP32 else 2.0
+
+
+def state_bytes(job: JobSpec) -> float:
+    """Optimizer state of one parameter: moments, and the fp32 master copy of a 16-bit weight."""
+    moments = {"adamw": 8.0, "sgd": 4.0}[job.optimizer]
+    return moments + (0.0 if job.precision is Precision.FP32 else 4.0)
+
+
+def layer_sync(setting: Setting, *, mixture: bool) -> SyncTimes:
+    """Synchronisation of one layer."""
+    return _sync(setting, layer_parameters(setting.model, setting.table, mixture=mixture))
+
+
+def embedding_sync(setting: Setting) -> SyncTimes:
+    """Synchronisation of the embedding."""
+    table = setting.table
+    common = embedding_parameters(setting.model, table)
+    return _sync(setting, RankParameters(common=common, routed=np.zeros(len(table))))
+
+
+def head_sync(setting: Setting) -> SyncTimes:
+    """Synchronisation of the head.
+
+    A tied head on the last stage is the embedding's copy: their gradients are added between the
+    two stages. On a single stage it is the embedding itself.
+    """
+    model, table = setting.model, setting.table
+    common = head_parameters(model, table)
+    if not model.tied_embeddings:
+        return _sync(setting, RankParameters(common=common, routed=np.zeros(len(table))))
+    separate = 1.0 * (table.pp > 1)
+    copy = _sync(setting, RankParameters(common=separate * common, routed=np.zeros(len(table))))
+    group = axis_group(setting.cluster, table, "pp")
+    tie_s = p2p_s(common * gradient_bytes(setting.job), group)
+    return SyncTimes(reduce_s=copy.reduce_s + separate * tie_s, gather_s=copy.gather_s)
+
+
+def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
+    """All-reduce without sharding; with it reduce-scatter, all-reduce of copies and all-gather."""
+    table, cluster, job = setting.table, setting.cluster, setting.job
+    gradients = parameters.common * gradient_bytes(job)
+    weights = parameters.common * weight_bytes(job)
+    sharded = table.zero_stage > 0
+    shard_group = axis_group(cluster, table, "dp_shard_cp")
+    copies = axis_group(cluster, table, "dp_replicate")
+    split_s = reduce_scatter_s(gradients, shard_group)
+    split_s = split_s + all_reduce_s(gradients / shard_group.size, copies)
+    reduce_s = np.where(
+        sharded, split_s, all_reduce_s(gradients, axis_group(cluster, table, "dp"))
+    )
+    gather_s = np.where(sharded, all_gather_s(weights, shard_group), 0.0)
+    if setting.model.moe is not None:
+        group = axis_group(cluster, table, "expert_dp")
+        gradients = parameters.routed * gradient_bytes(job)
+        weights = parameters.routed * weight_bytes(job)
+        split_s = reduce_scatter_s(gradients, group)
+        reduce_s = reduce_s + np.where(sharded, split_s, all_reduce_s(gradients, group))
+        gather_s = gather_s + np.where(sharded, all_gather_s(weights, group), 0.0)
+    return SyncTimes(reduce_s=reduce_s, gather_s=gather_s)
+
+
+def stage_parameters(setting: Setting, stages: StageLayers) -> RankParameters:
+    """Parameters on one rank of the first, middle and last stage; shape (n, 3)."""
+    model, table = setting.model, setting.table
+    dense = layer_parameters(model, table, mixture=False)
+    moe = layer_parameters(model, table, mixture=True)
+    head = head_parameters(model, table)
+    if model.tied_embeddings:
+        head = head * (table.pp > 1)
+    common = (
+        stages.dense * dense.common[:, None]
+        + stages.moe * moe.common[:, None]
+        + stages.embedding * embedding_parameters(model, table)[:, None]
+        + (stages.heads > 0) * head[:, None]
+    )
+    return RankParameters(common=common, routed=stages.moe * moe.routed[:, None])
+
+
+def owned_parameters(setting: Setting, parameters: RankParameters) -> FloatArray:
+    """Parameters whose optimizer state the rank holds; shape of `parameters`."""
+    table = setting.table
+    sharded = table.zero_stage > 0
+    common = np.where(sharded, table.dp_shard * table.cp, 1.0)
+    copies = table.dp_shard * table.cp * table.tp / (table.ep * setting.expert_tp)
+    routed = np.where(sharded, np.maximum(copies, 1.0), 1.0)
+    return parameters.common / common[:, None] + parameters.routed / routed[:, None]
+
+
+def optimizer_s(setting: Setting, stages: StageLayers) -> FloatArray:
+    """Update of the fullest rank: gradient norm, then one pass over gradients and state.
+
+    Gradients are read twice (norm and update), the state is read and written, the weight written.
+    """
+    job = setting.job
+    owned = owned_parameters(setting, stage_parameters(setting, stages)).max(axis=1)
+    traffic = 2.0 * gradient_bytes(job) + 2.0 * state_bytes(job) + 2.0 * weight_bytes(job)
+    return setting.kernels.memory_s(owned * traffic)

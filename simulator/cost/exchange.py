@@ -1,0 +1,84 @@
+"""What ranks exchange inside a layer and between stages, as far as nothing hides it."""
+
+from __future__ import annotations
+
+from simulator.cost.collectives import (
+    all_gather_s,
+    all_reduce_s,
+    all_to_all_s,
+    p2p_s,
+    reduce_scatter_s,
+)
+from simulator.cost.groups import axis_group
+from simulator.cost.layers import query_key_value_sizes
+from simulator.cost.plan_table import FloatArray
+from simulator.cost.setting import Setting
+
+P2P_FACTOR = 1.9
+"""Measured time of a stage-to-stage transfer over bytes / bandwidth."""
+
+
+def activation_bytes(setting: Setting) -> FloatArray:
+    """One hidden state of a microbatch on a context-parallel rank, not divided by tp."""
+    return setting.tokens * setting.model.hidden_size * setting.kernels.value_bytes
+
+
+def tensor_pair_s(setting: Setting) -> FloatArray:
+    """Collectives of one column-parallel and one row-parallel linear map, in one direction.
+
+    One all-reduce, or with sequence parallelism an all-gather and a reduce-scatter.
+    Korthikanti et al., arXiv 2205.05198, section 4.2.
+    """
+    group = axis_group(setting.cluster, setting.table, "tp")
+    message = activation_bytes(setting)
+    whole_s = all_reduce_s(message, group)
+    split_s = all_gather_s(message, group) + reduce_scatter_s(message, group)
+    sequence = setting.table.sequence_parallel
+    return (1 - sequence) * whole_s + sequence * split_s
+
+
+def tensor_s(setting: Setting, *, mixture: bool) -> FloatArray:
+    """Tensor-parallel collectives of one pass of a layer.
+
+    Attention and feed-forward network need one pair each. Experts that are not divided by tp need
+    none, but the shared ones do.
+    """
+    pairs = 2.0
+    moe = setting.model.moe
+    if mixture and moe is not None and not moe.shared_ffn_size:
+        pairs = 1.0 + (setting.expert_tp > 1)
+    exposed = 1.0 - setting.software.overlap.tp
+    return exposed * pairs * tensor_pair_s(setting)
+
+
+def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
+    """Ring exchange of keys and values: forward, and backward with their gradients.
+
+    Ring Attention, arXiv 2310.01889: cp - 1 steps, each passing on one rank's keys and values.
+    """
+    table = setting.table
+    _, keys, values = query_key_value_sizes(setting.model)
+    chunk = setting.tokens * (keys + values) / table.tp * setting.kernels.value_bytes
+    group = axis_group(setting.cluster, table, "cp")
+    steps_s = (table.cp - 1.0) * p2p_s(chunk, group)
+    forward_s = (1.0 - setting.software.overlap.cp) * steps_s
+    return forward_s, 2.0 * forward_s
+
+
+def expert_s(setting: Setting) -> FloatArray:
+    """All-to-all of one pass of a mixture layer: tokens to their experts and back."""
+    moe = setting.model.moe
+    if moe is None:
+        return 0.0 * setting.tokens
+    table = setting.table
+    tokens = setting.tokens / table.tp * setting.expert_tp
+    message = tokens * moe.top_k * setting.model.hidden_size * setting.kernels.value_bytes
+    group = axis_group(setting.cluster, table, "ep")
+    return (1.0 - setting.software.overlap.ep) * 2.0 * all_to_all_s(message, group, moe.top_k)
+
+
+def stage_transfer_s(setting: Setting) -> FloatArray:
+    """One activation from a pipeline stage to the next; tp ranks send a part each."""
+    group = axis_group(setting.cluster, setting.table, "pp")
+    message = activation_bytes(setting) / setting.table.tp
+    return P2P_FACTOR * p2p_s(message, group)

@@ -1,0 +1,42 @@
+"""Routed experts: permutation, grouped multiplications and the host that launches them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.cost.layers import expert_linears
+from simulator.cost.passes import BACKWARD_TRAFFIC, KernelTimes
+from simulator.cost.setting import Setting
+from simulator.spec.model import MoeSpec
+
+PERMUTE_FACTOR = 3.0
+"""Traffic of permuting and unpermuting over reading and writing every routed token once each."""
+PERMUTE_KERNELS = 12.0
+
+
+def expert_passes(setting: Setting, moe: MoeSpec) -> KernelTimes:
+    """Kernel times of the routed experts of one layer on one rank, for one microbatch.
+
+    Every rank receives as many tokens as it sends: routing is taken as balanced.
+    """
+    model, table, kernels = setting.model, setting.table, setting.kernels
+    tokens = setting.tokens / table.tp * setting.expert_tp * moe.top_k
+    per_expert = tokens * table.ep / moe.n_experts
+    matmul_s = np.zeros(len(table))
+    for linear in expert_linears(model, moe):
+        n_in = linear.n_in / (setting.expert_tp if linear.split == "in" else 1.0)
+        n_out = linear.n_out / (setting.expert_tp if linear.split == "out" else 1.0)
+        matmul_s += kernels.grouped_gemm_s(moe.n_experts / table.ep, per_expert, n_out, n_in)
+    inner = (2.0 + 3.0 * model.gated_ffn) * moe.expert_ffn_size / setting.expert_tp
+    permute = 4.0 * PERMUTE_FACTOR * model.hidden_size
+    inner = inner * setting.software.elementwise_factor
+    traffic = kernels.value_bytes * tokens * (inner + permute)
+    return KernelTimes(
+        matmul_s=matmul_s,
+        attention_s=np.zeros(len(table)),
+        attention_backward_s=np.zeros(len(table)),
+        elementwise_s=kernels.elementwise_s(traffic, PERMUTE_KERNELS),
+        elementwise_backward_s=kernels.elementwise_s(
+            BACKWARD_TRAFFIC * traffic, BACKWARD_TRAFFIC * PERMUTE_KERNELS
+        ),
+    )

@@ -1,0 +1,161 @@
+"""How long one device needs for a kernel: multiplications, attention, memory traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.measured_gemms import MeasuredGemms
+from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
+from simulator.spec.base import Precision
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.job import JobSpec
+from simulator.spec.profiles import SoftwareProfile
+
+HEAD_DIM_HALF = 20.0
+"""Head width at which fused attention reaches half of what wide heads reach."""
+REFERENCE_HEAD_DIM = 128.0
+GROUP_ROWS_HALF = 250.0
+"""Rows per group at which grouped multiplications (experts) reach half of their rate."""
+FULL_PRECISIONS = (Precision.FP32, Precision.BF16, Precision.FP16)
+"""Formats in which everything is computed; the narrower ones are for layer matrices only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """What a device delivers with one software generation, for the plans of a table."""
+
+    gemm_flops_per_s: float
+    """Large multiplications in the job's number format."""
+    wide_gemm_flops_per_s: float
+    """Large multiplications of what a low-precision job leaves in 16 bit."""
+    saturation_length: float
+    attention_flops_per_s: float
+    attention_backward_ratio: float
+    memory_bytes_per_s: float
+    launch_s: float
+    gap_s: float
+    value_bytes: float
+    """One activation in memory."""
+    quantised: bool
+    """Whether the layers' multiplications read values narrower than the stored ones."""
+    slowdown: FloatArray
+    """How much slower a rank is because others use the same host (1 where nothing is shared)."""
+    busy: IntArray
+    """Ranks that compute on one host."""
+    measured: MeasuredGemms | None
+
+    def gemm_s(
+        self,
+        m: FloatArray,
+        n: FloatArray,
+        k: FloatArray,
+        *,
+        batch: FloatArray | float = 1.0,
+        wide: bool = False,
+    ) -> FloatArray:
+        """Time of `batch` (m x k) by (k x n) multiplications in one kernel.
+
+        `wide` keeps them in 16 bit or more where the job's format is narrower.
+
+
+        The rate falls with each short dimension as d/(d + d0): tiles do not fill the device and
+        the pipeline of each tile has to fill. Memory traffic and the launch are lower bounds.
+        """
+        flops = 2.0 * batch * m * n * k
+        saturation = saturation_of(m, n, k, self.saturation_length)
+        if self.measured is not None:
+            compute_s = flops / (saturation * self.measured.large_rate(m, n, k, self.busy))
+        else:
+            rate = self.wide_gemm_flops_per_s if wide else self.gemm_flops_per_s
+            compute_s = flops / (saturation * rate)
+        traffic_s = self.memory_s(self.value_bytes * batch * (m * n + n * k + m * k))
+        return np.maximum(np.maximum(compute_s, traffic_s), self.launch_s) + self.gap_s
+
+    def grouped_gemm_s(
+        self, groups: FloatArray, rows: FloatArray, n: FloatArray | float, k: FloatArray | float
+    ) -> FloatArray:
+        """Time of one multiplication per group, with `rows` rows each, in one kernel."""
+        length = self.saturation_length
+        saturation = rows / (rows + GROUP_ROWS_HALF) * n * k / ((n + length) * (k + length))
+        compute_s = 2.0 * groups * rows * n * k / (saturation * self.gemm_flops_per_s)
+        traffic_s = self.memory_s(self.value_bytes * groups * (rows * (n + k) + n * k))
+        slowest_s = np.maximum(compute_s * self.slowdown, traffic_s)
+        return np.maximum(slowest_s, self.launch_s) + self.gap_s
+
+    def attention_s(self, flops: FloatArray, head_dim: float) -> FloatArray:
+        """Time of a fused attention forward that computes `flops`."""
+        width = head_dim / (head_dim + HEAD_DIM_HALF)
+        reference = REFERENCE_HEAD_DIM / (REFERENCE_HEAD_DIM + HEAD_DIM_HALF)
+        rate = self.attention_flops_per_s * width / reference
+        return np.maximum(flops / rate * self.slowdown, self.launch_s) + self.gap_s
+
+    def memory_s(self, traffic_bytes: FloatArray) -> FloatArray:
+        """Time to move bytes between memory and the compute units."""
+        return traffic_bytes / self.memory_bytes_per_s * self.slowdown
+
+    def elementwise_s(self, traffic_bytes: FloatArray, n_kernels: float) -> FloatArray:
+        """Time of memory-bound kernels that move `traffic_bytes` together."""
+        floor_s = n_kernels * self.launch_s
+        return np.maximum(self.memory_s(traffic_bytes), floor_s) + n_kernels * self.gap_s
+
+
+def saturation_of(m: FloatArray, n: FloatArray, k: FloatArray, length: float) -> FloatArray:
+    """Share of the large-shape rate that a multiplication of this shape reaches."""
+    return m * n * k / ((m + length) * (n + length) * (k + length))
+
+
+def device_kernels(
+    cluster: ClusterSpec, job: JobSpec, software: SoftwareProfile, table: PlanTable
+) -> Kernels:
+    """Return what the cluster's device delivers in the job's number format."""
+    device, efficiency = cluster.device, cluster.device.efficiency
+    calibration = cluster.calibration
+    wide = job.precision if job.precision in FULL_PRECISIONS else Precision.BF16
+    busy = np.minimum(table.n_ranks, cluster.devices_per_node)
+    slowdown = np.ones(len(table))
+    memory_rate = device.memory_bandwidth_bytes_per_s * efficiency.memory_fraction
+    peak = device.peak.of(wide)
+    measured = None
+    if calibration is not None:
+        if calibration.shared_slowdown:
+            steps = np.array(calibration.shared_slowdown)
+            slowdown = steps[np.minimum(busy, len(steps)) - 1]
+        if calibration.memory_bandwidth_bytes_per_s:
+            memory_rate = calibration.memory_bandwidth_bytes_per_s
+        if calibration.gemms:
+            measured = MeasuredGemms.of(
+                calibration, job.precision, efficiency.gemm_saturation_length
+            )
+            peak = measured.best_rate_alone / efficiency.gemm_fraction
+    wide_rate = peak * efficiency.gemm_fraction * software.gemm_factor
+    return Kernels(
+        gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide),
+        wide_gemm_flops_per_s=wide_rate,
+        saturation_length=efficiency.gemm_saturation_length,
+        attention_flops_per_s=peak * efficiency.attention_fraction * software.attention_factor,
+        attention_backward_ratio=efficiency.attention_backward_ratio,
+        memory_bytes_per_s=memory_rate,
+        launch_s=efficiency.launch_latency_s,
+        gap_s=software.kernel_gap_s,
+        value_bytes=4.0 if wide is Precision.FP32 else 2.0,
+        quantised=job.precision is not wide,
+        slowdown=slowdown,
+        busy=busy,
+        measured=measured,
+    )
+
+
+def _low_precision_gain(cluster: ClusterSpec, precision: Precision, wide: Precision) -> float:
+    """Speed of the narrow format over the wide one, as far as kernels reach it."""
+    if precision is wide:
+        return 1.0
+    peak, efficiency = cluster.device.peak, cluster.device.efficiency
+    wide_peak, fp8_peak = peak.of(wide), peak.of(Precision.FP8)
+    if not fp8_peak:
+        return 1.0
+    gain = max(1.0, fp8_peak / wide_peak * efficiency.fp8_fraction)
+    if precision is Precision.NVFP4 and peak.of(Precision.NVFP4):
+        gain *= max(1.0, peak.of(Precision.NVFP4) / fp8_peak * efficiency.fp4_fraction)
+    return gain

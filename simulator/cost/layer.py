@@ -1,0 +1,142 @@
+"""The passes of one transformer layer over one microbatch: compute and what is exchanged in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.attention import attention_passes_s
+from simulator.cost.exchange import context_s, expert_s, tensor_s
+from simulator.cost.experts import expert_passes
+from simulator.cost.layers import (
+    Linear,
+    attention_linears,
+    dense_ffn_linears,
+    query_key_value_sizes,
+    shared_expert_linears,
+)
+from simulator.cost.passes import BACKWARD_TRAFFIC, KernelTimes
+from simulator.cost.plan_table import RECOMPUTES, FloatArray
+from simulator.cost.setting import Setting
+from simulator.cost.step_costs import LayerTime
+
+HIDDEN_VALUES = 14.0
+"""Values of hidden width that a token's forward reads or writes outside of the multiplications:
+two norms, two residual additions, the inputs and outputs around them."""
+KERNELS_PER_LAYER = 10.0
+"""Memory-bound kernels of a fused forward."""
+QUANTISE_BYTES = 4.0
+"""Traffic of casting one value: 2 read, 1 written, 1 written transposed."""
+EAGER_NORM_VALUES = 10.0
+"""Values per hidden element that one extra unit of `eager_norm_factor` moves in a layer's forward
+and backward together."""
+KEPT_MATMULS = 0.5
+"""Share of the multiplications that per-operator recompute does not repeat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPasses:
+    """Forward, backward and recompute of one kind of layer."""
+
+    forward: LayerTime
+    backward: LayerTime
+    recompute: LayerTime
+
+
+def price_layer(setting: Setting, *, mixture: bool) -> LayerPasses:
+    """Price one layer; `mixture` has experts in place of the dense feed-forward network."""
+    times = _kernel_times(setting, mixture=mixture)
+    tp_s = tensor_s(setting, mixture=mixture)
+    cp_forward_s, cp_backward_s = context_s(setting)
+    ep_s = expert_s(setting) if mixture else np.zeros(len(setting.table))
+    forward = LayerTime(compute_s=times.forward_s, tp_s=tp_s, cp_s=cp_forward_s, ep_s=ep_s)
+    backward = LayerTime(compute_s=times.backward_s, tp_s=tp_s, cp_s=cp_backward_s, ep_s=ep_s)
+    return LayerPasses(
+        forward=forward, backward=backward, recompute=_recompute(setting, forward, times)
+    )
+
+
+def _kernel_times(setting: Setting, *, mixture: bool) -> KernelTimes:
+    model = setting.model
+    shared = attention_linears(model)
+    if mixture and model.moe is not None:
+        every_token = shared + shared_expert_linears(model, model.moe)
+        routed = expert_passes(setting, model.moe)
+        inner = model.moe.shared_ffn_size
+    else:
+        every_token = shared + dense_ffn_linears(model)
+        routed = KernelTimes.zeros(len(setting.table))
+        inner = model.ffn_size
+    forward_s, backward_s = attention_passes_s(setting)
+    element_forward_s, element_backward_s = _elementwise_s(setting, every_token, inner)
+    own = KernelTimes(
+        matmul_s=linears_s(setting, every_token),
+        attention_s=forward_s,
+        attention_backward_s=backward_s,
+        elementwise_s=element_forward_s,
+        elementwise_backward_s=element_backward_s,
+    )
+    return own + routed
+
+
+def linears_s(setting: Setting, linears: Iterable[Linear], *, wide: bool = False) -> FloatArray:
+    """Forward time of linear maps over the tokens of one microbatch."""
+    tp = setting.table.tp
+    total_s = np.zeros(len(setting.table))
+    for linear in linears:
+        n_in = linear.n_in / tp if linear.split == "in" else np.full(len(tp), 1.0 * linear.n_in)
+        n_out = linear.n_out / tp if linear.split == "out" else np.full(len(tp), 1.0 * linear.n_out)
+        total_s += setting.kernels.gemm_s(setting.tokens, n_out, n_in, wide=wide)
+    return total_s
+
+
+def _elementwise_s(
+    setting: Setting, linears: tuple[Linear, ...], inner: int
+) -> tuple[FloatArray, FloatArray]:
+    """Norms, residuals, activation function, rotary embedding and casts."""
+    model, software, table = setting.model, setting.software, setting.table
+    kernels, tokens = setting.kernels, setting.tokens
+    queries, keys, values = query_key_value_sizes(model)
+    hidden = model.hidden_size / setting.sequence_share
+    within = ((2.0 + 3.0 * model.gated_ffn) * inner + 2.0 * (queries + (keys + values) / 2)) / table.tp
+    ideal = kernels.value_bytes * tokens * (HIDDEN_VALUES * hidden + within)
+    norms = software.eager_norm_factor * EAGER_NORM_VALUES * hidden * tokens * kernels.value_bytes
+    norms = norms * (model.norm == "rmsnorm")
+    forward_bytes = software.elementwise_factor * ideal + norms / (1 + BACKWARD_TRAFFIC)
+    backward_bytes = BACKWARD_TRAFFIC * forward_bytes
+    if kernels.quantised:
+        share = {"out": 1.0, "in": table.tp, "none": 1.0}
+        inputs = sum(linear.n_in / share[linear.split] for linear in linears)
+        share = {"out": table.tp, "in": 1.0, "none": 1.0}
+        outputs = sum(linear.n_out / share[linear.split] for linear in linears)
+        forward_bytes = forward_bytes + QUANTISE_BYTES * tokens * inputs
+        backward_bytes = backward_bytes + QUANTISE_BYTES * tokens * outputs
+    n_kernels = KERNELS_PER_LAYER * software.elementwise_factor
+    return (
+        kernels.elementwise_s(forward_bytes, n_kernels),
+        kernels.elementwise_s(backward_bytes, BACKWARD_TRAFFIC * n_kernels),
+    )
+
+
+def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> LayerTime:
+    """What the backward pass computes again.
+
+    Full recompute repeats the forward, collectives included, but for the last operator. Selective
+    recompute repeats the attention core where it is unfused (Korthikanti et al., arXiv 2205.05198)
+    and otherwise every second multiplication and all memory-bound kernels.
+    """
+    table, software = setting.table, setting.software
+    full = 1.0 * (table.recompute == RECOMPUTES.index("full"))
+    selective = 1.0 * (table.recompute == RECOMPUTES.index("selective"))
+    if setting.job.attention == "unfused":
+        again_s = times.attention_s
+    else:
+        again_s = (1.0 - KEPT_MATMULS) * times.matmul_s + times.elementwise_s
+    return LayerTime(
+        compute_s=full * software.recompute_fraction * forward.compute_s + selective * again_s,
+        tp_s=full * forward.tp_s,
+        cp_s=full * forward.cp_s,
+        ep_s=full * forward.ep_s,
+    )

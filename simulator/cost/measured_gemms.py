@@ -1,0 +1,73 @@
+"""Matrix multiplications measured on this very machine, interpolated between shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from simulator.cost.plan_table import FloatArray, IntArray
+from simulator.spec.base import Precision
+from simulator.spec.cluster import Calibration
+
+SHARPNESS = 2.0
+"""Exponent of the squared distance: a measured shape is reproduced, neighbours blend smoothly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredGemms:
+    """Points of one number format: shape, ranks busy, and the rate without saturation losses."""
+
+    shapes: FloatArray
+    """(points, 3): logarithms of m, n, k."""
+    busy: IntArray
+    rates_flops_per_s: FloatArray
+    """Measured rate over `saturation_of` the shape."""
+    slowdown: FloatArray
+    """Of compute with 1, 2, 3 ... ranks busy; empty means unknown."""
+
+    @classmethod
+    def of(cls, calibration: Calibration, precision: Precision, saturation: float) -> Self:
+        """Take the points of a precision, or all when that one was not measured."""
+        points = [point for point in calibration.gemms if point.precision is precision]
+        points = points or list(calibration.gemms)
+        sizes = np.array([(point.m, point.n, point.k) for point in points], dtype=np.float64)
+        times_s = np.array([point.time_s for point in points])
+        lost = np.prod((sizes + saturation) / sizes, axis=1)
+        return cls(
+            shapes=np.log(sizes),
+            busy=np.array([point.n_busy_ranks for point in points], dtype=np.int64),
+            rates_flops_per_s=2.0 * np.prod(sizes, axis=1) / times_s * lost,
+            slowdown=np.array(calibration.shared_slowdown),
+        )
+
+    @property
+    def best_rate_alone(self) -> float:
+        """Highest rate with the fewest ranks busy: what the machine can do."""
+        return float(self.rates_flops_per_s[self.busy == self.busy.min()].max())
+
+    def large_rate(
+        self, m: FloatArray, n: FloatArray, k: FloatArray, busy: IntArray
+    ) -> FloatArray:
+        """Rate without saturation losses near a shape, with `busy` ranks on the host."""
+        wanted = np.log(np.stack(np.broadcast_arrays(m, n, k), axis=-1))
+        rates = np.empty(wanted.shape[:-1])
+        for level in np.unique(busy):
+            rows = busy == level
+            rates[rows] = self._interpolate(wanted[rows], int(level))
+        return rates
+
+    def _interpolate(self, wanted: FloatArray, busy: int) -> FloatArray:
+        distance = np.abs(np.log(self.busy / busy))
+        nearest = int(self.busy[np.argmin(distance)])
+        chosen = self.busy == nearest
+        squared = ((wanted[:, None, :] - self.shapes[chosen][None]) ** 2).sum(axis=-1)
+        weights = (squared + 1e-6) ** -SHARPNESS
+        logs = (weights * np.log(self.rates_flops_per_s[chosen])).sum(axis=1) / weights.sum(axis=1)
+        return np.exp(logs) / (self._slowdown(busy) / self._slowdown(nearest))
+
+    def _slowdown(self, busy: int) -> float:
+        if not self.slowdown.size:
+            return 1.0
+        return float(self.slowdown[min(busy, self.slowdown.size) - 1])

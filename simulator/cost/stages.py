@@ -1,0 +1,77 @@
+"""How the layers are divided over pipeline stages, for every plan of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
+from simulator.cost.unique import unique_rows
+from simulator.spec.model import ModelSpec
+
+FIRST, MIDDLE, LAST = 0, 1, 2
+"""The stages that can be the slowest or the fullest: first, heaviest of those between, last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLayers:
+    """What the first, the heaviest middle and the last stage hold; arrays of shape (n, 3).
+
+    Where there are fewer stages, one of them stands in several columns.
+    """
+
+    dense: FloatArray
+    moe: FloatArray
+    embedding: FloatArray
+    """1 where the stage holds the embedding."""
+    heads: FloatArray
+    """Output heads on the stage: one, and one more for every multi-token-prediction layer."""
+    rank: IntArray
+    """Pipeline rank of the stage."""
+
+    @classmethod
+    def of(cls, model: ModelSpec, table: PlanTable) -> Self:
+        """Divide the layers as evenly as `PlanSpec.chunk_layers` does."""
+        subset, inverse = unique_rows(table, (table.pp, table.virtual_stages))
+        rows = [
+            stage_rows(model, int(pp), even_chunks(model.n_layers, int(pp * virtual)))
+            for pp, virtual in zip(subset.pp, subset.virtual_stages, strict=True)
+        ]
+        return cls.from_rows(rows, inverse)
+
+    @classmethod
+    def from_rows(cls, rows: list[FloatArray], inverse: IntArray) -> Self:
+        """Pick the three stages out of the whole pipelines of `stage_rows`."""
+        picked = np.array([_pick(stages) for stages in rows])[inverse]
+        names = [field.name for field in fields(cls)]
+        columns = {name: picked[:, :, i] for i, name in enumerate(names)}
+        return cls(**(columns | {"rank": columns["rank"].astype(np.int64)}))
+
+
+def even_chunks(n_layers: int, n_chunks: int) -> tuple[int, ...]:
+    """Layers of every chunk; earlier chunks take what does not divide."""
+    base, extra = divmod(n_layers, n_chunks)
+    return tuple(base + (chunk < extra) for chunk in range(n_chunks))
+
+
+def stage_rows(model: ModelSpec, pp: int, chunk_layers: tuple[int, ...]) -> FloatArray:
+    """Return (pp, 5): dense layers, mixture layers, embedding, heads and rank of every stage."""
+    mixture = np.array([model.is_moe_layer(layer) for layer in range(model.n_layers)])
+    bounds = np.concatenate([[0], np.cumsum(chunk_layers)])
+    stages = np.zeros((pp, 5))
+    for chunk, layers in enumerate(chunk_layers):
+        n_moe = int(mixture[bounds[chunk] : bounds[chunk + 1]].sum())
+        stages[chunk % pp, :2] += (layers - n_moe, n_moe)
+    stages[0, 2] = 1.0
+    stages[-1, 1 if model.is_moe_layer(model.n_layers - 1) else 0] += model.n_mtp_layers
+    stages[-1, 3] = 1.0 + model.n_mtp_layers
+    stages[:, 4] = np.arange(pp)
+    return stages
+
+
+def _pick(stages: FloatArray) -> FloatArray:
+    between = stages[1:-1] if len(stages) > 2 else stages[:1]
+    heaviest = max(range(len(between)), key=lambda i: (between[i, :2].sum(), between[i, 1], -i))
+    return np.stack([stages[0], between[heaviest], stages[-1]])

@@ -1,0 +1,170 @@
+"""The price list of a step: every pass, exchange and update of every plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.data_parallel import (
+    SyncTimes,
+    embedding_sync,
+    head_sync,
+    layer_sync,
+    optimizer_s,
+)
+from simulator.cost.edges import price_embedding, price_head
+from simulator.cost.exchange import stage_transfer_s
+from simulator.cost.layer import LayerPasses, price_layer
+from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.setting import Setting
+from simulator.cost.stages import StageLayers
+from simulator.cost.step_costs import EdgeCosts, LayerCosts, LayerTime, StepCosts
+from simulator.cost.unique import spread, unique_rows
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
+from simulator.spec.profiles import SoftwareProfile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Passes:
+    """What depends on the microbatch and on how a layer is divided."""
+
+    dense: LayerPasses
+    moe: LayerPasses
+    embedding: tuple[LayerTime, LayerTime]
+    head: tuple[LayerTime, LayerTime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Syncs:
+    """What depends on the data-parallel mesh."""
+
+    dense: SyncTimes
+    moe: SyncTimes
+    embedding: SyncTimes
+    head: SyncTimes
+
+
+def price_step(
+    model: ModelSpec,
+    cluster: ClusterSpec,
+    job: JobSpec,
+    software: SoftwareProfile,
+    table: PlanTable,
+) -> StepCosts:
+    """Price every part of a step for all plans of a table.
+
+    Each part is computed for the distinct combinations of the decisions it depends on, and then
+    spread over the plans.
+    """
+    setting = Setting.of(model, cluster, job, software, table)
+    passes = _price_passes(setting)
+    syncs = _price_syncs(setting)
+    dense = _layer(passes.dense, syncs.dense)
+    n = len(table)
+    scale = cluster.calibration.step_scale if cluster.calibration is not None else 1.0
+    growth = 1.0 + software.growth_per_doubling * np.log2(table.n_ranks)
+    return StepCosts(
+        dense=dense,
+        moe=dense if model.moe is None else _layer(passes.moe, syncs.moe),
+        embedding=_edge(passes.embedding, syncs.embedding),
+        head=_edge(passes.head, syncs.head),
+        p2p_s=_price_transfer(setting),
+        p2p_overlap=np.full(n, software.overlap.pp),
+        dp_overlap=np.full(n, software.overlap.dp),
+        dp_contention=np.full(n, software.dp_contention),
+        gather_every_pass=1.0 * (table.zero_stage == 3),
+        reduce_every_microbatch=1.0 * ((table.zero_stage >= 2) & (table.pp == 1)),
+        optimizer_s=_price_optimizer(setting),
+        step_constant_s=np.full(n, software.step_constant_s),
+        scale_factor=scale * growth,
+    )
+
+
+def _price_passes(setting: Setting) -> _Passes:
+    table = setting.table
+    columns = (
+        table.tp,
+        table.sequence_parallel,
+        table.cp,
+        table.ep,
+        table.microbatch_sequences,
+        table.recompute,
+        table.n_ranks,
+    )
+    subset, inverse = unique_rows(table, columns)
+    distinct = setting.of_table(subset)
+    dense = price_layer(distinct, mixture=False)
+    passes = _Passes(
+        dense=dense,
+        moe=dense if setting.model.moe is None else price_layer(distinct, mixture=True),
+        embedding=price_embedding(distinct),
+        head=price_head(distinct),
+    )
+    return spread(passes, inverse)
+
+
+def _price_syncs(setting: Setting) -> _Syncs:
+    table = setting.table
+    columns = (
+        table.pp,
+        table.dp_replicate,
+        table.dp_shard,
+        table.cp,
+        table.tp,
+        table.ep,
+        1 * (table.zero_stage > 0),
+    )
+    subset, inverse = unique_rows(table, columns)
+    distinct = setting.of_table(subset)
+    dense = layer_sync(distinct, mixture=False)
+    syncs = _Syncs(
+        dense=dense,
+        moe=dense if setting.model.moe is None else layer_sync(distinct, mixture=True),
+        embedding=embedding_sync(distinct),
+        head=head_sync(distinct),
+    )
+    return spread(syncs, inverse)
+
+
+def _price_transfer(setting: Setting) -> FloatArray:
+    table = setting.table
+    columns = (table.pp, table.dp, table.cp, table.tp, table.microbatch_sequences)
+    subset, inverse = unique_rows(table, columns)
+    return stage_transfer_s(setting.of_table(subset))[inverse]
+
+
+def _price_optimizer(setting: Setting) -> FloatArray:
+    table = setting.table
+    columns = (
+        table.pp,
+        table.virtual_stages,
+        table.dp_shard,
+        table.cp,
+        table.tp,
+        table.ep,
+        1 * (table.zero_stage > 0),
+        table.n_ranks,
+    )
+    subset, inverse = unique_rows(table, columns)
+    stages = StageLayers.of(setting.model, subset)
+    return optimizer_s(setting.of_table(subset), stages)[inverse]
+
+
+def _layer(passes: LayerPasses, sync: SyncTimes) -> LayerCosts:
+    return LayerCosts(
+        forward=passes.forward,
+        backward=passes.backward,
+        recompute=passes.recompute,
+        reduce_s=sync.reduce_s,
+        gather_s=sync.gather_s,
+    )
+
+
+def _edge(passes: tuple[LayerTime, LayerTime], sync: SyncTimes) -> EdgeCosts:
+    forward, backward = passes
+    return EdgeCosts(
+        forward=forward, backward=backward, reduce_s=sync.reduce_s, gather_s=sync.gather_s
+    )

@@ -1,0 +1,73 @@
+"""Price every distinct combination of a few decisions once, then spread it over all plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.cost.plan_table import IntArray, PlanTable
+
+MAX_LOOKUP = 1 << 22
+"""Largest key range that is resolved by a lookup table instead of a sort."""
+
+Priced = TypeVar("Priced")
+
+Rows = npt.NDArray[np.intp]
+
+
+def unique_rows(table: PlanTable, columns: Sequence[IntArray]) -> tuple[PlanTable, Rows]:
+    """Return the distinct rows with respect to some columns, and where each row went.
+
+    `subset, inverse` are such that `price(subset)[inverse] == price(table)` for every `price` that
+    depends on nothing but these columns.
+    """
+    key = np.zeros(len(table), dtype=np.int64)
+    for column in columns:
+        codes, n_codes = _codes(column)
+        key = key * n_codes + codes
+        if n_codes > 1 and key.size and int(key.max()) >= MAX_LOOKUP:
+            key = _codes(key)[0]
+    codes, n_codes = _codes(key)
+    first = np.empty(n_codes, dtype=np.intp)
+    first[codes[::-1]] = np.arange(len(table) - 1, -1, -1, dtype=np.intp)
+    return table.take(first), codes.astype(np.intp, copy=False)
+
+
+def _codes(column: IntArray) -> tuple[IntArray, int]:
+    """Return the rank of each value among the distinct ones, and how many there are."""
+    if not column.size:
+        return column, 0
+    low, high = int(column.min()), int(column.max())
+    if high == low:
+        return np.zeros_like(column), 1
+    if high - low >= MAX_LOOKUP:
+        distinct, codes = np.unique(column, return_inverse=True)
+        return codes.astype(np.int64, copy=False), len(distinct)
+    present = np.zeros(high - low + 1, dtype=np.bool_)
+    present[column - low] = True
+    ranks = np.cumsum(present) - 1
+    return ranks[column - low], int(ranks[-1]) + 1
+
+
+def spread(priced: Priced, inverse: Rows) -> Priced:
+    """Return a dataclass of arrays (nested in others or in tuples) with every array indexed by `inverse`."""
+    return _spread(priced, inverse, {})
+
+
+def _spread(value: Any, inverse: Rows, done: dict[int, Any]) -> Any:
+    if id(value) not in done:
+        if isinstance(value, tuple):
+            done[id(value)] = tuple(_spread(part, inverse, done) for part in value)
+        elif is_dataclass(value) and not isinstance(value, type):
+            parts = {
+                field.name: _spread(getattr(value, field.name), inverse, done)
+                for field in fields(value)
+            }
+            done[id(value)] = type(value)(**parts)
+        else:
+            done[id(value)] = value[inverse]
+    return done[id(value)]
