@@ -84,9 +84,7 @@ def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
     copies = axis_group(cluster, table, "dp_replicate")
     split_s = reduce_scatter_s(gradients, shard_group)
     split_s = split_s + all_reduce_s(gradients / shard_group.size, copies)
-    reduce_s = np.where(
-        sharded, split_s, all_reduce_s(gradients, axis_group(cluster, table, "dp"))
-    )
+    reduce_s = np.where(sharded, split_s, all_reduce_s(gradients, axis_group(cluster, table, "dp")))
     gather_s = np.where(sharded, all_gather_s(weights, shard_group), 0.0)
     if setting.model.moe is not None:
         group = axis_group(cluster, table, "expert_dp")

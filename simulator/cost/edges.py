@@ -62,9 +62,7 @@ def price_head(setting: Setting) -> tuple[LayerTime, LayerTime]:
     scalars_s = all_reduce_s(4.0 * LOSS_SCALARS * setting.tokens, group)
     pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0
     forward = _only(matmul_s + LOSS_FORWARD_SHARE * loss_s, pair_s + scalars_s)
-    backward = _only(
-        BACKWARD_MATMULS * matmul_s + (1.0 - LOSS_FORWARD_SHARE) * loss_s, pair_s
-    )
+    backward = _only(BACKWARD_MATMULS * matmul_s + (1.0 - LOSS_FORWARD_SHARE) * loss_s, pair_s)
     return forward, backward
 
 

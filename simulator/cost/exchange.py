@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.cost.collectives import (
     all_gather_s,
     all_reduce_s,
@@ -43,12 +45,11 @@ def tensor_s(setting: Setting, *, mixture: bool) -> FloatArray:
     Attention and feed-forward network need one pair each. Experts that are not divided by tp need
     none, but the shared ones do.
     """
-    pairs = 2.0
+    pairs = np.full(len(setting.table), 2.0)
     moe = setting.model.moe
     if mixture and moe is not None and not moe.shared_ffn_size:
         pairs = 1.0 + (setting.expert_tp > 1)
-    exposed = 1.0 - setting.software.overlap.tp
-    return exposed * pairs * tensor_pair_s(setting)
+    return (1.0 - setting.software.overlap.tp) * pairs * tensor_pair_s(setting)
 
 
 def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,13 +13,14 @@ from simulator.cost.exchange import context_s, expert_s, tensor_s
 from simulator.cost.experts import expert_passes
 from simulator.cost.layers import (
     Linear,
+    Split,
     attention_linears,
     dense_ffn_linears,
     query_key_value_sizes,
     shared_expert_linears,
 )
 from simulator.cost.passes import BACKWARD_TRAFFIC, KernelTimes
-from simulator.cost.plan_table import RECOMPUTES, FloatArray
+from simulator.cost.plan_table import RECOMPUTES, FloatArray, IntArray
 from simulator.cost.setting import Setting
 from simulator.cost.step_costs import LayerTime
 
@@ -100,17 +102,17 @@ def _elementwise_s(
     kernels, tokens = setting.kernels, setting.tokens
     queries, keys, values = query_key_value_sizes(model)
     hidden = model.hidden_size / setting.sequence_share
-    within = ((2.0 + 3.0 * model.gated_ffn) * inner + 2.0 * (queries + (keys + values) / 2)) / table.tp
+    within = (
+        (2.0 + 3.0 * model.gated_ffn) * inner + 2.0 * (queries + (keys + values) / 2)
+    ) / table.tp
     ideal = kernels.value_bytes * tokens * (HIDDEN_VALUES * hidden + within)
     norms = software.eager_norm_factor * EAGER_NORM_VALUES * hidden * tokens * kernels.value_bytes
     norms = norms * (model.norm == "rmsnorm")
     forward_bytes = software.elementwise_factor * ideal + norms / (1 + BACKWARD_TRAFFIC)
     backward_bytes = BACKWARD_TRAFFIC * forward_bytes
     if kernels.quantised:
-        share = {"out": 1.0, "in": table.tp, "none": 1.0}
-        inputs = sum(linear.n_in / share[linear.split] for linear in linears)
-        share = {"out": table.tp, "in": 1.0, "none": 1.0}
-        outputs = sum(linear.n_out / share[linear.split] for linear in linears)
+        inputs = _width(linears, "n_in", "in", table.tp)
+        outputs = _width(linears, "n_out", "out", table.tp)
         forward_bytes = forward_bytes + QUANTISE_BYTES * tokens * inputs
         backward_bytes = backward_bytes + QUANTISE_BYTES * tokens * outputs
     n_kernels = KERNELS_PER_LAYER * software.elementwise_factor
@@ -118,6 +120,16 @@ def _elementwise_s(
         kernels.elementwise_s(forward_bytes, n_kernels),
         kernels.elementwise_s(backward_bytes, BACKWARD_TRAFFIC * n_kernels),
     )
+
+
+def _width(
+    linears: tuple[Linear, ...], side: Literal["n_in", "n_out"], split: Split, tp: IntArray
+) -> FloatArray:
+    """Values per token on one side of all linear maps, divided where they are split there."""
+    total = np.zeros(len(tp))
+    for linear in linears:
+        total += getattr(linear, side) / (tp if linear.split == split else 1.0)
+    return total
 
 
 def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> LayerTime:

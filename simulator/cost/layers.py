@@ -43,6 +43,7 @@ def _latent_linears(model: ModelSpec, mla: MlaSpec) -> tuple[Linear, ...]:
     """Low-rank queries, keys and values. DeepSeek-V2, arXiv 2405.04434, section 2.1."""
     hidden, heads = model.hidden_size, model.n_heads
     queries = heads * (mla.qk_nope_head_dim + mla.qk_rope_head_dim)
+    query_maps: tuple[Linear, ...]
     if mla.q_lora_rank:
         query_maps = (
             Linear("q_down", hidden, mla.q_lora_rank, "none"),

@@ -47,9 +47,7 @@ class MeasuredGemms:
         """Highest rate with the fewest ranks busy: what the machine can do."""
         return float(self.rates_flops_per_s[self.busy == self.busy.min()].max())
 
-    def large_rate(
-        self, m: FloatArray, n: FloatArray, k: FloatArray, busy: IntArray
-    ) -> FloatArray:
+    def large_rate(self, m: FloatArray, n: FloatArray, k: FloatArray, busy: IntArray) -> FloatArray:
         """Rate without saturation losses near a shape, with `busy` ranks on the host."""
         wanted = np.log(np.stack(np.broadcast_arrays(m, n, k), axis=-1))
         rates = np.empty(wanted.shape[:-1])
@@ -65,7 +63,8 @@ class MeasuredGemms:
         squared = ((wanted[:, None, :] - self.shapes[chosen][None]) ** 2).sum(axis=-1)
         weights = (squared + 1e-6) ** -SHARPNESS
         logs = (weights * np.log(self.rates_flops_per_s[chosen])).sum(axis=1) / weights.sum(axis=1)
-        return np.exp(logs) / (self._slowdown(busy) / self._slowdown(nearest))
+        rates: FloatArray = np.exp(logs) * (self._slowdown(nearest) / self._slowdown(busy))
+        return rates
 
     def _slowdown(self, busy: int) -> float:
         if not self.slowdown.size:

@@ -38,7 +38,10 @@ class KernelTimes:
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
-            **{part.name: getattr(self, part.name) + getattr(other, part.name) for part in fields(self)}
+            **{
+                part.name: getattr(self, part.name) + getattr(other, part.name)
+                for part in fields(self)
+            }
         )
 
     @classmethod

@@ -52,16 +52,19 @@ class Setting:
     def tokens(self) -> FloatArray:
         """Tokens of one microbatch that a context-parallel rank holds."""
         table = self.table
-        return table.microbatch_sequences * self.job.sequence_length / table.cp
+        tokens: FloatArray = table.microbatch_sequences * self.job.sequence_length / table.cp
+        return tokens
 
     @property
     def sequence_share(self) -> FloatArray:
         """Ranks that divide the parts of a layer which sequence parallelism divides."""
         table = self.table
-        return 1.0 + table.sequence_parallel * (table.tp - 1.0)
+        share: FloatArray = 1.0 + table.sequence_parallel * (table.tp - 1.0)
+        return share
 
     @property
     def expert_tp(self) -> FloatArray:
         """Ranks that divide each expert's matrices: tp without expert parallelism, else 1."""
         table = self.table
-        return 1.0 * (table.ep == 1) * table.tp + (table.ep > 1)
+        ranks: FloatArray = 1.0 * (table.ep == 1) * table.tp + (table.ep > 1)
+        return ranks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.cost.edges import patch_values
 from simulator.cost.flops import head_weights
 from simulator.cost.layers import (
@@ -31,9 +33,8 @@ class RankParameters:
 
 def layer_parameters(model: ModelSpec, table: PlanTable, *, mixture: bool) -> RankParameters:
     """Parameters of one layer on one rank."""
-    zero = 0.0 * table.tp
     linears = attention_linears(model)
-    routed = zero
+    routed = np.zeros(len(table))
     if mixture and model.moe is not None:
         linears += shared_expert_linears(model, model.moe)
         experts = model.moe.n_experts * n_weights(expert_linears(model, model.moe))
@@ -54,9 +55,10 @@ def embedding_parameters(model: ModelSpec, table: PlanTable) -> FloatArray:
     if model.patches is not None:
         positions = model.patches.n_patches + 2
         own = patch_values(model) + positions
-        return own * model.hidden_size + 0.0 * table.tp
+        return np.full(len(table), 1.0 * own * model.hidden_size)
     places = model.max_positions if model.position == "learned" else 0
-    return model.hidden_size * (model.vocab_size / table.tp + places + model.n_token_types)
+    rows: FloatArray = model.vocab_size / table.tp + places + model.n_token_types
+    return model.hidden_size * rows
 
 
 def head_parameters(model: ModelSpec, table: PlanTable) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.cost.unique import unique_rows
 from simulator.spec.model import ModelSpec
+from simulator.spec.plan import PlanSpec
 
 FIRST, MIDDLE, LAST = 0, 1, 2
 """The stages that can be the slowest or the fullest: first, heaviest of those between, last."""
@@ -17,8 +18,9 @@ FIRST, MIDDLE, LAST = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLayers:
-    """What the first, the heaviest middle and the last stage hold; arrays of shape (n, 3).
+    """What some stages of every plan hold; arrays of shape (n, stages).
 
+    The stages are the columns `FIRST`, `MIDDLE` and `LAST` unless all of one plan were asked for.
     Where there are fewer stages, one of them stands in several columns.
     """
 
@@ -35,19 +37,29 @@ class StageLayers:
     def of(cls, model: ModelSpec, table: PlanTable) -> Self:
         """Divide the layers as evenly as `PlanSpec.chunk_layers` does."""
         subset, inverse = unique_rows(table, (table.pp, table.virtual_stages))
-        rows = [
-            stage_rows(model, int(pp), even_chunks(model.n_layers, int(pp * virtual)))
+        picked = [
+            _pick(stage_rows(model, int(pp), even_chunks(model.n_layers, int(pp * virtual))))
             for pp, virtual in zip(subset.pp, subset.virtual_stages, strict=True)
         ]
-        return cls.from_rows(rows, inverse)
+        return cls._from(np.array(picked)[inverse])
 
     @classmethod
-    def from_rows(cls, rows: list[FloatArray], inverse: IntArray) -> Self:
-        """Pick the three stages out of the whole pipelines of `stage_rows`."""
-        picked = np.array([_pick(stages) for stages in rows])[inverse]
-        names = [field.name for field in fields(cls)]
-        columns = {name: picked[:, :, i] for i, name in enumerate(names)}
-        return cls(**(columns | {"rank": columns["rank"].astype(np.int64)}))
+    def of_plan(cls, model: ModelSpec, plan: PlanSpec) -> Self:
+        """The first, heaviest middle and last stage of one plan with its own division."""
+        stages = stage_rows(model, plan.pp, plan.chunk_layers(model.n_layers))
+        return cls._from(_pick(stages)[None])
+
+    @classmethod
+    def all_of_plan(cls, model: ModelSpec, plan: PlanSpec) -> Self:
+        """Every stage of one plan; arrays of shape (1, pp)."""
+        return cls._from(stage_rows(model, plan.pp, plan.chunk_layers(model.n_layers))[None])
+
+    @classmethod
+    def _from(cls, stages: FloatArray) -> Self:
+        dense, moe, embedding, heads, rank = np.moveaxis(stages, -1, 0)
+        return cls(
+            dense=dense, moe=moe, embedding=embedding, heads=heads, rank=rank.astype(np.int64)
+        )
 
 
 def even_chunks(n_layers: int, n_chunks: int) -> tuple[int, ...]:

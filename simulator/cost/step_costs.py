@@ -72,7 +72,7 @@ class StepCosts:
     dp_overlap: FloatArray
     """Share of reduce and gather that may hide behind compute."""
     dp_contention: FloatArray
-    """Share of the hidden reduce and gather time by which they slow the compute they hide behind."""
+    """Share of the hidden reduce and gather time by which they slow the compute beside them."""
     gather_every_pass: FloatArray
     """1 where weights are gathered for every pass (zero stage 3), else 0."""
     reduce_every_microbatch: FloatArray

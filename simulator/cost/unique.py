@@ -54,8 +54,9 @@ def _codes(column: IntArray) -> tuple[IntArray, int]:
 
 
 def spread(priced: Priced, inverse: Rows) -> Priced:
-    """Return a dataclass of arrays (nested in others or in tuples) with every array indexed by `inverse`."""
-    return _spread(priced, inverse, {})
+    """Return a dataclass of arrays, nested or not, with every array indexed by `inverse`."""
+    spread_out: Priced = _spread(priced, inverse, {})
+    return spread_out
 
 
 def _spread(value: Any, inverse: Rows, done: dict[int, Any]) -> Any:

@@ -7,6 +7,7 @@ other one is crossed once.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -87,10 +88,10 @@ def step_times(
     rows = np.arange(len(table))
     at_slowest = [count[rows, slowest] for count in counts]
     parts = [
-        n_micro * sum(n * unit.parts_s[i] for n, unit in zip(at_slowest, units, strict=True))
+        n_micro * _sum([n * unit.parts_s[i] for n, unit in zip(at_slowest, units, strict=True)])
         for i in range(len(units[0].parts_s))
     ]
-    all_stages_s = sum(n * unit.total_s for n, unit in zip(in_all, units, strict=True))
+    all_stages_s = _sum([n * unit.total_s for n, unit in zip(in_all, units, strict=True)])
     bubble_s = np.maximum(all_stages_s - stage_s[rows, slowest], 0.0) / virtual
     bubble_s = bubble_s * (pp > 1)
     forward_s, backward_s, recompute_s, tp_s, cp_s, ep_s, dp_s = parts
@@ -130,10 +131,7 @@ def _dense_layers(model: ModelSpec) -> float:
 
 def _over_stages(counts: list[FloatArray], values: list[FloatArray]) -> FloatArray:
     """Sum of units on the first, middle and last stage; shape (n, 3)."""
-    total: FloatArray = sum(
-        count * value[:, None] for count, value in zip(counts, values, strict=True)
-    )
-    return total
+    return _sum([count * value[:, None] for count, value in zip(counts, values, strict=True)])
 
 
 def _unit(costs: StepCosts, part: LayerCosts | EdgeCosts) -> _Unit:
@@ -169,8 +167,7 @@ def _unit(costs: StepCosts, part: LayerCosts | EdgeCosts) -> _Unit:
 
 
 def _sum(arrays: list[FloatArray]) -> FloatArray:
-    total: FloatArray = sum(arrays)
-    return total
+    return functools.reduce(np.add, arrays)
 
 
 def _transfers_s(costs: StepCosts, table: PlanTable, slowest: IntArray) -> FloatArray:
@@ -187,7 +184,8 @@ def _transfers_s(costs: StepCosts, table: PlanTable, slowest: IntArray) -> Float
     rounds = np.where(table.schedule == SCHEDULES.index("gpipe"), 1, -(-n_micro // pp))
     hops = np.where(virtual > 1, pp * virtual - 1, (pp - 1) * rounds)
     beside = costs.p2p_overlap
-    return costs.p2p_s * (pp > 1) * ((1.0 - beside) * blocking + beside * 2.0 * hops)
+    transfers: FloatArray = (1.0 - beside) * blocking + beside * 2.0 * hops
+    return costs.p2p_s * (pp > 1) * transfers
 
 
 def _synchronisation_s(
@@ -214,5 +212,6 @@ def _synchronisation_s(
     kept = 1.0 - costs.dp_contention[:, None]
     reduce_left_s = reduce_s - kept * np.minimum(hidden * reduce_s, rounds * backward_s)
     gather_left_s = gather_s - kept * np.minimum(hidden * gather_s, rounds * forward_s)
-    last_s: FloatArray = np.maximum(reduce_left_s - spare_s, 0.0).max(axis=1)
-    return last_s + gather_left_s.max(axis=1)
+    left_s: FloatArray = np.maximum(reduce_left_s - spare_s, 0.0).max(axis=1)
+    left_s = left_s + gather_left_s.max(axis=1)
+    return left_s

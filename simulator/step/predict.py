@@ -1,0 +1,84 @@
+"""The step of one plan, as a result one can print: time, parts, memory and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from simulator.catalog import find_software
+from simulator.cost.flops import model_flops_per_token
+from simulator.cost.kernels import FULL_PRECISIONS
+from simulator.cost.memory import memory_breakdown
+from simulator.cost.plan_table import PlanTable
+from simulator.cost.stages import StageLayers
+from simulator.cost.step import price_step
+from simulator.cost.step_costs import StepCosts
+from simulator.spec.base import Precision
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.model import ModelSpec
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
+from simulator.spec.scenario import Scenario
+from simulator.step.closed_form import step_times
+
+Engine = Literal["closed-form"]
+
+UNCALIBRATED_FACTOR = 1.21
+"""Half-width, as a factor, that holds 90 % of the published runs of a source that no constant was
+fitted to."""
+CALIBRATED_FACTOR = 1.10
+"""The same where the cluster's own steps were measured."""
+
+
+def predict_step(
+    scenario: Scenario, plan: PlanSpec, *, engine: Engine = "closed-form"
+) -> StepPrediction:
+    """Predict one training step of a plan."""
+    model, cluster = scenario.model, scenario.cluster
+    job = scenario.job.model_copy(update={"precision": plan.precision})
+    software = find_software(job.software)
+    costs = price_step(model, cluster, job, software, PlanTable.of([plan]))
+    breakdown = ENGINES[engine](costs, plan, model)
+    step_s = breakdown.total_s
+    flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
+    per_device = flops / step_s / plan.n_ranks
+    wide = plan.precision if plan.precision in FULL_PRECISIONS else Precision.BF16
+    factor = CALIBRATED_FACTOR if _has_measured_steps(cluster) else UNCALIBRATED_FACTOR
+    return StepPrediction(
+        step_s=step_s,
+        interval_step_s=Interval(low=step_s / factor, high=step_s * factor),
+        engine=engine,
+        mfu=per_device / cluster.device.peak.of(wide),
+        model_flops_per_device_per_s=per_device,
+        tokens_per_s=job.batch_tokens / step_s,
+        breakdown=breakdown,
+        memory=memory_breakdown(model, cluster, job, software, plan),
+        memory_capacity_bytes=cluster.device.memory_bytes,
+        basis=cluster.basis,
+        assumptions=_assumptions(scenario),
+    )
+
+
+def closed_form(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
+    """Return the parts of the step by the closed form."""
+    table = PlanTable.of([plan])
+    return step_times(costs, table, model, StageLayers.of_plan(model, plan)).breakdown(0)
+
+
+ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]] = {
+    "closed-form": closed_form,
+}
+"""The clocks that put the price list of a step on a time line."""
+
+
+def _has_measured_steps(cluster: ClusterSpec) -> bool:
+    return cluster.calibration is not None and cluster.calibration.step_scale_runs > 0
+
+
+def _assumptions(scenario: Scenario) -> tuple[str, ...]:
+    notes = [f"software generation {scenario.job.software!r}"]
+    if scenario.cluster.calibration is None:
+        notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
+    if scenario.model.moe is not None:
+        notes.append("tokens are spread evenly over the experts")
+    return tuple(notes)
