@@ -212,6 +212,6 @@ def _synchronisation_s(
     kept = 1.0 - costs.dp_contention[:, None]
     reduce_left_s = reduce_s - kept * np.minimum(hidden * reduce_s, rounds * backward_s)
     gather_left_s = gather_s - kept * np.minimum(hidden * gather_s, rounds * forward_s)
-    left_s = np.maximum(reduce_left_s - spare_s, 0.0).max(axis=1)
-    gather_left_s = gather_left_s.max(axis=1)
-    return np.add(left_s, gather_left_s)
+    last_s: FloatArray = np.maximum(reduce_left_s - spare_s, 0.0).max(axis=1)
+    first_s: FloatArray = gather_left_s.max(axis=1)
+    return last_s + first_s
