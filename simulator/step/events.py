@@ -54,16 +54,10 @@ def simulate_step(
     model: ModelSpec,
     *,
     trace: Trace | None = None,
-    contention: float = 0.0,
 ) -> EventStep:
     """Return the time of one step of `plan`, whose prices are the first row of `costs`.
 
-    Parameters
-    ----------
-    trace
-        Collects what happened when, if given.
-    contention
-        Share of its speed that compute loses while a collective runs beside it.
+    `trace` collects what happened when.
     """
     schedule = actions_of(plan)
     chunks = chunk_costs(costs, plan, model)
@@ -79,7 +73,7 @@ def simulate_step(
         overlap=first_row(costs.dp_overlap),
         gather_every_pass=bool(first_row(costs.gather_every_pass)),
         reduce_every_microbatch=bool(first_row(costs.reduce_every_microbatch)),
-        contention=contention,
+        contention=first_row(costs.dp_contention),
     )
     ranks = [
         Rank(environment, index, row, chunks, links, sync, trace)

@@ -15,11 +15,8 @@ from simulator.step.events import EventStep, simulate_step
 from tests.simulator.step.price_list import column, edge, layer, model, step_costs, with_edges
 
 
-def simulate(
-    plan: PlanSpec, costs: StepCosts, n_layers: int | None = None, contention: float = 0.0
-) -> EventStep:
-    shape = model(n_layers or plan.n_chunks)
-    return simulate_step(costs, plan, shape, contention=contention)
+def simulate(plan: PlanSpec, costs: StepCosts, n_layers: int | None = None) -> EventStep:
+    return simulate_step(costs, plan, model(n_layers or plan.n_chunks))
 
 
 LAYER = layer(1.0, 2.0)
@@ -59,6 +56,7 @@ def prices(draw: st.DrawFn, plan: PlanSpec) -> StepCosts:
         p2p_s=draw(time) if plan.pp > 1 else 0.0,
         p2p_overlap=draw(share),
         dp_overlap=draw(share),
+        dp_contention=draw(st.floats(0.0, 0.5)),
         gather_every_pass=plan.zero_stage == 3,
         reduce_every_microbatch=plan.zero_stage == 3,
         optimizer_s=draw(time),
@@ -72,7 +70,7 @@ def prices(draw: st.DrawFn, plan: PlanSpec) -> StepCosts:
 def test_breakdown_adds_up_and_no_rank_loses_time(data: st.DataObject) -> None:
     plan = data.draw(plans())
     costs = data.draw(prices(plan))
-    step = simulate(plan, costs, contention=data.draw(st.floats(0.0, 0.5)))
+    step = simulate(plan, costs)
     assert step.breakdown.total_s == pytest.approx(step.step_s)
     assert min(seconds for _, seconds in step.breakdown.parts()) >= -1e-12
     ready_s = step.ranks[step.critical_rank].finished_s
@@ -163,8 +161,8 @@ def test_later_chunks_reduce_earlier_with_interleaving() -> None:
 def test_contention_slows_compute_beside_collectives() -> None:
     """Reductions of 1 s beside three of four backwards of 2 s, which lose half their speed then."""
     plan = PlanSpec(dp_replicate=2)
-    costs = step_costs(layer(1.0, 2.0, reduce_s=1.0))
-    free, slowed = (simulate(plan, costs, 4, contention=share) for share in (0.0, 0.5))
+    prices = (step_costs(layer(1.0, 2.0, reduce_s=1.0), dp_contention=c) for c in (0.0, 0.5))
+    free, slowed = (simulate(plan, costs, 4) for costs in prices)
     assert slowed.step_s == pytest.approx(free.step_s + 3 * 0.5)
     assert slowed.breakdown.dp_s == pytest.approx(1.0 + 1.5)
 
