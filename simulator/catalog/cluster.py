@@ -94,17 +94,18 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
     domain = request.scale_up_domain_devices or base.scale_up_domain_devices
     if domain <= base.node_capacity:
         domain = min(domain, per_node)
-    return ClusterSpec(
-        name=request.name or base.name or f"{device.name}-x{nodes * per_node}",
-        device=device,
-        n_nodes=nodes,
-        devices_per_node=per_node,
-        scale_up=request.scale_up or base.scale_up,
-        scale_up_domain_devices=domain,
-        fabric=_fabric(request, base, nodes, per_node, where),
-        host=request.host or base.host,
-        calibration=request.calibration or base.calibration,
-    )
+    fields = {
+        "name": request.name or base.name or f"{device.name}-x{nodes * per_node}",
+        "device": device,
+        "n_nodes": nodes,
+        "devices_per_node": per_node,
+        "scale_up": request.scale_up or base.scale_up,
+        "scale_up_domain_devices": domain,
+        "fabric": _fabric(request, base, nodes, per_node, where),
+        "host": request.host or base.host,
+        "calibration": request.calibration or base.calibration,
+    }
+    return validate(ClusterSpec, Document(fields, {}, where or "cluster"), fields)
 
 
 def _node_counts(request: ClusterRequest, base: _Base, where: str | None) -> tuple[int, int]:

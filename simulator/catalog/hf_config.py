@@ -75,9 +75,9 @@ class Config:
 
     def activation(self, key: str) -> str:
         """Return the activation function in our words."""
-        name = self.get(key)
+        name = str(self.get(key))
         if name not in _ACTIVATIONS:
-            raise unknown_name("activation", str(name)[:40], _ACTIVATIONS, where=self.where)
+            raise unknown_name("activation", name, _ACTIVATIONS, where=self.where)
         return _ACTIVATIONS[name]
 
 

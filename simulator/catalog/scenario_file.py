@@ -15,6 +15,7 @@ from simulator.catalog.mistakes import mistakes_of
 from simulator.catalog.model import model_of
 from simulator.catalog.yaml_text import Document, KeyPath
 from simulator.spec.base import Precision, spec_name
+from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError, all_of
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
@@ -70,8 +71,9 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
             fields[section] = resolve(document)
         except InputError as error:
             mistakes.append(error)
-    if isinstance(fields.get("model"), ModelSpec):
-        fields["job"] = _with_sequence_length(fields.get("job", {}), fields["model"])
+    fields["job"] = _with_defaults(
+        fields.get("job", {}), fields.get("model"), fields.get("cluster")
+    )
     if "name" not in fields:
         fields["name"] = spec_name(default_name) if default_name else _pair_name(fields)
     mistakes += _unknown_names(document)
@@ -98,12 +100,20 @@ def _pair_name(fields: dict[str, Any]) -> str:
     return spec_name("-on-".join(names))
 
 
-def _with_sequence_length(job: Any, model: ModelSpec) -> Any:
-    """Return the job with the model's own context where that is shorter than the default."""
-    default = JobSpec().sequence_length
-    if not isinstance(job, dict) or "sequence_length" in job or model.max_positions >= default:
+def _with_defaults(job: Any, model: Any, cluster: Any) -> Any:
+    """Return the job with what model and cluster imply where it says nothing.
+
+    A model of short context is trained on sequences of that length; cores of a CPU run
+    gloo-cpu.
+    """
+    if not isinstance(job, dict):
         return job
-    return job | {"sequence_length": model.max_positions}
+    implied: dict[str, Any] = {}
+    if isinstance(model, ModelSpec):
+        implied["sequence_length"] = min(model.max_positions, JobSpec().sequence_length)
+    if isinstance(cluster, ClusterSpec) and cluster.scale_up.topology == "shared-memory":
+        implied["software"] = "gloo-cpu"
+    return implied | job
 
 
 _NAMES: tuple[tuple[KeyPath, Callable[..., object]], ...] = (

@@ -49,6 +49,8 @@ class ParameterCount:
     """What the head owns: nothing of a matrix that is tied to the embedding."""
     mtp: int
     """All multi-token-prediction layers."""
+    mtp_active: int
+    """What one token meets of them."""
     matmul: int
     """Matrix entries that one token meets: N of 6 N FLOPs. The head counts even when tied, the
     input embedding does not."""
@@ -66,7 +68,8 @@ class ParameterCount:
     @property
     def active(self) -> int:
         """What one token meets, embeddings included."""
-        return self.total - self.n_moe_layers * (self.moe_layer - self.moe_layer_active)
+        idle = self.n_moe_layers * (self.moe_layer - self.moe_layer_active)
+        return self.total - idle - (self.mtp - self.mtp_active)
 
 
 def count_parameters(model: ModelSpec) -> ParameterCount:
@@ -81,23 +84,27 @@ def count_parameters(model: ModelSpec) -> ParameterCount:
     head = _head(model)
     dense_matrix = attention.matrix + dense.matrix
     moe_matrix = attention.matrix + router.matrix + shared.matrix + top_k * expert.matrix
-    last_matrix = moe_matrix if model.moe else dense_matrix
-    last_layer = around + n_experts * expert.total if model.moe else around + dense.total
+    dense_layer = attention.total + norms + dense.total
+    moe_layer = around + n_experts * expert.total if model.moe else 0
+    moe_layer_active = around + top_k * expert.total if model.moe else 0
     # A multi-token-prediction layer: a layer, a 2h x h projection and three norms; it shares
     # embedding and head (DeepSeek-V3, arXiv 2412.19437, section 2.2).
     projection = 2 * model.hidden_size**2
+    added = projection + 3 * _norm(model, model.hidden_size)
+    last_matrix = moe_matrix if model.moe else dense_matrix
     return ParameterCount(
         embedding=_embedding(model),
         attention=attention.total,
-        dense_layer=attention.total + norms + dense.total,
-        moe_layer=around + n_experts * expert.total if model.moe else 0,
-        moe_layer_active=around + top_k * expert.total if model.moe else 0,
+        dense_layer=dense_layer,
+        moe_layer=moe_layer,
+        moe_layer_active=moe_layer_active,
         moe_layer_experts=n_experts * expert.total,
         n_dense_layers=n_dense,
         n_moe_layers=n_moe,
         final_norm=_norm(model, model.hidden_size) if model.final_norm else 0,
         head=head.other if model.tied_embeddings else head.total,
-        mtp=model.n_mtp_layers * (last_layer + projection + 3 * _norm(model, model.hidden_size)),
+        mtp=model.n_mtp_layers * (added + (moe_layer or dense_layer)),
+        mtp_active=model.n_mtp_layers * (added + (moe_layer_active or dense_layer)),
         matmul=n_dense * dense_matrix
         + n_moe * moe_matrix
         + _patch_matrix(model)

@@ -83,13 +83,20 @@ def _read_count(value: object) -> object:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_reader(SECONDS, "duration"))]
-Bytes = Annotated[float, BeforeValidator(_reader(BYTES, "size"))]
-BytesPerSecond = Annotated[float, BeforeValidator(_reader(BYTES_PER_S, "bandwidth"))]
-FlopsPerSecond = Annotated[float, BeforeValidator(_reader(FLOPS_PER_S, "compute rate"))]
-Watts = Annotated[float, BeforeValidator(_reader(WATTS, "power"))]
-Usd = Annotated[float, BeforeValidator(_reader(USD, "amount of money"))]
-Count = Annotated[int, BeforeValidator(_read_count), Field(le=10**18)]
+def _quantity(units: dict[str, float], kind: str) -> BeforeValidator:
+    """Return the reader of a quantity; its JSON Schema tells editors that text is welcome too."""
+    return BeforeValidator(_reader(units, kind), json_schema_input_type=float | str)
+
+
+Seconds = Annotated[float, _quantity(SECONDS, "duration")]
+Bytes = Annotated[float, _quantity(BYTES, "size")]
+BytesPerSecond = Annotated[float, _quantity(BYTES_PER_S, "bandwidth")]
+FlopsPerSecond = Annotated[float, _quantity(FLOPS_PER_S, "compute rate")]
+Watts = Annotated[float, _quantity(WATTS, "power")]
+Usd = Annotated[float, _quantity(USD, "amount of money")]
+Count = Annotated[
+    int, BeforeValidator(_read_count, json_schema_input_type=float | str), Field(le=10**18)
+]
 """A whole number up to 1e18 that may be written 15.6e12, 64k or 1T."""
 
 

@@ -97,6 +97,20 @@ def test_counts_that_do_not_multiply_out(request_: ClusterRequest) -> None:
         build_cluster(request_)
 
 
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (ClusterRequest(device="h100", devices=10**12), "n_nodes: should be less than or equal to"),
+        (ClusterRequest(device="h100", nodes=2, fabric="none"), "2 nodes need a fabric"),
+    ],
+)
+def test_clusters_that_cannot_be(request_: ClusterRequest, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build_cluster(request_, where="a.yaml:2")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("a.yaml:2: ")
+
+
 def test_a_request_changes_what_it_names() -> None:
     link = LinkSpec(bandwidth_bytes_per_s=1e9, latency_s=1e-6)
     fabric = FabricSpec(name="mine", kind="ethernet", nic=link)

@@ -1,0 +1,218 @@
+"""What can be named in a scenario: the kinds, their things, and figures that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from simulator.catalog.registry import (
+    DEVICES,
+    FABRICS,
+    FAILURES,
+    GRIDS,
+    KINDS,
+    MODELS,
+    PRICES,
+    SOFTWARE,
+    Kind,
+    find,
+    list_names,
+)
+from simulator.catalog.scenario_file import load_scenario
+from simulator.cost.parameters import ParameterCount, count_parameters
+from simulator.schedule import SCHEDULE_RULES
+from simulator.spec.base import Basis, Source
+from simulator.spec.errors import unknown_name
+from simulator.spec.model import ModelSpec
+from simulator.spec.scenario import Scenario
+from simulator.spec.target import TARGETS
+from simulator.spec.units import format_bandwidth, format_count, format_seconds
+
+SCENARIO_FOLDER = Path("scenarios")
+
+Column = tuple[str, Callable[[Any], str]]
+"""Title of a column, and its cell for one thing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One kind of thing that can be named."""
+
+    kind: str
+    what: str
+    """What such a name is for."""
+    things: Callable[[], dict[str, Any]]
+    columns: tuple[Column, ...]
+    """After the name."""
+
+    def thing(self, name: str) -> Any:
+        """Return one thing, by alias too where the catalog has it. Raises InputError."""
+        if self.kind in KINDS:
+            return find(KINDS[self.kind], name)
+        things = self.things()
+        if name not in things:
+            raise unknown_name(self.kind.removesuffix("s"), name, things)
+        return things[name]
+
+
+def listing_of(kind: str) -> Listing:
+    """Return the listing of a kind. Raises InputError with near kinds."""
+    if kind not in LISTINGS:
+        raise unknown_name("kind", kind, LISTINGS)
+    return LISTINGS[kind]
+
+
+def as_data(thing: Any) -> dict[str, Any]:
+    """Return a thing for JSON."""
+    if isinstance(thing, BaseModel):
+        return thing.model_dump(mode="json")
+    return {field: value for field, value in asdict(thing).items() if not callable(value)}
+
+
+def weakest_basis(sources: tuple[Source, ...], *fields: str) -> str:
+    """Return what the weakest of some fields rests on; a source of a section covers its fields."""
+    strength = list(Basis)
+    found = [
+        source.basis
+        for source in sources
+        if any(f == source.field or f.startswith(source.field + ".") for f in fields)
+    ]
+    return min(found, key=strength.index).value if found else "-"
+
+
+def _catalog(kind: Kind[Any]) -> Callable[[], dict[str, Any]]:
+    return lambda: {name: find(kind, name) for name in list_names(kind.folder)}
+
+
+def _scenarios() -> dict[str, Scenario]:
+    return {str(file): load_scenario(file) for file in sorted(SCENARIO_FOLDER.glob("*.yaml"))}
+
+
+def _parameters(total: Callable[[ParameterCount], int]) -> Callable[[ModelSpec], str]:
+    return lambda model: format_count(total(count_parameters(model)))
+
+
+def _tera(rate: float) -> str:
+    return f"{rate / 1e12:.4g}" if rate else "-"
+
+
+LISTINGS: dict[str, Listing] = {
+    listing.kind: listing
+    for listing in (
+        Listing(
+            kind="devices",
+            what="accelerators; cluster: NAME:COUNT",
+            things=_catalog(DEVICES),
+            columns=(
+                ("GiB", lambda d: f"{d.memory_bytes / 2**30:.0f}"),
+                ("TB/s", lambda d: f"{d.memory_bandwidth_bytes_per_s / 1e12:.3g}"),
+                ("bf16", lambda d: _tera(d.peak.bf16_flops_per_s)),
+                ("fp8 TFLOP/s", lambda d: _tera(d.peak.fp8_flops_per_s)),
+                ("domain", lambda d: f"{d.scale_up_domain_devices}"),
+                ("GB/s", lambda d: f"{d.scale_up.bandwidth_bytes_per_s / 1e9:.4g}"),
+                ("NIC Gb/s", lambda d: f"{d.nic_bandwidth_bytes_per_s * 8 / 1e9:.3g}"),
+                (
+                    "basis",
+                    lambda d: weakest_basis(d.sources, "memory_bytes", "peak.bf16_flops_per_s"),
+                ),
+            ),
+        ),
+        Listing(
+            kind="models",
+            what="architectures; model: NAME",
+            things=_catalog(MODELS),
+            columns=(
+                ("parameters", _parameters(lambda c: c.total - c.mtp)),
+                ("active", _parameters(lambda c: c.active - c.mtp_active)),
+                ("layers", lambda m: f"{m.n_layers}"),
+                ("hidden", lambda m: f"{m.hidden_size}"),
+                ("heads", lambda m: f"{m.n_heads}/{m.n_kv_heads}"),
+                ("context", lambda m: f"{m.max_positions}"),
+            ),
+        ),
+        Listing(
+            kind="fabrics",
+            what="networks between nodes; cluster: {device: ..., fabric: NAME}",
+            things=_catalog(FABRICS),
+            columns=(
+                ("kind", lambda f: f.kind),
+                ("NIC", lambda f: format_bandwidth(f.nic.bandwidth_bytes_per_s)),
+                ("latency", lambda f: format_seconds(f.nic.latency_s)),
+                ("pod nodes", lambda f: f"{f.nodes_per_pod or 'all'}"),
+                ("between pods", lambda f: f"1:{f.oversubscription:g}"),
+            ),
+        ),
+        Listing(
+            kind="software",
+            what="software generations; job: {software: NAME}",
+            things=_catalog(SOFTWARE),
+            columns=(("", lambda s: s.description),),
+        ),
+        Listing(
+            kind="failures",
+            what="how often clusters fail; reliability: {profile: NAME}",
+            things=_catalog(FAILURES),
+            columns=(
+                ("a 1000 device-days", lambda f: f"{1000 * f.failures_per_device_day:.3g}"),
+                ("restart", lambda f: format_seconds(f.restart_s)),
+                (
+                    "checkpoint store",
+                    lambda f: f"{f.checkpoint_write_bandwidth_bytes_per_s / 1e9:.4g} GB/s",
+                ),
+                ("basis", lambda f: weakest_basis(f.sources, "failures_per_device_day")),
+            ),
+        ),
+        Listing(
+            kind="prices",
+            what="dated prices; economics: {price: NAME}",
+            things=_catalog(PRICES),
+            columns=(
+                ("device", lambda p: p.device),
+                ("$/h", lambda p: f"{p.usd_per_device_hour:.2f}"),
+                ("", lambda p: p.commitment),
+                ("date", lambda p: p.date),
+                ("provider", lambda p: p.provider),
+            ),
+        ),
+        Listing(
+            kind="grids",
+            what="carbon intensity; economics: {grid: NAME}",
+            things=_catalog(GRIDS),
+            columns=(
+                ("kg CO2/kWh", lambda g: f"{g.kg_co2_per_kwh:.3f}"),
+                ("date", lambda g: g.date or "-"),
+                ("basis", lambda g: g.basis.value),
+            ),
+        ),
+        Listing(
+            kind="targets",
+            what="what can run a plan; target: NAME, or export --to NAME",
+            things=lambda: dict(TARGETS),
+            columns=(
+                ("", lambda t: t.description),
+                ("ZeRO", lambda t: ",".join(map(str, t.zero_stages))),
+                ("schedules", lambda t: ",".join(t.schedules)),
+            ),
+        ),
+        Listing(
+            kind="schedules",
+            what="pipeline schedules; limits: {schedule: NAME}",
+            things=lambda: dict(SCHEDULE_RULES),
+            columns=(("", lambda s: s.description),),
+        ),
+        Listing(
+            kind="scenarios",
+            what=f"questions in the folder {SCENARIO_FOLDER}/",
+            things=_scenarios,
+            columns=(
+                ("model", lambda s: s.model.name),
+                ("devices", lambda s: f"{s.cluster.n_devices}"),
+                ("device", lambda s: s.cluster.device.name),
+            ),
+        ),
+    )
+}
