@@ -53,6 +53,7 @@ class Unit:
     """Time of every kind of pass."""
     reduce_s: float
     gather_s: float
+    is_layer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def _unit(
         durations=_durations(forward, backward),
         reduce_s=first_row(costs.reduce_s),
         gather_s=first_row(costs.gather_s),
+        is_layer=isinstance(costs, LayerCosts),
     )
 
 

@@ -13,10 +13,11 @@ import simpy
 from simpy.events import ProcessGenerator
 
 from simulator.schedule import Action, Kind
-from simulator.step.chunk_costs import ChunkCosts, Unit
+from simulator.step.chunk_costs import ChunkCosts
 from simulator.step.links import Arrival, Links
 from simulator.step.spans import Span, SpanKind, Trace
 from simulator.step.streams import Stream
+from simulator.step.weights import Weights, units_in_order, uses_of
 
 SPAN_KINDS: Mapping[Kind, SpanKind] = {
     "F": "forward",
@@ -73,18 +74,26 @@ class Rank:
         self._sync = sync
         self._trace = trace
         self._collectives = Stream(index, "collectives", trace)
-        self._gathered: dict[str, float] = {}
-        """When the weights of a unit are there, for those whose gathering was begun."""
         self._reduce_alone_s = 0.0
         firsts = {action.chunk: at for at, action in reversed(list(enumerate(row)))}
         lasts = {action.chunk: at for at, action in enumerate(row)}
         self._first_passes = frozenset(firsts.values())
         self._last_passes = frozenset(lasts.values())
+        gathering = row if sync.gather_every_pass else [row[at] for at in sorted(firsts.values())]
+        self._weights = Weights(
+            uses_of(gathering, chunks),
+            self._collectives,
+            overlap=sync.overlap,
+            every_pass=sync.gather_every_pass,
+        )
+        self._gathers = any(chunks[chunk].gather_s > 0.0 for chunk in self.held_chunks)
 
     def run(self) -> ProcessGenerator:
         """Follow the row; what is left of the collectives comes after it."""
         environment = self._environment
-        yield environment.timeout(self._begin())
+        held_s = self._weights.begin()
+        self.collective_s += held_s
+        yield environment.timeout(held_s)
         for at, action in enumerate(self._row):
             expected = self._links.input_of(action)
             asked_s = environment.now
@@ -103,20 +112,6 @@ class Rank:
         yield environment.timeout(self._drain())
         self.finished_s = environment.now
 
-    def _begin(self) -> float:
-        """Begin to gather weights; return how long that stands before the first pass."""
-        if self._sync.gather_every_pass:
-            self._gather(self._first_unit_from(0), 0.0)
-            return 0.0
-        used = [self._chunks[self._row[at].chunk] for at in sorted(self._first_passes)]
-        alone_s = (1.0 - self._sync.overlap) * sum(chunk.gather_s for chunk in used)
-        self._collectives.submit(0.0, alone_s, "gather", "weights, not overlapped")
-        for chunk in used:
-            for unit in chunk.units:
-                self._gather(unit, 0.0)
-        self.collective_s += alone_s
-        return alone_s
-
     def _drain(self) -> float:
         """Return how long the collectives still take when the last pass is done."""
         now_s = self._environment.now
@@ -130,11 +125,12 @@ class Rank:
         """Do one pass that may start at `start_s`; return when it is done."""
         chunk, kind, microbatch = action
         costs, sync = self._chunks[chunk], self._sync
-        gathers = at in self._first_passes and costs.gather_s > 0.0
-        gathers = kind != "W" and (sync.gather_every_pass or gathers)
+        gathers = self._gathers and (
+            at in self._first_passes or (sync.gather_every_pass and kind != "W")
+        )
         reduces = at in self._last_passes or (sync.reduce_every_microbatch and kind in ("B", "W"))
         if gathers or (reduces and costs.reduce_s > 0.0):
-            end_s = self._unit_by_unit(at, action, start_s, gathers=gathers, reduces=reduces)
+            end_s = self._unit_by_unit(action, start_s, gathers=gathers, reduces=reduces)
         else:
             end_s = self._compute(start_s, costs.durations[kind])
         if self._trace is not None:
@@ -147,26 +143,23 @@ class Rank:
         return end_s
 
     def _unit_by_unit(
-        self, at: int, action: Action, start_s: float, *, gathers: bool, reduces: bool
+        self, action: Action, start_s: float, *, gathers: bool, reduces: bool
     ) -> float:
         """Do a pass layer by layer, with its collectives beside it; return when it is done."""
-        overlap = self._sync.overlap
-        units = self._units_of(action)
-        following = [*units[1:], self._first_unit_from(at + 1)]
+        sync = self._sync
         clock_s = reduced_s = start_s
-        for unit, after in zip(units, following, strict=True):
+        for unit in units_in_order(action, self._chunks):
             if gathers:
-                clock_s = self._await_weights(unit, clock_s)
-            if gathers and self._sync.gather_every_pass:
-                self._gather(after, clock_s, held=unit if action.kind == "F" else None)
-            began_s = clock_s
-            clock_s = self._compute(began_s, unit.durations[action.kind])
+                there_s = self._weights.arrive(clock_s)
+                self.collective_s += there_s - clock_s
+                clock_s = there_s
+            clock_s = self._compute(clock_s, unit.durations[action.kind])
             if reduces:
                 reduced_s = self._collectives.submit(
-                    clock_s, overlap * unit.reduce_s, "reduce", unit.name, chunk=action.chunk
+                    clock_s, sync.overlap * unit.reduce_s, "reduce", unit.name, chunk=action.chunk
                 )
-                self._reduce_alone_s += (1.0 - overlap) * unit.reduce_s
-        if reduces and self._sync.reduce_every_microbatch:
+                self._reduce_alone_s += (1.0 - sync.overlap) * unit.reduce_s
+        if reduces and sync.reduce_every_microbatch:
             self.collective_s += reduced_s - clock_s
             clock_s = reduced_s
         return clock_s
@@ -177,32 +170,3 @@ class Rank:
         self.compute_s += work_s
         self.collective_s += taken_s - work_s
         return start_s + taken_s
-
-    def _gather(self, unit: Unit | None, ready_s: float, *, held: Unit | None = None) -> None:
-        """Queue the gathering of a unit's weights, unless they are held from its forward pass."""
-        if unit is None:
-            return
-        self._gathered[unit.name] = (
-            ready_s
-            if unit is held
-            else self._collectives.submit(
-                ready_s, self._sync.overlap * unit.gather_s, "gather", unit.name
-            )
-        )
-
-    def _await_weights(self, unit: Unit, clock_s: float) -> float:
-        """Return when a unit's weights are there, the share that nothing hides included."""
-        there_s = max(clock_s, self._gathered.pop(unit.name))
-        if self._sync.gather_every_pass:
-            there_s += (1.0 - self._sync.overlap) * unit.gather_s
-        self.collective_s += there_s - clock_s
-        return there_s
-
-    def _first_unit_from(self, at: int) -> Unit | None:
-        """Return the unit whose weights the row needs next."""
-        passes = (self._units_of(action) for action in self._row[at:] if action.kind != "W")
-        return next((units[0] for units in passes if units), None)
-
-    def _units_of(self, action: Action) -> Sequence[Unit]:
-        units = self._chunks[action.chunk].units
-        return units if action.kind == "F" else units[::-1]
