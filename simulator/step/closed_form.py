@@ -75,7 +75,9 @@ def step_times(
     """
     if stages is None:
         stages = StageLayers.of(model, table)
-    units = [_unit(costs, costs.dense), _unit(costs, costs.embedding), _unit(costs, costs.head)]
+    gpipe = table.schedule == SCHEDULES.index("gpipe")
+    head = _unit(costs, costs.head, regather=1.0 * gpipe)
+    units = [_unit(costs, costs.dense), _unit(costs, costs.embedding), head]
     counts = [stages.dense, stages.embedding, stages.heads]
     in_all = [_dense_layers(model), 1.0, 1.0 + model.n_mtp_layers]
     if model.moe is not None:
@@ -117,10 +119,10 @@ def step_times(
 def exposed_s(costs: StepCosts, total_s: FloatArray, window_s: FloatArray) -> FloatArray:
     """Time that communication adds when it may hide behind `window_s` of compute.
 
-    What hides still takes memory bandwidth and processors from the compute beside it.
+    The share that may hide either is the shorter one, and slows compute by its contention, or it is
+    the longer one, and hides all compute.
     """
-    hidden_s = np.minimum(costs.dp_overlap * total_s, window_s)
-    return total_s - (1.0 - costs.dp_contention) * hidden_s
+    return total_s - np.minimum((1.0 - costs.dp_contention) * costs.dp_overlap * total_s, window_s)
 
 
 def _dense_layers(model: ModelSpec) -> float:
@@ -134,7 +136,10 @@ def _over_stages(counts: list[FloatArray], values: list[FloatArray]) -> FloatArr
     return _sum([count * value[:, None] for count, value in zip(counts, values, strict=True)])
 
 
-def _unit(costs: StepCosts, part: LayerCosts | EdgeCosts) -> _Unit:
+def _unit(
+    costs: StepCosts, part: LayerCosts | EdgeCosts, regather: FloatArray | float = 1.0
+) -> _Unit:
+    """Return a unit; `regather` is 0 where weights stay from forward to backward pass."""
     forward, backward = part.forward, part.backward
     passes = [forward, backward]
     recompute_s = np.zeros_like(forward.compute_s)
@@ -147,7 +152,7 @@ def _unit(costs: StepCosts, part: LayerCosts | EdgeCosts) -> _Unit:
     gather_s = costs.gather_every_pass * part.gather_s
     reduce_s = costs.reduce_every_microbatch * part.reduce_s
     sync_s = exposed_s(costs, gather_s, forward_s)
-    sync_s = sync_s + exposed_s(costs, gather_s + reduce_s, backward_s)
+    sync_s = sync_s + exposed_s(costs, regather * gather_s + reduce_s, backward_s)
     return _Unit(
         parts_s=(
             forward.compute_s,
@@ -210,8 +215,8 @@ def _synchronisation_s(
     spare_s = stages.rank * backward_s.max(axis=1)[:, None] / virtual
     hidden = costs.dp_overlap[:, None]
     kept = 1.0 - costs.dp_contention[:, None]
-    reduce_left_s = reduce_s - kept * np.minimum(hidden * reduce_s, rounds * backward_s)
-    gather_left_s = gather_s - kept * np.minimum(hidden * gather_s, rounds * forward_s)
+    reduce_left_s = reduce_s - np.minimum(kept * hidden * reduce_s, rounds * backward_s)
+    gather_left_s = gather_s - np.minimum(kept * hidden * gather_s, rounds * forward_s)
     last_s: FloatArray = np.maximum(reduce_left_s - spare_s, 0.0).max(axis=1)
     first_s: FloatArray = gather_left_s.max(axis=1)
     return last_s + first_s
