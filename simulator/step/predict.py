@@ -20,8 +20,10 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
 from simulator.spec.scenario import Scenario
 from simulator.step.closed_form import step_times
+from simulator.step.events import simulate_step
+from simulator.step.spans import Span, Trace
 
-Engine = Literal["closed-form"]
+Engine = Literal["closed-form", "events"]
 
 UNCALIBRATED_FACTOR = 1.21
 """Half-width, as a factor, that holds 90 % of the published runs of a source that no constant was
@@ -37,7 +39,7 @@ def predict_step(
     model, cluster = scenario.model, scenario.cluster
     job = scenario.job.model_copy(update={"precision": plan.precision})
     software = find_software(job.software)
-    costs = price_step(model, cluster, job, software, PlanTable.of([plan]))
+    costs = step_costs(scenario, plan)
     breakdown = ENGINES[engine](costs, plan, model)
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
@@ -59,14 +61,34 @@ def predict_step(
     )
 
 
+def step_costs(scenario: Scenario, plan: PlanSpec) -> StepCosts:
+    """Return the price list of one step of a plan."""
+    job = scenario.job.model_copy(update={"precision": plan.precision})
+    table = PlanTable.of([plan])
+    return price_step(scenario.model, scenario.cluster, job, find_software(job.software), table)
+
+
+def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
+    """Return what happens when in one step, on every pipeline rank, by the event simulation."""
+    trace = Trace()
+    simulate_step(step_costs(scenario, plan), plan, scenario.model, trace=trace)
+    return tuple(trace.spans)
+
+
 def closed_form(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
     """Return the parts of the step by the closed form."""
     table = PlanTable.of([plan])
     return step_times(costs, table, model, StageLayers.of_plan(model, plan)).breakdown(0)
 
 
+def events(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
+    """Return the parts of the step by the event simulation."""
+    return simulate_step(costs, plan, model).breakdown
+
+
 ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]] = {
     "closed-form": closed_form,
+    "events": events,
 }
 """The clocks that put the price list of a step on a time line."""
 
