@@ -25,9 +25,9 @@ from simulator.catalog.registry import (
 from simulator.catalog.scenario_file import load_scenario
 from simulator.cost.parameters import ParameterCount, count_parameters
 from simulator.schedule import SCHEDULE_RULES
-from simulator.spec.base import Basis, Source
 from simulator.spec.errors import unknown_name
 from simulator.spec.model import ModelSpec
+from simulator.spec.profiles import FailureProfile
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import TARGETS
 from simulator.spec.units import format_bandwidth, format_count, format_seconds
@@ -73,23 +73,17 @@ def as_data(thing: Any) -> dict[str, Any]:
     return {field: value for field, value in asdict(thing).items() if not callable(value)}
 
 
-def weakest_basis(sources: tuple[Source, ...], *fields: str) -> str:
-    """Return what the weakest of some fields rests on; a source of a section covers its fields."""
-    strength = list(Basis)
-    found = [
-        source.basis
-        for source in sources
-        if any(f == source.field or f.startswith(source.field + ".") for f in fields)
-    ]
-    return min(found, key=strength.index).value if found else "-"
-
-
 def _catalog(kind: Kind[Any]) -> Callable[[], dict[str, Any]]:
     return lambda: {name: find(kind, name) for name in list_names(kind.folder)}
 
 
 def _scenarios() -> dict[str, Scenario]:
     return {str(file): load_scenario(file) for file in sorted(SCENARIO_FOLDER.glob("*.yaml"))}
+
+
+def _rate_basis(profile: FailureProfile) -> str:
+    rate = "failures_per_device_day"
+    return next((str(s.basis) for s in profile.sources if s.field == rate), "-")
 
 
 def _parameters(total: Callable[[ParameterCount], int]) -> Callable[[ModelSpec], str]:
@@ -115,10 +109,7 @@ LISTINGS: dict[str, Listing] = {
                 ("domain", lambda d: f"{d.scale_up_domain_devices}"),
                 ("GB/s", lambda d: f"{d.scale_up.bandwidth_bytes_per_s / 1e9:.4g}"),
                 ("NIC Gb/s", lambda d: f"{d.nic_bandwidth_bytes_per_s * 8 / 1e9:.3g}"),
-                (
-                    "basis",
-                    lambda d: weakest_basis(d.sources, "memory_bytes", "peak.bf16_flops_per_s"),
-                ),
+                ("basis", lambda d: d.basis.value),
             ),
         ),
         Listing(
@@ -163,7 +154,7 @@ LISTINGS: dict[str, Listing] = {
                     "checkpoint store",
                     lambda f: f"{f.checkpoint_write_bandwidth_bytes_per_s / 1e9:.4g} GB/s",
                 ),
-                ("basis", lambda f: weakest_basis(f.sources, "failures_per_device_day")),
+                ("basis", _rate_basis),
             ),
         ),
         Listing(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from simulator.catalog.layers import looks_like_path, over, read_mapping
 from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_device, find_fabric, list_names
 from simulator.catalog.variant import variant_fields
-from simulator.catalog.yaml_text import Document
+from simulator.catalog.yaml_text import Document, to_yaml
 from simulator.spec.cluster import (
     Calibration,
     ClusterRequest,
@@ -205,14 +202,9 @@ def read_cluster_file(path: str | Path) -> ClusterSpec:
     return _cluster_of(document, document.value, ())
 
 
-def write_cluster_file(path: str | Path, cluster: ClusterSpec) -> None:
+def write_cluster_file(path: str | Path, cluster: ClusterSpec, *, comment: str = "") -> None:
     """Write a whole cluster, which `read_cluster_file` returns equal."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    text = io.StringIO()
-    yaml.dump(cluster.model_dump(mode="json", exclude_defaults=True), text)
-    write_atomic(path, text.getvalue())
+    write_atomic(path, to_yaml(cluster, comment=comment))
 
 
 def cluster_of(document: Document) -> ClusterSpec:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulator.catalog.hf_defaults import DEFAULTS
 from simulator.catalog.json_text import read_json
 from simulator.catalog.mistakes import validate
 from simulator.catalog.yaml_text import Document
@@ -278,158 +279,23 @@ def _vit(c: Config) -> Fields:
 
 _NO_TEXT = {"vocab_size": 1, "max_position_embeddings": 1}
 
-_LLAMA_7B = {
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "intermediate_size": 11008,
-    "hidden_act": "silu",
-    "max_position_embeddings": 2048,
+FAMILIES: dict[str, Callable[[Config], Fields]] = {
+    "llama": _decoder,
+    "mistral": _mistral,
+    "mixtral": _mixtral,
+    "qwen2": _decoder,
+    "qwen3": _qwen3,
+    "qwen2_moe": _qwen2_moe,
+    "qwen3_moe": _qwen3_moe,
+    "deepseek_v2": _deepseek,
+    "deepseek_v3": _deepseek,
+    "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
+    "bert": _bert,
+    "esm": _esm,
+    "vit": _vit,
 }
-_MISTRAL_7B = _LLAMA_7B | {
-    "intermediate_size": 14336,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-}
-_QWEN_7B = _LLAMA_7B | {
-    "vocab_size": 151936,
-    "intermediate_size": 22016,
-    "num_key_value_heads": 32,
-    "max_position_embeddings": 32768,
-}
-_BASE = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How the configurations of one `model_type` are read."""
-
-    read: Callable[[Config], Fields]
-    defaults: Mapping[str, Any]
-    """What transformers 5.24 assumes for missing keys."""
-
-
-FAMILIES: dict[str, Family] = {
-    "llama": Family(_decoder, _LLAMA_7B),
-    "mistral": Family(_mistral, _MISTRAL_7B | {"sliding_window": 4096}),
-    "mixtral": Family(_mixtral, _MISTRAL_7B | {"num_local_experts": 8, "num_experts_per_tok": 2}),
-    "qwen2": Family(_decoder, _QWEN_7B | {"qkv_bias": True}),
-    "qwen3": Family(_qwen3, _QWEN_7B | {"head_dim": 128}),
-    "qwen2_moe": Family(
-        _qwen2_moe,
-        _QWEN_7B
-        | {
-            "hidden_size": 2048,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 16,
-            "intermediate_size": 5632,
-            "num_experts": 60,
-            "num_experts_per_tok": 4,
-            "moe_intermediate_size": 1408,
-            "shared_expert_intermediate_size": 5632,
-            "qkv_bias": True,
-        },
-    ),
-    "qwen3_moe": Family(
-        _qwen3_moe,
-        _QWEN_7B
-        | {
-            "hidden_size": 2048,
-            "num_hidden_layers": 24,
-            "num_key_value_heads": 4,
-            "intermediate_size": 6144,
-            "num_experts": 128,
-            "num_experts_per_tok": 8,
-            "moe_intermediate_size": 768,
-        },
-    ),
-    "deepseek_v2": Family(
-        _deepseek,
-        _LLAMA_7B
-        | {
-            "vocab_size": 102400,
-            "q_lora_rank": 1536,
-            "kv_lora_rank": 512,
-            "qk_nope_head_dim": 128,
-            "qk_rope_head_dim": 64,
-            "v_head_dim": 128,
-            "n_routed_experts": 64,
-            "n_shared_experts": 2,
-            "moe_intermediate_size": 1407,
-        },
-    ),
-    "deepseek_v3": Family(
-        _deepseek,
-        _LLAMA_7B
-        | {
-            "vocab_size": 129280,
-            "hidden_size": 7168,
-            "num_hidden_layers": 61,
-            "num_attention_heads": 128,
-            "intermediate_size": 18432,
-            "max_position_embeddings": 4096,
-            "q_lora_rank": 1536,
-            "kv_lora_rank": 512,
-            "qk_nope_head_dim": 128,
-            "qk_rope_head_dim": 64,
-            "v_head_dim": 128,
-            "n_routed_experts": 256,
-            "n_shared_experts": 1,
-            "num_experts_per_tok": 8,
-            "moe_intermediate_size": 2048,
-            "first_k_dense_replace": 3,
-            "num_nextn_predict_layers": 1,
-        },
-    ),
-    "gpt2": Family(
-        _gpt2,
-        {
-            "vocab_size": 50257,
-            "n_positions": 1024,
-            "n_embd": 768,
-            "n_layer": 12,
-            "n_head": 12,
-            "activation_function": "gelu_new",
-            "tie_word_embeddings": True,
-        },
-    ),
-    "gpt_neox": Family(
-        _gpt_neox,
-        {
-            "vocab_size": 50432,
-            "hidden_size": 6144,
-            "num_hidden_layers": 44,
-            "num_attention_heads": 64,
-            "intermediate_size": 24576,
-            "hidden_act": "gelu",
-            "max_position_embeddings": 2048,
-            "use_parallel_residual": True,
-            "attention_bias": True,
-        },
-    ),
-    "bert": Family(
-        _bert,
-        _BASE
-        | {
-            "vocab_size": 30522,
-            "max_position_embeddings": 512,
-            "type_vocab_size": 2,
-            "tie_word_embeddings": True,
-        },
-    ),
-    "esm": Family(_esm, _BASE | {"max_position_embeddings": 1026, "tie_word_embeddings": True}),
-    "vit": Family(
-        _vit, _BASE | {"image_size": 224, "patch_size": 16, "num_channels": 3, "qkv_bias": True}
-    ),
-}
+"""How the configurations of one `model_type` are read."""
 
 
 def read_hf_config(path: str | Path) -> ModelSpec:
@@ -443,10 +309,10 @@ def read_hf_config(path: str | Path) -> ModelSpec:
         raise InputError(
             "no model_type in it", where=where, fix="give the config.json of a Hugging Face model"
         )
-    family = FAMILIES.get(values["model_type"])
-    if family is None:
-        raise unknown_name("model_type", values["model_type"][:60], FAMILIES, where=where)
-    fields = family.read(Config(values, family.defaults, where))
+    model_type = values["model_type"]
+    if model_type not in FAMILIES:
+        raise unknown_name("model_type", model_type, FAMILIES, where=where)
+    fields = FAMILIES[model_type](Config(values, DEFAULTS[model_type], where))
     fields["name"] = spec_name(str(values.get("_name_or_path") or file.resolve().parent.name))
-    fields["source"] = f"{file.name} ({values['model_type']})"
+    fields["source"] = f"{file.name} ({model_type})"
     return validate(ModelSpec, Document(fields, {}, where), fields)

@@ -6,6 +6,7 @@ duplicate keys are judged before anything grows.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.nodes import ScalarNode
 
+from simulator.spec.base import Spec
 from simulator.spec.errors import InputError
 
 LIMIT_BYTES = 256 * 1024
@@ -68,6 +70,17 @@ def read_yaml(text: str, name: str) -> Document:
     if len(text.encode()) > LIMIT_BYTES:
         raise InputError(f"larger than {LIMIT_BYTES // 1024} KiB", where=name)
     return _Builder(name).build(text)
+
+
+def to_yaml(value: Spec, *, comment: str = "") -> str:
+    """Return a described thing, whole, as YAML that reads back equal."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.width = 100
+    yaml.default_flow_style = None  # innermost mappings and lists in one line
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    text = io.StringIO()
+    yaml.dump(value.model_dump(mode="json", exclude_none=True), text)
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + text.getvalue()
 
 
 @dataclass(slots=True)

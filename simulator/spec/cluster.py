@@ -109,6 +109,18 @@ class DeviceSpec(Spec):
     """The machine that usually surrounds it."""
     sources: tuple[Source, ...]
 
+    @property
+    def basis(self) -> Basis:
+        """What the weakest of its main figures rests on: memory, its bandwidth, 16-bit peak."""
+        main = ("memory_bytes", "memory_bandwidth_bytes_per_s", "peak.bf16_flops_per_s")
+        strength = list(Basis)
+        found = [
+            source.basis
+            for source in self.sources
+            if any(f == source.field or f.startswith(source.field + ".") for f in main)
+        ]
+        return min(found, key=strength.index, default=Basis.ASSUMED)
+
 
 class FabricSpec(Spec):
     """Everything between nodes."""
@@ -209,7 +221,7 @@ class ClusterSpec(Spec):
     @property
     def basis(self) -> Basis:
         """What predictions for this cluster rest on."""
-        return Basis.MEASURED if self.calibration is not None else Basis.DATASHEET
+        return self.device.basis if self.calibration is None else Basis.MEASURED
 
 
 class ClusterRequest(Spec):

@@ -84,6 +84,12 @@ def unknown_name(
 
 
 def all_of(errors: Sequence[InputError]) -> InputError:
-    """Return one error that shows every mistake, each on its own line."""
+    """Return one error that shows every mistake on its own line, in the order of the file."""
     flat = [single for error in errors for single in getattr(error, "errors", (error,))]
-    return flat[0] if len(flat) == 1 else Mistakes(flat)
+    return flat[0] if len(flat) == 1 else Mistakes(sorted(flat, key=_line))
+
+
+def _line(error: InputError) -> int:
+    """Return the line that an error stands on; flags have none and come first."""
+    _, _, line = (error.where or "").rpartition(":")
+    return int(line) if line.isdecimal() else 0

@@ -10,70 +10,21 @@ from typing import Any
 import pytest
 
 from simulator.catalog.plan_json import read_plan_file, write_plan_file
-from simulator.catalog.scenario_file import scenario_from_flags
-from simulator.spec.base import Basis
 from simulator.spec.errors import InputError
-from simulator.spec.plan import PlanSpec
-from simulator.spec.plan_file import PlanFile, Provenance, RankedPlan, inputs_sha256
-from simulator.spec.prediction import (
-    CampaignPrediction,
-    Interval,
-    MemoryBreakdown,
-    Prediction,
-    StepBreakdown,
-    StepPrediction,
-)
-
-
-def example() -> PlanFile:
-    scenario = scenario_from_flags(
-        model="mixtral-8x7b", cluster="h100-sxm:64", tokens="1T", overrides=["seed=3"]
-    )
-    plan = PlanSpec(tp=8, dp_replicate=8, n_microbatches=128, sequence_parallel=True)
-    step = StepPrediction(
-        step_s=1.0,
-        interval_step_s=Interval(low=0.9, high=1.1),
-        mfu=0.4,
-        model_flops_per_device_per_s=4e14,
-        tokens_per_s=1e6,
-        breakdown=StepBreakdown(forward_s=0.3, backward_s=0.7),
-        memory=(MemoryBreakdown(weights_bytes=1e10),),
-        memory_capacity_bytes=8e10,
-        basis=Basis.DATASHEET,
-        assumptions=("none",),
-    )
-    campaign = CampaignPrediction(
-        n_steps=100,
-        goodput=0.95,
-        goodput_interval=Interval(low=0.9, high=0.97),
-        losses={"checkpoint": 0.01},
-        calendar_s=105.0,
-        device_hours=2.0,
-        expected_failures=0.1,
-        checkpoint_interval_s=600.0,
-        checkpoint_stall_s=1.0,
-    )
-    prediction = Prediction(step=step, campaign=campaign)
-    return PlanFile(
-        scenario=scenario,
-        plan=plan,
-        prediction=prediction,
-        alternatives=(RankedPlan(rank=1, plan=plan, prediction=prediction),),
-        provenance=Provenance(
-            armillary_version="0.1.0", seed=3, inputs_sha256=inputs_sha256(scenario)
-        ),
-    )
+from simulator.spec.plan_file import PlanFile
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, example_plan_file: PlanFile) -> Path:
     path = tmp_path / "plan.json"
-    write_plan_file(path, example())
+    write_plan_file(path, example_plan_file)
     return path
 
 
-def test_what_is_written_is_read(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read_plan_file(file) == example()
+def test_what_is_written_is_read(
+    file: Path, example_plan_file: PlanFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_plan_file(file) == example_plan_file
     assert not caplog.records
 
 

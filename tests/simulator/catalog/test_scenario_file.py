@@ -10,6 +10,7 @@ import pytest
 from simulator import catalog
 from simulator.catalog.cluster import parse_cluster, write_cluster_file
 from simulator.catalog.scenario_file import load_scenario, scenario_from_flags
+from simulator.catalog.yaml_text import to_yaml
 from simulator.spec.errors import InputError, Mistakes
 
 
@@ -43,6 +44,14 @@ def test_the_scenario_of_the_design() -> None:
 @pytest.mark.parametrize("file", sorted(Path("scenarios").glob("*.yaml")), ids=lambda f: f.stem)
 def test_every_shipped_scenario_loads(file: Path) -> None:
     assert load_scenario(file).name == file.stem
+
+
+@pytest.mark.parametrize("file", sorted(Path("scenarios").glob("*.yaml")), ids=lambda f: f.stem)
+def test_a_resolved_scenario_can_be_written_and_read(file: Path, tmp_path: Path) -> None:
+    scenario = load_scenario(file)
+    resolved = write(tmp_path, to_yaml(scenario, comment="resolved"))
+    assert load_scenario(resolved) == scenario
+    assert resolved.read_text().startswith("# resolved\n")
 
 
 def test_flags_mean_what_a_file_means(tmp_path: Path) -> None:
@@ -200,12 +209,12 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     assert found == [
         "a.yaml:1: unknown model 'llama3-8c'; did you mean llama3-8b or llama3.1-8b or llama3-70b?",
         "a.yaml:2: cluster.nodess: unknown field; did you mean nodes?",
-        "a.yaml:8: unknown failure profile 'llama3-16k'; did you mean llama3-16k-h100?",
         "a.yaml:4: job.tokens: unknown unit 'parsec' for a count; use one of k, K, M, G, B, T, Q, "
         "not '1 parsec'",
         "a.yaml:5: job.precision: should be 'fp32', 'bf16', 'fp16', 'fp8', 'mxfp8' or 'nvfp4', "
         "not 'bf17'",
         "a.yaml:7: limits.tensor_paralel: unknown field; did you mean tp?",
+        "a.yaml:8: unknown failure profile 'llama3-16k'; did you mean llama3-16k-h100?",
         "a.yaml:9: run: should be a valid dictionary or instance of RunSpec, not 5",
         "a.yaml:10: frobs: unknown field; did you mean job?",
     ]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.catalog.hf_config import FAMILIES, read_hf_config
+from simulator.catalog.hf_defaults import DEFAULTS
 from simulator.catalog.plan_json import read_plan_file
 from simulator.catalog.scenario_file import load_scenario, scenario_from_flags
 from simulator.spec.errors import InputError
@@ -133,7 +134,7 @@ def test_mutated_plans(data: bytes, tmp_path: Path) -> None:
         read_plan_file(file)
 
 
-CONFIG_KEYS = sorted({key for family in FAMILIES.values() for key in family.defaults})
+CONFIG_KEYS = sorted({key for defaults in DEFAULTS.values() for key in defaults})
 
 
 @FILES

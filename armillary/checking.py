@@ -1,0 +1,41 @@
+"""Whether a file is valid: its fields, its names, and for a plan whether it can be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simulator.catalog.plan_json import read_plan_file
+from simulator.catalog.scenario_file import load_scenario
+from simulator.spec.errors import InputError, all_of
+from simulator.spec.legality import violations
+from simulator.spec.plan import PlanSpec
+from simulator.spec.scenario import Scenario
+from simulator.spec.target import find_target
+
+
+def check(file: Path, *, overrides: tuple[str, ...] = ()) -> tuple[Scenario, PlanSpec | None]:
+    """Return the scenario of a file, and the plan where it is a plan file (`.json`).
+
+    Raises one InputError that lists every mistake.
+    """
+    if file.suffix != ".json":
+        return load_scenario(file, overrides=overrides), None
+    if overrides:
+        raise InputError(
+            "--set changes scenarios, not plans", fix="plan again with the changed scenario"
+        )
+    plan_file = read_plan_file(file)
+    scenario, plan = plan_file.scenario, plan_file.plan
+    mistakes = [
+        InputError(f"plan.{broken.field}: {broken.message}", where=str(file))
+        for broken in violations(
+            scenario.model, scenario.job, plan, n_devices=scenario.cluster.n_devices
+        )
+    ]
+    if scenario.target is not None:
+        refusal = find_target(scenario.target).refusal(scenario.model, plan)
+        if refusal is not None:
+            mistakes.append(InputError(f"plan: {refusal}", where=str(file)))
+    if mistakes:
+        raise all_of(mistakes)
+    return scenario, plan

@@ -1,0 +1,109 @@
+"""What `armillary check` prints: the question as it was understood."""
+
+from __future__ import annotations
+
+import textwrap
+
+from simulator import catalog
+from simulator.cost.parameters import count_parameters
+from simulator.spec.plan import PlanSpec
+from simulator.spec.scenario import Scenario
+from simulator.spec.units import format_bandwidth, format_bytes, format_count, format_seconds
+
+WIDTH = 80
+
+
+def check_screen(scenario: Scenario, plan: PlanSpec | None = None) -> str:
+    """Return every part of a valid scenario in a line or two, and the plan if there is one."""
+    measured = scenario.cluster.calibration is not None
+    parts = {
+        "model": _model(scenario),
+        "cluster": _cluster(scenario),
+        "numbers": str(scenario.cluster.basis) + ("" if measured else ", not of this very cluster"),
+        "job": _job(scenario),
+        "goal": "least " + _fields(scenario, "goal").removeprefix("minimize "),
+        "limits": _fields(scenario, "limits"),
+        "reliability": _reliability(scenario),
+        "economics": _economics(scenario),
+        "target": scenario.target or "any",
+        "seed": str(scenario.seed),
+    }
+    if plan is not None:
+        parts["plan"] = plan.label()
+    lines = [f"{scenario.name} is valid", ""]
+    for name, text in parts.items():
+        lines += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=f"{name:<13}",
+            subsequent_indent=" " * 13,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def _model(scenario: Scenario) -> str:
+    model = scenario.model
+    count = count_parameters(model)
+    total, active = count.total - count.mtp, count.active - count.mtp_active
+    text = f"{model.name}: {format_count(total)} parameters"
+    if active < total:
+        text += f", {format_count(active)} of them active"
+    return f"{text}, {model.n_layers} layers of {model.hidden_size:,}"
+
+
+def _cluster(scenario: Scenario) -> str:
+    cluster, device = scenario.cluster, scenario.cluster.device
+    text = (
+        f"{cluster.n_devices:,} x {device.name} of {format_bytes(device.memory_bytes)}: "
+        f"{cluster.n_nodes:,} x {cluster.devices_per_node}"
+    )
+    if cluster.n_nodes == 1:
+        return text
+    bandwidth = format_bandwidth(cluster.fabric.nic.bandwidth_bytes_per_s)
+    return f"{text}, fabric {cluster.fabric.name} ({bandwidth} per device)"
+
+
+def _job(scenario: Scenario) -> str:
+    job = scenario.job
+    return (
+        f"{format_count(job.tokens)} tokens in {job.n_steps:,} steps of "
+        f"{job.batch_sequences:,} x {job.sequence_length:,}, {job.precision}, {job.optimizer}, "
+        f"software {job.software}"
+    )
+
+
+def _fields(scenario: Scenario, section: str) -> str:
+    """Return what a section sets, or 'none'."""
+    values = getattr(scenario, section).model_dump(mode="json", exclude_none=True)
+    return ", ".join(f"{field} {_value(field, value)}" for field, value in values.items()) or "none"
+
+
+def _value(field: str, value: object) -> str:
+    return format_seconds(float(str(value))) if field == "finish_within" else str(value)
+
+
+def _reliability(scenario: Scenario) -> str:
+    asked = scenario.reliability
+    profile = catalog.find_failure_profile(asked.profile)
+    rate = asked.failures_per_device_day
+    rate = profile.failures_per_device_day if rate is None else rate
+    a_day = rate * scenario.cluster.n_devices
+    spares = "a replacement always at hand" if asked.spares is None else f"{asked.spares} spares"
+    return f"{profile.name}, {a_day:.3g} failures a day, {spares}"
+
+
+def _economics(scenario: Scenario) -> str:
+    asked = scenario.economics
+    price = (
+        catalog.find_price(asked.price)
+        if asked.price is not None
+        else catalog.default_price(scenario.cluster.device.name)
+    )
+    if asked.usd_per_device_hour is not None:
+        money = f"${asked.usd_per_device_hour:g} per device-hour"
+    elif price is not None:
+        money = f"${price.usd_per_device_hour:g} per device-hour ({price.name})"
+    else:
+        money = "no price known"
+    return f"{money}, grid {asked.grid}, PUE {asked.pue:g}"
