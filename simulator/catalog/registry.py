@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from simulator.catalog.mistakes import S, validate
+from simulator.catalog.variant import changed
 from simulator.catalog.yaml_text import Document, read_yaml
 from simulator.spec.base import Spec
 from simulator.spec.cluster import DeviceSpec, FabricSpec
@@ -65,8 +66,11 @@ def list_names(kind: str) -> tuple[str, ...]:
 
 
 def find(kind: Kind[T], name: str, *, where: str | None = None) -> T:
-    """Return the named thing. Raises InputError with near names."""
-    found: T | None = _find(kind, name.lower())
+    """Return the named thing. Raises InputError with near names.
+
+    Case does not matter; a note in brackets, as tables of runs have it, is not part of the name.
+    """
+    found: T | None = _find(kind, name.lower().partition(" (")[0])
     if found is None:
         raise unknown_name(kind.label, name, list_names(kind.folder), where=where)
     return found
@@ -102,7 +106,7 @@ def _fields(document: Document, name: str) -> dict[str, Any]:
     """Return the fields of an entry over those of its `base`, another entry of the file."""
     fields = dict(document.value[name])
     base = fields.pop("base", None)
-    return _fields(document, base) | {"aliases": []} | fields if base else fields
+    return changed(_fields(document, base), {"aliases": []} | fields) if base else fields
 
 
 def find_device(name: str, *, where: str | None = None) -> DeviceSpec:

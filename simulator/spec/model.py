@@ -73,7 +73,7 @@ class ModelSpec(Spec):
 
     name: Name
     kind: Literal["decoder", "encoder", "vit"] = "decoder"
-    n_layers: PositiveInt
+    n_layers: int = Field(ge=1, le=10_000)
     hidden_size: PositiveInt
     n_heads: PositiveInt
     n_kv_heads: PositiveInt
