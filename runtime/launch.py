@@ -21,6 +21,7 @@ def run(
     *,
     run_dir: str | Path,
     steps: int | None = None,
+    resume: bool = False,
     port: int = 0,
     timeout_s: float = 300.0,
     on_step: Callable[[StepMetrics], None] = lambda _: None,
@@ -41,7 +42,7 @@ def run(
         plan_file = _with_steps(plan_file, steps)
     require_runnable(plan_file)
     place = RunDir(Path(run_dir))
-    _prepare(place, plan_file)
+    _prepare(place, plan_file, resume=resume)
     watch = _Watch(place, on_step)
     job = RankJob(
         module="runtime.worker",
@@ -84,11 +85,15 @@ def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:
     return plan_file.model_copy(update={"scenario": scenario})
 
 
-def _prepare(place: RunDir, plan_file: PlanFile) -> None:
+def _prepare(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
     """Make the run directory and show that it can be written. Raises InputError where not."""
-    if place.metrics.exists():
+    if resume:
+        _require_same_question(place, plan_file)
+    elif place.plan.exists():
         raise InputError(
-            "there is a run here already", where=str(place.root), fix="take another --run-dir"
+            "there is a run here already",
+            where=str(place.root),
+            fix="go on with --resume, or take another --run-dir",
         )
     try:
         place.root.mkdir(parents=True, exist_ok=True)
@@ -99,6 +104,34 @@ def _prepare(place: RunDir, plan_file: PlanFile) -> None:
             where=str(place.root),
             fix="take another --run-dir",
         ) from error
+
+
+def _require_same_question(place: RunDir, plan_file: PlanFile) -> None:
+    """Raise InputError unless the run there trains the same model on the same batches.
+
+    The plan may be another one: a checkpoint can be resumed on any mesh.
+    """
+    if not place.plan.exists():
+        raise InputError(
+            "there is no run to resume", where=str(place.root), fix="leave --resume out"
+        )
+    before, now = PlanFile.model_validate_json(place.plan.read_text()).scenario, plan_file.scenario
+    kept = {
+        "model": (before.model, now.model),
+        "job.sequence_length": (before.job.sequence_length, now.job.sequence_length),
+        "job.batch_sequences": (before.job.batch_sequences, now.job.batch_sequences),
+        "job.optimizer": (before.job.optimizer, now.job.optimizer),
+        "run.data": (before.run.data, now.run.data),
+        "seed": (before.seed, now.seed),
+    }
+    for field, (was, is_) in kept.items():
+        if was != is_:
+            raise InputError(
+                f"{field} differs from the run's"
+                + ("" if field == "model" else f": {is_}, and it was {was}"),
+                where=str(place.plan),
+                fix="resume with the same question, or take another --run-dir",
+            )
 
 
 class _Watch:

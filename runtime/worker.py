@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from runtime.checkpoint import Checkpoints
 from runtime.data import open_batches, share
 from runtime.execute import forward_backward_of
 from runtime.mesh import Mesh
@@ -21,6 +22,7 @@ from runtime.stage import build_stages, named_parameters
 from runtime.telemetry import MetricsLog, peak_memory_bytes
 from simulator.spec.errors import RunError
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.scenario import RunSpec
 
 
 class Stopwatch:
@@ -46,11 +48,16 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     batches = open_batches(scenario, run_dir, writes=is_first_rank)
     stages = build_stages(scenario, mesh, device)
     forward_backward = forward_backward_of(scenario, mesh, stages)
-    update = Update(scenario, mesh, named_parameters(stages), tied_weight(scenario, mesh, stages))
+    weights = named_parameters(stages)
+    update = Update(scenario, mesh, weights, tied_weight(scenario, mesh, stages))
+    checkpoints = Checkpoints(
+        run_dir, weights, update.optimizer, kind=scenario.job.optimizer, seed=scenario.seed
+    )
+    steps_done = checkpoints.restore()
 
     with MetricsLog(run_dir, writes=is_first_rank) as log:
         clock = Stopwatch(device)
-        for step in range(scenario.run.steps):
+        for step in range(steps_done, scenario.run.steps):
             batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
@@ -85,6 +92,15 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                     f"loss {result.loss} and gradient norm {result.grad_norm} in step {step + 1}",
                     fix="lower run.learning_rate or lengthen run.warmup_steps",
                 )
+            if is_checkpoint_due(scenario.run, step + 1):
+                checkpoints.save(step + 1)
+                clock.lap()
+
+
+def is_checkpoint_due(run: RunSpec, steps_done: int) -> bool:
+    """Return whether a checkpoint follows a step: at the end, and as often as the run says."""
+    every = run.checkpoint_every_steps
+    return steps_done == run.steps or (every > 0 and steps_done % every == 0)
 
 
 def _maximum(device: torch.device, *values: float) -> list[float]:
