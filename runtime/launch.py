@@ -10,9 +10,8 @@ from runtime.ranks import RankJob, run_ranks
 from runtime.result import RunResult, StepMetrics, read_metrics
 from runtime.run_dir import RunDir
 from simulator.spec.errors import InputError
-from simulator.spec.files import write_atomic
 from simulator.spec.legality import require_legal
-from simulator.spec.plan_file import PlanFile
+from simulator.spec.plan_file import PlanFile, inputs_sha256
 from simulator.spec.target import find_target
 
 
@@ -82,7 +81,10 @@ def require_runnable(plan_file: PlanFile) -> None:
 def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:
     run_spec = plan_file.scenario.run.model_copy(update={"steps": steps})
     scenario = plan_file.scenario.model_copy(update={"run": run_spec})
-    return plan_file.model_copy(update={"scenario": scenario})
+    provenance = plan_file.provenance.model_copy(
+        update={"inputs_sha256": inputs_sha256(scenario)}
+    )
+    return plan_file.model_copy(update={"scenario": scenario, "provenance": provenance})
 
 
 def _prepare(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
@@ -97,7 +99,7 @@ def _prepare(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
         )
     try:
         place.root.mkdir(parents=True, exist_ok=True)
-        write_atomic(place.plan, plan_file.model_dump_json(indent=1))
+        write_plan_file(place.plan, plan_file)
     except OSError as error:
         raise InputError(
             f"the run directory cannot be written: {error.strerror}",
@@ -115,7 +117,7 @@ def _require_same_question(place: RunDir, plan_file: PlanFile) -> None:
         raise InputError(
             "there is no run to resume", where=str(place.root), fix="leave --resume out"
         )
-    before, now = PlanFile.model_validate_json(place.plan.read_text()).scenario, plan_file.scenario
+    before, now = read_plan_file(place.plan).scenario, plan_file.scenario
     kept = {
         "model": (before.model, now.model),
         "job.sequence_length": (before.job.sequence_length, now.job.sequence_length),

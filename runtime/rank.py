@@ -37,6 +37,7 @@ def _work(job: RankJob, run_dir: RunDir, rank: int) -> None:
     try:
         main(job.arguments)
         dist.barrier()
+        append_event(run_dir, "end", rank=rank)
     finally:
         dist.destroy_process_group()
 

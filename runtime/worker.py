@@ -20,6 +20,7 @@ from runtime.result import StepMetrics
 from runtime.run_dir import RunDir
 from runtime.stage import build_stages, named_parameters
 from runtime.telemetry import MetricsLog, peak_memory_bytes
+from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.errors import RunError
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import RunSpec
@@ -121,5 +122,5 @@ def main(arguments: Sequence[str]) -> None:
     """Train the plans of one or more run directories, one after the other."""
     for folder in arguments:
         run_dir = RunDir(Path(folder))
-        plan_file = PlanFile.model_validate_json(run_dir.plan.read_text())
+        plan_file = read_plan_file(run_dir.plan)
         train(plan_file, run_dir, local_device())

@@ -7,8 +7,10 @@ hash), and a resumed run must find the same.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy.typing as npt
 N_SYMBOLS = 256
 """Byte values: the vocabulary that the text needs."""
 
-LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages"})
+LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,11 @@ class Corpus:
 def read_corpus(folder: Path | None = None) -> Corpus:
     """Return the text of every .py file of the standard library (or of `folder`), sorted."""
     root = Path(sysconfig.get_paths()["stdlib"]) if folder is None else folder
-    files = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*.py")
-        if not LEFT_OUT.intersection(path.relative_to(root).parts)
-    )
+    files = sorted(path.relative_to(root).as_posix() for path in _sources(root))
     return Corpus(tuple(files), b"".join((root / file).read_bytes() for file in files))
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(root):
+        folders[:] = [folder for folder in folders if folder not in LEFT_OUT]
+        yield from (Path(place, file) for file in files if file.endswith(".py"))

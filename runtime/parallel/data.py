@@ -77,7 +77,6 @@ def divide_data(model: Transformer, mesh: Mesh, job: JobSpec) -> nn.Module:
         model,
         process_group=mesh.axes("dp_replicate").get_group(),
         gradient_as_bucket_view=True,
-        broadcast_buffers=False,
         init_sync=False,
     )
 

@@ -14,7 +14,7 @@ from simulator.spec.cluster import (
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.plan_file import PlanFile, Provenance
+from simulator.spec.plan_file import PlanFile, Provenance, inputs_sha256
 from simulator.spec.prediction import (
     CampaignPrediction,
     Interval,
@@ -89,7 +89,6 @@ def plan_file(
     model: ModelSpec = TINY,
     run: RunSpec | None = None,
     sequence_length: int = 32,
-    gradient_dtype: str = "fp32",
 ) -> PlanFile:
     """Return a plan file for a plan, whose batch is what the plan makes it."""
     job = JobSpec(
@@ -105,7 +104,7 @@ def plan_file(
         scenario=scenario,
         plan=plan,
         prediction=_PREDICTION,
-        provenance=Provenance(armillary_version="0", seed=7, inputs_sha256="0"),
+        provenance=Provenance(armillary_version="0", seed=7, inputs_sha256=inputs_sha256(scenario)),
     )
 
 
