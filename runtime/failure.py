@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 15
 TAIL_BYTES = 16_384
+
+_TIMEOUT = re.compile(r"time(d )?[- ]?out", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +83,12 @@ def explain_failure(run_dir: RunDir) -> ArmillaryError:
             where=str(run_dir.logs / "agent.log"),
         )
     exits = [Exit(**values) for values in json.loads(_exits_path(run_dir).read_text())]
-    killed = [exit_ for exit_ in exits if exit_.exit_code < 0]
+    killed = [exit_ for exit_ in exits if exit_.exit_code < 0 and not _was_told_to_end(exit_)]
     if killed:
         first = killed[0]
         name = signal.Signals(-first.exit_code).name
-        return RunError(
-            f"rank {first.rank} (pid {first.pid}) was killed by {name}"
-            + _tail(log_path(run_dir, first.rank)),
-            where=str(log_path(run_dir, first.rank)),
-            fix="see whether the machine ran out of memory" if name == "SIGKILL" else None,
+        return _run_error(
+            run_dir, first.rank, f"rank {first.rank} (pid {first.pid}) was killed by {name}"
         )
     return _explain_errors(run_dir, exits)
 
@@ -97,20 +98,43 @@ def _explain_errors(run_dir: RunDir, exits: list[Exit]) -> ArmillaryError:
     spoken = {rank: error for rank, error in errors.items() if error is not None}
     if not spoken:
         first = exits[0]
-        return RunError(
-            f"rank {first.rank} (pid {first.pid}) left with exit code {first.exit_code}"
-            + _tail(log_path(run_dir, first.rank)),
-            where=str(log_path(run_dir, first.rank)),
+        return _run_error(
+            run_dir,
+            first.rank,
+            f"rank {first.rank} (pid {first.pid}) left with exit code {first.exit_code}",
         )
     rank, error = min(spoken.items(), key=lambda item: item[1].time_s)
     if error.kind == InputError.__name__:
         return InputError(error.message, where=error.where, fix=error.fix)
     if error.kind == RunError.__name__:
         return RunError(error.message, where=error.where, fix=error.fix)
-    return RunError(
-        f"rank {rank} failed: {error.kind}" + _tail(log_path(run_dir, rank)),
-        where=str(log_path(run_dir, rank)),
-    )
+    silent = _started_ranks(run_dir) - {
+        exit_.rank for exit_ in exits if not _was_told_to_end(exit_)
+    }
+    if silent and _TIMEOUT.search(error.message):
+        return _run_error(
+            run_dir, min(silent), f"rank {_join(silent)} did not answer, and rank {rank} gave up"
+        )
+    return _run_error(run_dir, rank, f"rank {rank} failed: {error.kind}")
+
+
+def _was_told_to_end(exit_: Exit) -> bool:
+    """Return whether the agent ended a rank because another had failed."""
+    return exit_.exit_code == -signal.SIGTERM
+
+
+def _started_ranks(run_dir: RunDir) -> set[int]:
+    return {int(path.stem.removeprefix("rank-")) for path in run_dir.logs.glob("rank-*.log")}
+
+
+def _join(ranks: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(ranks)))
+
+
+def _run_error(run_dir: RunDir, rank: int, message: str) -> RunError:
+    """Return an error that ends with what a rank's log said last."""
+    path = log_path(run_dir, rank)
+    return RunError(message + _tail(path), where=str(path))
 
 
 def _read_error(run_dir: RunDir, rank: int) -> RankError | None:
@@ -122,11 +146,10 @@ def _read_error(run_dir: RunDir, rank: int) -> RankError | None:
 
 def never_started(run_dir: RunDir, missing: list[int], job: RankJob) -> RunError:
     """Return the error for ranks that did not meet the others in time."""
-    names = ", ".join(map(str, missing))
-    return RunError(
-        f"rank {names} did not start within {job.start_timeout_s:g} s"
-        + _tail(log_path(run_dir, missing[0])),
-        where=str(log_path(run_dir, missing[0])),
+    return _run_error(
+        run_dir,
+        missing[0],
+        f"rank {_join(missing)} did not start within {job.start_timeout_s:g} s",
     )
 
 

@@ -30,16 +30,15 @@ def _work(job: RankJob, run_dir: RunDir, rank: int) -> None:
     if on_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.set_num_threads(job.threads_per_rank)
+    append_event(run_dir, "loaded", rank=rank)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_cuda else "gloo", timeout=timedelta(seconds=job.timeout_s)
     )
     append_event(run_dir, "ready", rank=rank)
-    try:
-        main(job.arguments)
-        dist.barrier()
-        append_event(run_dir, "end", rank=rank)
-    finally:
-        dist.destroy_process_group()
+    main(job.arguments)
+    dist.barrier()
+    append_event(run_dir, "end", rank=rank)
+    dist.destroy_process_group()
 
 
 def main() -> None:
@@ -54,7 +53,7 @@ def main() -> None:
     try:
         _work(job, run_dir, rank)
     except BaseException as error:
-        report_error(run_dir, rank, error)
+        report_error(run_dir, rank, error)  # before the others notice that this rank has gone
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)  # a thread that still waits for another rank must not hold this one back

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.failure import explain_failure, never_started
-from runtime.run_dir import RunDir, read_events
+from runtime.run_dir import Event, RunDir, read_events
 from simulator.spec.errors import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -101,13 +101,20 @@ def _wait(
         while_waiting()
         if not all_ready:
             events = read_events(run_dir)[n_events_before:]
-            ready = {event.rank for event in events if event.event == "ready"}
-            all_ready = len(ready) == job.n_ranks
+            all_ready = not _missing(events, "ready", job)
             if not all_ready and time.monotonic() > deadline_s:
                 _stop(agent)  # the ranks print where they stand as they are told to end
-                raise never_started(run_dir, sorted(set(range(job.n_ranks)) - ready), job)
+                # Where one has not even loaded, the others wait for it.
+                late = _missing(events, "loaded", job) or _missing(events, "ready", job)
+                raise never_started(run_dir, late, job)
         time.sleep(POLL_S)
     while_waiting()
+
+
+def _missing(events: list[Event], event: str, job: RankJob) -> list[int]:
+    """Return the ranks that have not had an event."""
+    seen = {each.rank for each in events if each.event == event}
+    return sorted(set(range(job.n_ranks)) - seen)
 
 
 def _stop(agent: subprocess.Popen[bytes]) -> None:

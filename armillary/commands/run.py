@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from runtime.result import RunResult, StepMetrics
+    from runtime.result import StepMetrics
     from simulator.spec.plan_file import PlanFile
+
+RUNS = Path("runs")
+N_PROGRESS_LINES = 20
 
 
 def command(
@@ -17,17 +21,16 @@ def command(
         Path, typer.Argument(metavar="PLAN|SCENARIO", help="A plan.json, or a scenario to plan.")
     ],
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps to train; default is the scenario's.")
+        int | None, typer.Option(min=1, help="Steps to train; default: what the scenario says.")
     ] = None,
     run_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where the run leaves its files; default is runs/<scenario>."),
+        Path | None, typer.Option(help="Folder of the run; default: a new one in runs/.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in the run directory.")
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run there.")
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Loopback port on which ranks meet; 0: any.")
+        int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -37,12 +40,50 @@ def command(
 
     armillary run armillary-out/plan.json --steps 50
     """
+    from armillary.screens.run import run_json, run_screen
     from runtime.launch import require_torch, run
-    from runtime.result import RunResult
 
     require_torch()
-    plan_file = read_question(plan)
-    place = run_dir or Path("runs") / plan_file.scenario.name
+    plan_file = _plan_file(plan)
+    place = run_dir or _default_run_dir(plan_file.scenario.name, resume=resume)
+    n_ranks = plan_file.plan.n_ranks
+    typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {place}", err=True)
     result = run(
-        plan_file, run_dir=place, steps=steps, resume=resume, port=port, on_step=show_step
+        plan_file,
+        run_dir=place,
+        steps=steps,
+        resume=resume,
+        port=port,
+        on_step=_progress(steps or plan_file.scenario.run.steps),
     )
+    typer.echo(run_json(result) if as_json else run_screen(result))
+
+
+def _plan_file(path: Path) -> PlanFile:
+    """Return the plan of a plan file, or the best one for a scenario."""
+    from simulator.catalog.plan_json import read_plan_file
+
+    return read_plan_file(path)
+
+
+def _default_run_dir(name: str, *, resume: bool) -> Path:
+    """Return the first folder of that name that is not there yet, or the last one that is."""
+    number, place = 1, RUNS / name
+    while place.exists():
+        last, number = place, number + 1
+        place = RUNS / f"{name}-{number}"
+    return last if resume and number > 1 else place
+
+
+def _progress(n_steps: int) -> Callable[[StepMetrics], None]:
+    every = max(1, n_steps // N_PROGRESS_LINES)
+
+    def show(step: StepMetrics) -> None:
+        if step.step % every == 0 or step.step in (1, n_steps):
+            typer.echo(
+                f"step {step.step:>{len(str(n_steps))}}/{n_steps}  loss {step.loss:.4f}  "
+                f"{step.step_s:.3f} s  {step.tokens_per_s:,.0f} tokens/s",
+                err=True,
+            )
+
+    return show

@@ -21,7 +21,9 @@ import numpy.typing as npt
 N_SYMBOLS = 256
 """Byte values: the vocabulary that the text needs."""
 
-LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
+LEFT_OUT = frozenset(
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+)
 
 
 @dataclass(frozen=True)
