@@ -1,9 +1,10 @@
 """Every legal plan of a scenario, as columns: rules first, enumeration second.
 
-A plan is a *base* (mesh, expert parallelism, microbatch) with four *options* that do not depend on
-each other: how the pipeline runs, what data parallelism divides, whether sequence parallelism is
-on, and what is recomputed. So plans are written down in blocks of any size, and a rule is asked
-about a base or an option once, not about every plan.
+A plan is a *core* (mesh, expert parallelism, microbatch, sequence parallelism, recompute) and an
+*arrangement* (pipeline schedule with its virtual stages, and what data parallelism divides). The
+cost of a layer depends on the core alone, so a search can rank or drop cores before it writes down
+their many arrangements. Rules are asked about a core or half an arrangement once, not about every
+plan.
 
 Of plans that run alike only the simplest is there (`_distinct`), and none that no executor runs.
 """
@@ -11,7 +12,7 @@ Of plans that run alike only the simplest is there (`_distinct`), and none that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -25,9 +26,8 @@ from simulator.spec.target import TARGETS, Target, find_target
 
 _1F1B = SCHEDULES.index("1f1b")
 _INTERLEAVED = SCHEDULES.index("interleaved-1f1b")
-_COLUMNS = tuple(field.name for field in fields(PlanTable))
-_BLOCK_BASES = 4096
-"""Bases whose options are looked at together; bounds memory for clusters of any size."""
+_BLOCK_CELLS = 1 << 22
+"""Most bases x arrangements that are looked at together; bounds memory for any cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,69 +68,100 @@ class Space:
         return cls(scenario, (target,), n_devices)
 
     def tables(self, max_rows: int = 1 << 16) -> Iterator[PlanTable]:
-        """Yield the plans in tables of about `max_rows` rows (more only where one base has more).
+        """Yield all plans in tables of at most `max_rows` rows (more only where one core has more).
 
         The order is fixed: it depends on the scenario alone.
         """
-        bases = self.bases()
-        for start in range(0, len(bases), _BLOCK_BASES):
-            some = np.arange(start, min(start + _BLOCK_BASES, len(bases)))
-            for table in _Block.of(self, bases.take(some)).tables(max_rows):
-                if len(self.targets) == 1:  # every option has already asked it
-                    yield table
-                else:
-                    yield table.take(self._runnable(table, _COLUMNS))
+        for cores in self.cores():
+            for rows in cores.batches(np.arange(len(cores)), max_rows):
+                yield cores.plans(rows)[0]
 
-    def bases(self) -> PlanTable:
-        """Return all meshes with their microbatches and expert parallelism, options at rest."""
-        model, job = self.scenario.model, self.scenario.job
-        sizes = _divisors(self.n_devices)
-        meshes = np.stack(
-            np.meshgrid(
-                sizes[sizes <= model.n_heads],
-                sizes[sizes <= job.sequence_length],
-                sizes[sizes <= model.n_layers],
-                indexing="ij",
-            ),
-            axis=-1,
-        ).reshape(-1, 3)
-        table = _one_device_plan()
-        table = self._cross(table, Options(("tp", "cp", "pp"), meshes))
-        batches = _divisors(job.batch_sequences)
-        table = self._cross(table, Options(("microbatch_sequences",), batches[:, None]))
-        experts = _divisors(model.moe.n_experts if model.moe else 1)
-        return self._cross(table, Options(("ep",), experts[:, None]))
+    def cores(self) -> Iterator[Cores]:
+        """Yield all plans, not yet written down."""
+        bases, pipelines, shardings = self._bases(), self._pipelines(), self._shardings()
+        n_bases = max(1, _BLOCK_CELLS // (len(pipelines.values) * len(shardings.values)))
+        for start in range(0, len(bases), n_bases):
+            some = bases.take(np.arange(start, min(start + n_bases, len(bases))))
+            yield self._cores(some, pipelines, shardings)
 
-    def options(self) -> tuple[Options, ...]:
-        """Return the independent groups of alternatives that a base can take."""
-        pipeline = [
-            (SCHEDULES.index(name), stages)
-            for name in SCHEDULES
-            for stages in (
-                range(2, self.scenario.model.n_layers + 1) if name == "interleaved-1f1b" else (1,)
+    def _cores(self, bases: PlanTable, pipelines: Options, shardings: Options) -> Cores:
+        n_bases = len(bases)
+        piped, sharded = self._crossed(bases, pipelines), self._crossed(bases, shardings)
+
+        def pairs(piped_mask: BoolArray, sharded_mask: BoolArray) -> BoolArray:
+            """All combinations of both halves of an arrangement, for every base."""
+            both = piped_mask.reshape(n_bases, -1, 1) & sharded_mask.reshape(n_bases, 1, -1)
+            return both.reshape(n_bases, -1)
+
+        legal = pairs(
+            self._legal(piped, pipelines.columns), self._legal(sharded, shardings.columns)
+        )
+        allowed = np.zeros((len(RECOMPUTES), *legal.shape), dtype=np.bool_)
+        for target in self.targets:
+            runs = legal & pairs(
+                self._runs(target, piped, pipelines.columns),
+                self._runs(target, sharded, shardings.columns),
             )
-        ]
-        shards = _divisors(self.n_devices)
-        sharding = [(0, 1)] + [(stage, int(shard)) for stage in (1, 2, 3) for shard in shards]
-        return (
-            Options(("schedule", "virtual_stages"), np.array(pipeline)),
-            Options(("zero_stage", "dp_shard"), np.array(sharding)),
-            Options(("sequence_parallel",), np.array([[0], [1]])),
-            Options(("recompute",), np.arange(len(RECOMPUTES))[:, None]),
+            runs &= self._runs(target, bases, ("cp", "ep"))[:, None]
+            for recompute in target.recomputes:
+                allowed[RECOMPUTES.index(recompute)] |= runs
+        options = Options(
+            ("sequence_parallel", "recompute"), _grid(range(2), range(len(RECOMPUTES)))
+        )
+        crossed = self._crossed(bases, options)
+        kept = self._legal(crossed, options.columns)
+        base = np.repeat(np.arange(n_bases), len(options.values))
+        return Cores(
+            table=crossed.take(kept),
+            base=base[kept],
+            arrangements=Options(
+                pipelines.columns + shardings.columns,
+                np.hstack(
+                    [
+                        np.repeat(pipelines.values, len(shardings.values), axis=0),
+                        np.tile(shardings.values, (len(pipelines.values), 1)),
+                    ]
+                ),
+            ),
+            allowed=allowed,
         )
 
-    def admitted(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
-        """Return which plans are allowed as far as `columns` are concerned."""
-        expert_ranks = table.dp * table.cp * table.tp
-        allowed: BoolArray = (table.n_ranks == self.n_devices) & (expert_ranks % table.ep == 0)
-        for rule in RULES:
-            allowed &= rule.allowed(self.scenario.model, self.scenario.job, table)
-        allowed &= _distinct(table)
-        allowed &= self._within_limits(table, columns)
-        allowed &= self._runnable(table, columns)
-        return allowed
+    def _bases(self) -> PlanTable:
+        """Return all meshes with their microbatches and expert parallelism, the rest at rest."""
+        model, job = self.scenario.model, self.scenario.job
+        sizes = _divisors(self.n_devices)
+        meshes = _grid(
+            sizes[sizes <= model.n_heads],
+            sizes[sizes <= job.sequence_length],
+            sizes[sizes <= model.n_layers],
+        )
+        experts = _divisors(model.moe.n_experts if model.moe else 1)
+        table = _one_device_plan()
+        for options in (
+            Options(("tp", "cp", "pp"), meshes),
+            Options(("microbatch_sequences",), _grid(_divisors(job.batch_sequences))),
+            Options(("ep",), _grid(experts)),
+        ):
+            crossed = self._crossed(table, options)
+            table = crossed.take(self._legal(crossed, options.columns))
+        return table
 
-    def crossed(self, base: PlanTable, options: Options) -> PlanTable:
+    def _pipelines(self) -> Options:
+        """Return every schedule with its virtual stages."""
+        deep = range(2, self.scenario.model.n_layers // 2 + 1)
+        alternatives = [
+            (SCHEDULES.index(name), stages)
+            for name in SCHEDULES
+            for stages in (deep if name == "interleaved-1f1b" else (1,))
+        ]
+        return Options(("schedule", "virtual_stages"), np.array(alternatives))
+
+    def _shardings(self) -> Options:
+        """Return every ZeRO stage with the number of ranks that it divides over."""
+        sharded = _grid((1, 2, 3), _divisors(self.n_devices))
+        return Options(("zero_stage", "dp_shard"), np.vstack([[(0, 1)], sharded]))
+
+    def _crossed(self, base: PlanTable, options: Options) -> PlanTable:
         """Return every base with every alternative, and what follows from them."""
         n_base, n_choices = len(base), len(options.values)
         table = base.take(np.repeat(np.arange(n_base), n_choices))
@@ -145,14 +176,18 @@ class Space:
         batch = self.scenario.job.batch_sequences
         return replace(table, n_microbatches=batch // np.maximum(share, 1))
 
-    def _cross(self, base: PlanTable, options: Options) -> PlanTable:
-        table = self.crossed(base, options)
-        return table.take(self.admitted(table, options.columns))
+    def _legal(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
+        """Return which plans keep the rules, and the limits on `columns`."""
+        expert_ranks = table.dp * table.cp * table.tp
+        legal: BoolArray = (table.n_ranks == self.n_devices) & (expert_ranks % table.ep == 0)
+        for rule in RULES:
+            legal &= rule.allowed(self.scenario.model, self.scenario.job, table)
+        legal &= _distinct(table)
+        legal &= self._within_limits(table, columns)
+        return legal
 
-    def _runnable(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
-        masks = [runnable(target, self.scenario.model, table, columns) for target in self.targets]
-        mask: BoolArray = np.logical_or.reduce(masks)
-        return mask
+    def _runs(self, target: Target, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
+        return runnable(target, self.scenario.model, table, columns)
 
     def _within_limits(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
         """Whether the decided columns have the values that the user fixed.
@@ -178,47 +213,50 @@ class Space:
         return allowed
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Some bases with the alternatives that each of them allows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cores:
+    """Plans as cores with the arrangements that each of them allows."""
 
-    base: PlanTable
-    options: tuple[Options, ...]
-    allowed: tuple[BoolArray, ...]
-    """Per group of options, (base, alternative)."""
+    table: PlanTable
+    """One row per core, with a plain pipeline and nothing divided."""
+    base: IntArray
+    """Row of `allowed` that a core belongs to."""
+    arrangements: Options
+    allowed: BoolArray
+    """(recompute, base, arrangement)."""
 
-    @classmethod
-    def of(cls, space: Space, base: PlanTable) -> _Block:
-        groups = space.options()
-        allowed = [
-            space.admitted(space.crossed(base, group), group.columns).reshape(len(base), -1)
-            for group in groups
-        ]
-        return cls(base, groups, tuple(allowed))
+    def __len__(self) -> int:
+        return len(self.table)
 
-    def tables(self, max_rows: int) -> Iterator[PlanTable]:
-        counts = np.prod([mask.sum(axis=1) for mask in self.allowed], axis=0, dtype=np.int64)
-        first, rows = 0, 0
-        for base, count in enumerate(counts.tolist()):
-            if rows and rows + count > max_rows:
-                yield self._rows(first, base)
-                first, rows = base, 0
-            rows += count
-        if rows:
-            yield self._rows(first, len(counts))
+    @property
+    def counts(self) -> IntArray:
+        """Plans of every core."""
+        counts: IntArray = np.count_nonzero(self.allowed, axis=2)
+        return counts[self.table.recompute, self.base]
 
-    def _rows(self, first: int, last: int) -> PlanTable:
-        """Return all plans of the bases first to last - 1."""
-        base = np.arange(first, last)
-        columns: dict[str, IntArray] = {}
-        for options, mask in zip(self.options, self.allowed, strict=True):
-            row, choice = np.nonzero(mask[base])
-            base = base[row]
-            columns = {name: column[row] for name, column in columns.items()}
-            for at, name in enumerate(options.columns):
-                columns[name] = options.values[choice, at]
-        table = self.base.take(base)
-        return replace(table, dp_replicate=table.dp // columns["dp_shard"], **columns)
+    def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
+        """Split some cores, in their order, into runs of at most `max_rows` plans."""
+        counts = self.counts[cores]
+        kept = counts > 0
+        cores, filled = cores[kept], np.cumsum(counts[kept])
+        first = 0
+        while first < len(cores):
+            before = filled[first - 1] if first else 0
+            last = max(int(np.searchsorted(filled, before + max_rows, side="right")), first + 1)
+            yield cores[first:last]
+            first = last
+
+    def plans(self, cores: IntArray) -> tuple[PlanTable, IntArray]:
+        """Write down all plans of some cores, and say which core each belongs to."""
+        allowed = self.allowed[self.table.recompute[cores], self.base[cores]]
+        row, choice = np.nonzero(allowed)
+        core = cores[row]
+        table = self.table.take(core)
+        decided = {
+            name: self.arrangements.values[choice, at]
+            for at, name in enumerate(self.arrangements.columns)
+        }
+        return replace(table, dp_replicate=table.dp // decided["dp_shard"], **decided), core
 
 
 def _distinct(table: PlanTable) -> BoolArray:
@@ -238,6 +276,12 @@ def _one_device_plan() -> PlanTable:
     columns = {field.name: one for field in fields(PlanTable)}
     columns |= {"schedule": one * _1F1B, "zero_stage": zero, "sequence_parallel": zero}
     return PlanTable(**(columns | {"recompute": zero}))
+
+
+def _grid(*values: Iterable[int]) -> IntArray:
+    """Return all combinations, one a row; the last column runs fastest."""
+    columns = [np.asarray([*column], dtype=np.int64) for column in values]
+    return np.stack(np.meshgrid(*columns, indexing="ij"), axis=-1).reshape(-1, len(columns))
 
 
 def _divisors(number: int) -> IntArray:

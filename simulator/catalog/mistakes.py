@@ -70,9 +70,7 @@ def mistakes_of(
         what, fix = _explain(detail, model, inner[len(path) :], document, inner)
         message = f"{'.'.join(map(str, inner))}: {what}" if inner else what
         found.setdefault(inner, InputError(message, where=document.where(inner), fix=fix))
-    rest = len(details) - LIMIT_SHOWN
-    unsaid = [InputError(f"and {rest} more mistakes", where=document.name)] if rest > 0 else []
-    return [*found.values(), *unsaid]
+    return list(found.values())
 
 
 def _is_refused_alternative(detail: ErrorDetails, inner: KeyPath, written: list[KeyPath]) -> bool:

@@ -66,6 +66,15 @@ class PlanTable:
         """Return the rows of a mask or of an index array."""
         return PlanTable(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
+    def joined(self, other: PlanTable) -> PlanTable:
+        """Return the rows of both, these first."""
+        return PlanTable(
+            **{
+                field.name: np.concatenate([getattr(self, field.name), getattr(other, field.name)])
+                for field in fields(self)
+            }
+        )
+
     def plan(self, row: int, precision: Precision) -> PlanSpec:
         """Return one row as a plan."""
         values = {field.name: int(getattr(self, field.name)[row]) for field in fields(self)}

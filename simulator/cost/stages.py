@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -37,11 +38,10 @@ class StageLayers:
     def of(cls, model: ModelSpec, table: PlanTable) -> Self:
         """Divide the layers as evenly as `PlanSpec.chunk_layers` does."""
         subset, inverse = unique_rows(table, (table.pp, table.virtual_stages))
-        picked = [
-            _pick(stage_rows(model, int(pp), even_chunks(model.n_layers, int(pp * virtual))))
-            for pp, virtual in zip(subset.pp, subset.virtual_stages, strict=True)
-        ]
-        return cls._from(np.array(picked)[inverse])
+        pairs = zip(subset.pp.tolist(), subset.virtual_stages.tolist(), strict=True)
+        picked = np.array([_even_stages(model, pp, virtual) for pp, virtual in pairs])
+        # Stages vary slowest in memory, so that operations run along the plans.
+        return cls._from(picked.transpose(2, 1, 0)[:, :, inverse].transpose(2, 1, 0))
 
     @classmethod
     def of_plan(cls, model: ModelSpec, plan: PlanSpec) -> Self:
@@ -81,6 +81,11 @@ def stage_rows(model: ModelSpec, pp: int, chunk_layers: tuple[int, ...]) -> Floa
     stages[-1, 3] = 1.0 + model.n_mtp_layers
     stages[:, 4] = np.arange(pp)
     return stages
+
+
+@lru_cache(maxsize=1 << 14)
+def _even_stages(model: ModelSpec, pp: int, virtual_stages: int) -> FloatArray:
+    return _pick(stage_rows(model, pp, even_chunks(model.n_layers, pp * virtual_stages)))
 
 
 def _pick(stages: FloatArray) -> FloatArray:

@@ -1,0 +1,61 @@
+"""`armillary plan`: find the best plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from armillary import options
+from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+
+
+def command(
+    scenario: options.ScenarioFile = None,
+    model: options.Model = None,
+    cluster: options.Cluster = None,
+    tokens: options.Tokens = None,
+    sequence_length: options.SequenceLength = None,
+    batch: options.Batch = None,
+    precision: options.PrecisionName = None,
+    overrides: options.Overrides = None,
+    minimize: options.Minimize = None,
+    finish_within: options.FinishWithin = None,
+    budget: options.Budget = None,
+    target: options.TargetName = None,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for plan.json.")] = DEFAULT_FOLDER,
+    as_json: options.AsJson = False,
+) -> None:
+    """Search the best plan: mesh, schedule, microbatch, sharding, recompute.
+
+    armillary plan scenarios/llama3-405b-on-16k-h100.yaml
+
+    armillary plan --model llama3-70b --cluster h100-sxm:64 --tokens 1T
+    """
+    from armillary.question import question
+    from armillary.screens.plan import plan_screen
+    from planner.search import search
+
+    asked = options.Asked(
+        file=scenario,
+        model=model,
+        cluster=cluster,
+        tokens=tokens,
+        sequence_length=sequence_length,
+        batch=batch,
+        precision=precision,
+        minimize=minimize,
+        finish_within=finish_within,
+        budget=budget,
+        target=target,
+        overrides=tuple(overrides or ()),
+    )
+    result = search(asked.scenario(), top=top)
+    folder = OutputFolder(out)
+    folder.save(result)
+    if as_json:
+        typer.echo(result.answer(question(result.scenario)).model_dump_json(indent=2))
+        return
+    typer.echo(plan_screen(result, top=top, plan_path=folder.plan, scenario_path=folder.scenario))

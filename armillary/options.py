@@ -1,0 +1,119 @@
+"""Options that several verbs share, and the scenario that they describe together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.spec.scenario import Scenario
+
+_QUESTION = "Question (over the file's, if there is one)"
+_GOAL = "Goal"
+_OUTPUT = "Output"
+
+ScenarioFile = Annotated[
+    Path | None, typer.Argument(metavar="[SCENARIO]", help="A scenario file (YAML).")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Catalog name, or path to a config.json.", rich_help_panel=_QUESTION),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Device and count, as h100-sxm:64.", rich_help_panel=_QUESTION),
+]
+Tokens = Annotated[
+    str | None, typer.Option(help="Tokens to train on, as 1T.", rich_help_panel=_QUESTION)
+]
+SequenceLength = Annotated[
+    str | None, typer.Option(help="Tokens of one sequence.", rich_help_panel=_QUESTION)
+]
+Batch = Annotated[
+    str | None, typer.Option(help="Sequences of one step.", rich_help_panel=_QUESTION)
+]
+PrecisionName = Annotated[
+    str | None, typer.Option("--precision", help="bf16, fp8, ...", rich_help_panel=_QUESTION)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any field of a scenario, as limits.tp=8. Repeatable.",
+        rich_help_panel=_QUESTION,
+    ),
+]
+Minimize = Annotated[str | None, typer.Option(help="time, cost or energy.", rich_help_panel=_GOAL)]
+FinishWithin = Annotated[str | None, typer.Option(help="Deadline, as 60d.", rich_help_panel=_GOAL)]
+Budget = Annotated[str | None, typer.Option(help="Most dollars, as 5M.", rich_help_panel=_GOAL)]
+TargetName = Annotated[
+    str | None,
+    typer.Option("--target", help="What must be able to run the plan.", rich_help_panel=_GOAL),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line says about the question."""
+
+    file: Path | None
+    model: str | None = None
+    cluster: str | None = None
+    tokens: str | None = None
+    sequence_length: str | None = None
+    batch: str | None = None
+    precision: str | None = None
+    minimize: str | None = None
+    finish_within: str | None = None
+    budget: str | None = None
+    target: str | None = None
+    overrides: tuple[str, ...] = ()
+
+    def scenario(self) -> Scenario:
+        """Return the scenario of the file, or of the flags alone."""
+        from simulator.catalog.scenario_file import load_scenario, scenario_from_flags
+        from simulator.spec.errors import InputError
+
+        if self.file is not None:
+            return load_scenario(self.file, overrides=self._overrides(_QUESTION_FIELDS))
+        if self.model is None or self.cluster is None:
+            missing = "--model" if self.model is None else "--cluster"
+            raise InputError(
+                f"neither a scenario file nor {missing}",
+                fix="name a file, or give at least --model and --cluster",
+            )
+        return scenario_from_flags(
+            model=self.model,
+            cluster=self.cluster,
+            tokens=self.tokens,
+            sequence_length=self.sequence_length,
+            batch=self.batch,
+            precision=self.precision,
+            overrides=self._overrides({}),
+        )
+
+    def _overrides(self, more: dict[str, str]) -> list[str]:
+        fields = more | _GOAL_FIELDS
+        given = [(key, getattr(self, flag)) for flag, key in fields.items()]
+        return [f"{key}={value}" for key, value in given if value is not None] + [*self.overrides]
+
+
+_QUESTION_FIELDS = {
+    "model": "model",
+    "cluster": "cluster",
+    "tokens": "job.tokens",
+    "sequence_length": "job.sequence_length",
+    "batch": "job.global_batch_sequences",
+    "precision": "job.precision",
+}
+_GOAL_FIELDS = {
+    "minimize": "goal.minimize",
+    "finish_within": "goal.finish_within",
+    "budget": "goal.budget",
+    "target": "target",
+}

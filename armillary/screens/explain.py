@@ -1,0 +1,73 @@
+"""What `armillary explain` prints."""
+
+from __future__ import annotations
+
+import textwrap
+
+from planner.explain import Difference, ExplainedNumber, Explanation
+from planner.losses import PART_NAMES
+from simulator.spec.units import format_bytes, format_seconds
+
+WIDTH = 80
+
+
+def explain_screen(explanation: Explanation) -> str:
+    """Return limits and all numbers, or one number in full."""
+    lines = [f"plan {explanation.rank}: {explanation.label}"]
+    if len(explanation.numbers) == 1:
+        return "\n".join(lines + _in_full(explanation.numbers[0]))
+    lines += ["", "what binds"]
+    for sentence in explanation.limits:
+        lines += _wrapped(sentence)
+    if explanation.against is not None:
+        lines += ["", *_against(explanation.against)]
+    lines += ["", f"{'number':<18}{'value':<21}formula"]
+    for number in explanation.numbers:
+        lines += textwrap.wrap(
+            f"{number.name:<18}{number.value:<21}{number.formula}",
+            WIDTH,
+            subsequent_indent=" " * 39,
+            drop_whitespace=True,
+        )
+    if explanation.assumptions:
+        lines += ["", "assumed"]
+        for assumption in explanation.assumptions:
+            lines += _wrapped(assumption)
+    lines += ["", "inputs and sources of one number: armillary explain --number step_s"]
+    return "\n".join(lines)
+
+
+def _in_full(number: ExplainedNumber) -> list[str]:
+    lines = ["", f"{number.name} = {number.value}"]
+    lines += [*_wrapped(f"= {number.formula}"), "", "from"]
+    name_width = max((len(each.name) for each in number.inputs), default=0)
+    value_width = max((len(each.value) for each in number.inputs), default=0)
+    for each in number.inputs:
+        start = f"  {each.name:<{name_width}}  {each.value:<{value_width}}  "
+        lines += textwrap.wrap(
+            each.source, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)
+        )
+    lines += ["", f"computed by {number.computed_by}"]
+    return lines + [f"  {line}".rstrip() for line in number.meaning.splitlines()]
+
+
+def _against(difference: Difference) -> list[str]:
+    mine, theirs = difference.step_s
+    lines = [f"against {difference.other}", *_wrapped("; ".join(difference.decisions))]
+    lines.append(
+        f"  step {format_seconds(mine)} and {format_seconds(theirs)} "
+        f"({100 * (mine / theirs - 1):+.1f} %), memory "
+        f"{format_bytes(difference.peak_memory_bytes[0])} and "
+        f"{format_bytes(difference.peak_memory_bytes[1])}"
+    )
+    for part in difference.parts:
+        change = 100 * (part.this_s - part.other_s) / theirs
+        lines.append(
+            f"  {PART_NAMES[part.name]:<26}{format_seconds(part.this_s):>9}"
+            f"{format_seconds(part.other_s):>10}{change:+8.1f} % of its step"
+        )
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")

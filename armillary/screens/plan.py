@@ -1,0 +1,103 @@
+"""The first screen of `armillary plan`: question, ranked plans, why, and what next."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from armillary.question import question
+from armillary.screens.step_bar import step_bar
+from planner.result import PredictionSummary, SearchResult
+from simulator.spec.base import Basis
+from simulator.spec.plan_file import RankedPlan
+from simulator.spec.target import TARGETS
+from simulator.spec.units import format_bytes, format_usd
+
+WIDTH = 80
+_LABEL = 29
+_GIB = 2.0**30
+_BASIS = {
+    Basis.ASSUMED: "all assumed, NOT calibrated",
+    Basis.DATASHEET: "datasheet numbers, NOT calibrated",
+    Basis.CALIBRATED: "calibrated on published runs",
+    Basis.MEASURED: "measured on this cluster",
+}
+_COLUMNS = "{:>2}  {:<29} {:>6} {:>4} {:>5} {:>7} {:>5} {:>6} {:>7}"
+_HEAD = (
+    _COLUMNS.format("#", "plan", "step", "MFU", "mem.", "(free)", "good-", "days", "cost"),
+    _COLUMNS.format("", "  loses by", "s", "%", "GiB", "GiB", "put %", "", ""),
+)
+
+
+def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_path: Path) -> str:
+    """Return the screen; `top` plans of the result are shown."""
+    lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result), ""]
+    lines += _table(result.plans[:top])
+    bar, legend = step_bar(result.best.prediction.step.breakdown, width=WIDTH - 12)
+    lines += [f"step of #1: {bar}", *_wrapped(legend), *_next(result, plan_path)]
+    lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
+    return "\n".join(lines)
+
+
+def _found(result: SearchResult) -> list[str]:
+    capacity = format_bytes(result.best.prediction.step.memory_capacity_bytes)
+    margin = result.scenario.limits.memory_margin
+    proven = result.n_plans - result.n_priced
+    counts = f"{result.n_plans:,} legal plans in {result.seconds:.1f} s"
+    counts += ": " if result.complete else " (NOT all were looked at): "
+    counts += f"{proven:,} proven slower, " if proven and result.complete else ""
+    counts += f"{result.n_priced:,} priced, {result.n_fitting:,} of them fit in {capacity}"
+    counts += f" less {margin:.0%}" if margin else ""
+    return textwrap.wrap(f"{counts}; {_BASIS[result.best.prediction.step.basis]}", WIDTH)
+
+
+def _table(plans: tuple[RankedPlan, ...]) -> list[str]:
+    lines = [line.rstrip() for line in _HEAD]
+    for ranked in plans:
+        label, rest = _split_label(ranked.plan.label())
+        lines.append(_COLUMNS.format(ranked.rank, label, *_numbers(ranked)))
+        second = "  ".join(part for part in (rest, ranked.loses_to) if part)
+        lines += [f"      {second}"] if second else []
+    return lines
+
+
+def _split_label(label: str) -> tuple[str, str]:
+    lines = textwrap.wrap(label, _LABEL)
+    return lines[0], " ".join(lines[1:])
+
+
+def _numbers(ranked: RankedPlan) -> tuple[str, ...]:
+    summary = PredictionSummary.of(ranked.prediction)
+    cost = "-" if summary.cost_usd is None else format_usd(summary.cost_usd).replace(" ", "")
+    return (
+        _three_digits(summary.step_s),
+        f"{100 * summary.mfu:.1f}",
+        f"{summary.peak_memory_bytes / _GIB:.1f}",
+        f"({summary.memory_margin_bytes / _GIB:.1f})",
+        f"{100 * summary.goodput:.1f}",
+        _three_digits(summary.calendar_s / 86400),
+        cost,
+    )
+
+
+def _three_digits(value: float) -> str:
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4
+    return f"{value:.{digits}f}"
+
+
+def _wrapped(parts: tuple[str, ...]) -> list[str]:
+    whole = "  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+    lines = textwrap.wrap(whole, WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _next(result: SearchResult, plan_path: Path) -> list[str]:
+    """Return the commands that follow, for this plan and whoever can run it."""
+    scenario, plan = result.scenario, result.best.plan
+    executors = [
+        name for name, target in TARGETS.items() if target.refusal(scenario.model, plan) is None
+    ]
+    commands = [f"armillary explain {plan_path}", f"armillary simulate {plan_path} --trace t.json"]
+    if executors:
+        commands.append(f"armillary export {plan_path} --to {'|'.join(executors)}")
+    return [f"{'next: ' if not at else '':<12}{line}" for at, line in enumerate(commands)]

@@ -1,0 +1,61 @@
+"""What no arrangement of a plan's work can undercut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
+from simulator.cost.step_costs import EdgeCosts, LayerCosts, StepCosts
+from simulator.spec.model import ModelSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFloor:
+    """Lower bounds of step times, in seconds: `work_s + fill_s / virtual stages`."""
+
+    work_s: FloatArray
+    """All microbatches through the slowest stage, which does at least the mean stage's work."""
+    fill_s: FloatArray
+    """The first and last microbatch through all other stages."""
+
+    def take(self, rows: IntArray) -> StepFloor:
+        """Return the rows of an index array."""
+        return StepFloor(work_s=self.work_s[rows], fill_s=self.fill_s[rows])
+
+    def with_stages(self, virtual_stages: IntArray) -> FloatArray:
+        """Return the bounds for some virtual stages."""
+        return self.work_s + self.fill_s / virtual_stages
+
+
+def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloor:
+    """Return lower bounds that hold for every schedule and sharding of a plan's work.
+
+    Passes of all layers and edges count with their exposed exchanges; transfers between stages,
+    gradient reduction and the optimizer do not. With t the time of the mean stage and x that of the
+    slowest, the closed form takes m x + (p t - x) / v at least, which grows with x; so x = t.
+    """
+    dense = model.n_layers - model.n_moe_layers
+    all_stages_s = (
+        dense * _passes_s(costs.dense)
+        + model.n_moe_layers * _passes_s(costs.moe)
+        + _passes_s(costs.embedding)
+        + _passes_s(costs.head)
+    )
+    mean_s = all_stages_s / table.pp
+    return StepFloor(
+        work_s=costs.scale_factor * table.n_microbatches * mean_s + costs.step_constant_s,
+        fill_s=costs.scale_factor * (all_stages_s - mean_s),
+    )
+
+
+def most_virtual_stages(table: PlanTable, model: ModelSpec) -> IntArray:
+    """Return how deep a plan could be interleaved."""
+    rounds = table.n_microbatches % table.pp == 0
+    return np.where(rounds, np.maximum(model.n_layers // table.pp, 1), 1)
+
+
+def _passes_s(part: LayerCosts | EdgeCosts) -> FloatArray:
+    seconds = part.forward.total_s + part.backward.total_s
+    return seconds + part.recompute.total_s if isinstance(part, LayerCosts) else seconds

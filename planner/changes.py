@@ -1,0 +1,145 @@
+"""Single changes to a scenario: another size, another device, one limit less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from simulator.catalog import find_device, list_names
+from simulator.catalog.cluster import build_cluster, default_fabric
+from simulator.spec.cluster import ClusterRequest, ClusterSpec
+from simulator.spec.errors import InputError
+from simulator.spec.scenario import PlanLimits, Scenario
+
+LARGEST_FACTOR = 64
+"""More devices than this many times as many are no advice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, and the scenario after it."""
+
+    what: str
+    scenario: Scenario
+
+
+def resized(cluster: ClusterSpec, n_devices: int) -> ClusterSpec:
+    """Return the cluster with another number of devices, on whole nodes.
+
+    Raises InputError when the count is not a multiple of a node.
+    """
+    per_node = min(max(cluster.devices_per_node, cluster.device.devices_per_node), n_devices)
+    if n_devices % per_node:
+        raise InputError(f"{n_devices} devices are not whole nodes of {per_node}")
+    n_nodes = n_devices // per_node
+    domain = cluster.scale_up_domain_devices
+    if n_nodes > 1 and cluster.n_nodes == 1:
+        domain = cluster.device.scale_up_domain_devices
+    return cluster.model_copy(
+        update={
+            "name": f"{cluster.device.name}-x{n_devices}",
+            "n_nodes": n_nodes,
+            "devices_per_node": per_node,
+            "scale_up_domain_devices": domain,
+            "fabric": (
+                default_fabric(cluster.device, n_nodes, per_node)
+                if n_nodes > 1 and cluster.fabric.kind == "none"
+                else cluster.fabric
+            ),
+        }
+    )
+
+
+def with_devices(scenario: Scenario, n_devices: int) -> Scenario:
+    """Return the scenario on a cluster of another size, all of it used."""
+    return scenario.model_copy(
+        update={
+            "cluster": resized(scenario.cluster, n_devices),
+            "limits": scenario.limits.model_copy(update={"devices": None}),
+        }
+    )
+
+
+def with_device(scenario: Scenario, name: str) -> Scenario:
+    """Return the scenario on as many devices of another kind."""
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    cluster = build_cluster(ClusterRequest(device=name, devices=n_devices))
+    limits = scenario.limits.model_copy(update={"devices": None, "memory": None})
+    return scenario.model_copy(update={"cluster": cluster, "limits": limits})
+
+
+def without_limits(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario without each of its limits, and without its target."""
+    free = PlanLimits()
+    for name, value in scenario.limits:
+        if value != getattr(free, name) and name != "devices":
+            limits = scenario.limits.model_copy(update={name: getattr(free, name)})
+            yield Change(
+                f"without limits.{name}={value}", scenario.model_copy(update={"limits": limits})
+            )
+    if scenario.target is not None:
+        yield Change(
+            f"without target={scenario.target}", scenario.model_copy(update={"target": None})
+        )
+
+
+def more_devices(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario on 2, 4, 8 ... times as many devices."""
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    factor = 2
+    while factor <= LARGEST_FACTOR:
+        try:
+            yield Change(
+                f"{factor * n_devices:,} devices instead of {n_devices:,}",
+                with_devices(scenario, factor * n_devices),
+            )
+        except InputError:
+            return
+        factor *= 2
+
+
+def larger_devices(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario on catalog devices with more memory, the smallest first."""
+    now = scenario.cluster.device
+    devices = [find_device(name) for name in list_names("devices")]
+    larger = [
+        device
+        for device in devices
+        if device.memory_bytes > now.memory_bytes and device.name != "cpu"
+    ]
+    for device in sorted(larger, key=lambda device: (device.memory_bytes, device.name)):
+        try:
+            yield Change(f"{device.name} devices", with_device(scenario, device.name))
+        except InputError:  # so many do not make whole nodes
+            continue
+
+
+def shorter_sequences(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario with sequences of half, a quarter ... of the length, batch tokens kept."""
+    job = scenario.job
+    length, sequences = job.sequence_length, job.batch_sequences
+    while length % 2 == 0 and length > 256:
+        length, sequences = length // 2, sequences * 2
+        changed = job.model_copy(
+            update={
+                "sequence_length": length,
+                "global_batch_sequences": sequences,
+                "global_batch_tokens": None,
+            }
+        )
+        yield Change(f"job.sequence_length={length}", scenario.model_copy(update={"job": changed}))
+
+
+def smaller_gradients(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario with gradients in 16 bit, where they are in 32."""
+    if scenario.job.gradient_dtype == "fp32" and scenario.job.precision != "fp32":
+        job = scenario.job.model_copy(update={"gradient_dtype": "bf16"})
+        yield Change("job.gradient_dtype=bf16", scenario.model_copy(update={"job": job}))
+
+
+def fewer_devices(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario on the next smaller numbers of devices."""
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    for count in range(n_devices - 1, n_devices // 2, -1):
+        limits = scenario.limits.model_copy(update={"devices": count})
+        yield Change(f"limits.devices={count}", scenario.model_copy(update={"limits": limits}))

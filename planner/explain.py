@@ -1,0 +1,171 @@
+"""Why a plan: what limits it, where its numbers come from, how it differs from another."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from planner.losses import PART_NAMES
+from planner.numbers import NUMBERS, Case, Number, place_of
+from simulator.spec.base import Spec
+from simulator.spec.errors import InputError, unknown_name
+from simulator.spec.plan import PlanSpec
+from simulator.spec.plan_file import PlanFile, RankedPlan
+from simulator.spec.prediction import Prediction
+from simulator.spec.scenario import Scenario
+from simulator.spec.units import format_bytes, format_seconds
+
+_LARGEST_PARTS = 3
+
+
+class ExplainedInput(Spec):
+    """One thing that a number was made of."""
+
+    name: str
+    value: str
+    source: str
+
+
+class ExplainedNumber(Spec):
+    """A number with its formula and what went in."""
+
+    name: str
+    value: str
+    formula: str
+    computed_by: str
+    """File and function."""
+    meaning: str
+    """What that function says about itself, literature included."""
+    inputs: tuple[ExplainedInput, ...]
+
+
+class ChangedPart(Spec):
+    """A part of the step in two plans."""
+
+    name: str
+    this_s: float
+    other_s: float
+
+
+class Difference(Spec):
+    """How a plan differs from another one of the same scenario."""
+
+    other: str
+    decisions: tuple[str, ...]
+    """'pp 8 instead of 16'."""
+    step_s: tuple[float, float]
+    parts: tuple[ChangedPart, ...]
+    """Largest difference first; equal parts are left out."""
+    peak_memory_bytes: tuple[float, float]
+
+
+class Explanation(Spec):
+    """What `armillary explain --json` prints."""
+
+    version: Literal[1] = 1
+    rank: int
+    label: str
+    plan: PlanSpec
+    limits: tuple[str, ...]
+    """What binds, in sentences."""
+    numbers: tuple[ExplainedNumber, ...]
+    assumptions: tuple[str, ...]
+    against: Difference | None
+
+
+def explain(
+    plan_file: PlanFile, rank: int = 1, *, against: int | None = None, number: str | None = None
+) -> Explanation:
+    """Explain a ranked plan of a file, all its numbers or one.
+
+    Raises InputError for a rank that is not in the file or a number that nobody knows.
+    """
+    ranked = _ranked(plan_file, rank)
+    if number is not None and number not in NUMBERS:
+        raise unknown_name("number", number, NUMBERS, where="--number")
+    case = Case(plan_file.scenario, ranked.plan, ranked.prediction)
+    asked = NUMBERS.values() if number is None else (NUMBERS[number],)
+    other = None if against is None else _ranked(plan_file, against)
+    return Explanation(
+        rank=ranked.rank,
+        label=ranked.plan.label(),
+        plan=ranked.plan,
+        limits=_limits(plan_file.scenario, ranked.prediction),
+        numbers=tuple(_explained(each, case) for each in asked),
+        assumptions=ranked.prediction.step.assumptions + ranked.prediction.campaign.assumptions,
+        against=None if other is None else _difference(ranked, other),
+    )
+
+
+def _ranked(plan_file: PlanFile, rank: int) -> RankedPlan:
+    """Return the plan of that rank; the chosen one may have no rank of its own."""
+    for ranked in plan_file.alternatives:
+        if ranked.rank == rank:
+            return ranked
+    if not plan_file.alternatives and rank == 1:
+        return RankedPlan(rank=1, plan=plan_file.plan, prediction=plan_file.prediction)
+    raise InputError(
+        f"plan {rank} is not in the file, which ranks {max(len(plan_file.alternatives), 1)}",
+        fix="plan again with a larger --top",
+    )
+
+
+def _explained(number: Number, case: Case) -> ExplainedNumber:
+    return ExplainedNumber(
+        name=number.name,
+        value=number.value(case),
+        formula=number.formula,
+        computed_by=place_of(number.computed_by),
+        meaning=number.meaning,
+        inputs=tuple(
+            ExplainedInput(name=each.name, value=each.value, source=each.source)
+            for each in number.inputs(case)
+        ),
+    )
+
+
+def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
+    """Say what memory, time and failures leave no more room in."""
+    step, campaign = prediction.step, prediction.campaign
+    fullest = max(step.memory, key=lambda stage: stage.total_bytes)
+    most, most_bytes = max(fullest.parts(), key=lambda part: part[1])
+    kept_bytes = scenario.limits.memory_margin * step.memory_capacity_bytes
+    sentences = [
+        f"memory: stage {fullest.stage} holds {format_bytes(fullest.total_bytes)} of "
+        f"{format_bytes(step.memory_capacity_bytes)}, most of it {most} "
+        f"({format_bytes(most_bytes)}); {format_bytes(step.memory_margin_bytes - kept_bytes)} left "
+        f"above the margin of {format_bytes(kept_bytes)}"
+    ]
+    parts = sorted(step.breakdown.parts(), key=lambda part: -part[1])
+    named = [f"{PART_NAMES[name]} {100 * s / step.step_s:.0f} %" for name, s in parts if s > 0]
+    sentences.append("time: " + ", ".join(named[: _LARGEST_PARTS + 2]))
+    losses = sorted(campaign.losses.items(), key=lambda loss: -loss[1])
+    named = [f"{name.replace('_', ' ')} {100 * share:.1f} %" for name, share in losses]
+    if losses:
+        sentences.append("campaign: lost to " + ", ".join(named[:_LARGEST_PARTS]))
+    if scenario.goal.finish_within is not None:
+        spare_s = scenario.goal.finish_within - campaign.calendar_s
+        sentences.append(f"deadline: {format_seconds(spare_s)} to spare")
+    return tuple(sentences)
+
+
+def _difference(this: RankedPlan, other: RankedPlan) -> Difference:
+    mine, theirs = this.prediction.step, other.prediction.step
+    decisions = [
+        f"{name} {value} instead of {getattr(other.plan, name)}"
+        for name, value in this.plan
+        if value != getattr(other.plan, name)
+    ]
+    parts = [
+        ChangedPart(name=name, this_s=seconds, other_s=base)
+        for (name, seconds), (_, base) in zip(
+            mine.breakdown.parts(), theirs.breakdown.parts(), strict=True
+        )
+        if seconds != base
+    ]
+    return Difference(
+        other=other.plan.label(),
+        decisions=tuple(decisions),
+        step_s=(mine.step_s, theirs.step_s),
+        parts=tuple(sorted(parts, key=lambda part: -abs(part.this_s - part.other_s))),
+        peak_memory_bytes=(mine.peak_memory_bytes, theirs.peak_memory_bytes),
+    )

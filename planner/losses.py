@@ -1,0 +1,48 @@
+"""Why a plan is behind another: the part of the step that costs it most."""
+
+from __future__ import annotations
+
+from simulator.spec.plan_file import RankedPlan
+from simulator.spec.prediction import StepPrediction
+from simulator.spec.units import format_bytes
+
+SMALLEST_SHARE = 0.001
+"""Parts that add less than this share of a step are no reason."""
+
+PART_NAMES = {
+    "forward": "forward compute",
+    "backward": "backward compute",
+    "recompute": "recompute",
+    "tp": "tensor-parallel traffic",
+    "cp": "context-parallel traffic",
+    "ep": "expert traffic",
+    "pp": "pipeline transfers",
+    "dp": "data-parallel traffic",
+    "bubble": "pipeline bubble",
+    "optimizer": "optimizer",
+    "other": "jitter and scale",
+}
+
+
+def added_shares(plan: StepPrediction, better: StepPrediction) -> list[tuple[str, float]]:
+    """Return what each part adds to the better plan's step, as a share of it, largest first."""
+    shares = [
+        (name, (seconds - base) / better.step_s)
+        for (name, seconds), (_, base) in zip(
+            plan.breakdown.parts(), better.breakdown.parts(), strict=True
+        )
+    ]
+    return sorted(shares, key=lambda share: -share[1])
+
+
+def loses_to(plan: RankedPlan, better: RankedPlan) -> str:
+    """Return the main reason in a few words: 'pipeline bubble +9.0 %'."""
+    mine, theirs = plan.prediction, better.prediction
+    name, share = added_shares(mine.step, theirs.step)[0]
+    if mine.step.step_s > theirs.step.step_s and share >= SMALLEST_SHARE:
+        return f"{PART_NAMES[name]} +{100 * share:.1f} %"
+    energy_j, least_j = mine.campaign.energy_j, theirs.campaign.energy_j
+    if energy_j and least_j and energy_j > least_j * (1 + SMALLEST_SHARE):
+        return f"energy +{100 * (energy_j / least_j - 1):.1f} %"
+    missing = theirs.step.memory_margin_bytes - mine.step.memory_margin_bytes
+    return f"as good, {format_bytes(missing)} less memory free" if missing > 0 else "as good"

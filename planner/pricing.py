@@ -1,0 +1,126 @@
+"""The simulator's closed forms, asked about many plans of one scenario."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.bounds import StepFloor, step_floor
+from planner.objective import Outlook
+from simulator.campaign.checkpoint_size import state_bytes_per_parameter
+from simulator.campaign.closed_form import campaign_table, checkpoint_rhythm
+from simulator.campaign.terms import CampaignTerms, campaign_terms
+from simulator.catalog import find_software
+from simulator.cost.memory import MemoryTable, memory_held
+from simulator.cost.parameters import count_parameters
+from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.step import price_step
+from simulator.cost.step_costs import StepCosts
+from simulator.spec.errors import InputError
+from simulator.spec.profiles import SoftwareProfile
+from simulator.spec.scenario import Scenario
+from simulator.step.closed_form import step_times
+
+
+def allowed_bytes(scenario: Scenario) -> float:
+    """Memory that a plan may use on its fullest rank: device or limit, less the margin."""
+    limits, device = scenario.limits, scenario.cluster.device
+    capacity = min(device.memory_bytes, limits.memory or device.memory_bytes)
+    return capacity * (1 - limits.memory_margin)
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """What plans of a scenario hold, take and cost."""
+
+    scenario: Scenario
+    software: SoftwareProfile
+    terms: CampaignTerms
+    state_bytes: float
+    """Size of a checkpoint."""
+    allowed_bytes: float
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Pricing:
+        """Resolve the profiles that the scenario names.
+
+        Raises InputError where the goal needs a price or a power that nobody knows.
+        """
+        terms = campaign_terms(scenario)
+        _require_known(scenario, terms)
+        n_parameters = count_parameters(scenario.model).total
+        return cls(
+            scenario,
+            find_software(scenario.job.software),
+            terms,
+            n_parameters * state_bytes_per_parameter(scenario.job),
+            allowed_bytes(scenario),
+        )
+
+    def floor(self, table: PlanTable) -> StepFloor:
+        """Return lower bounds of the step time."""
+        return step_floor(self._costs(table), table, self.scenario.model)
+
+    def peak_bytes(self, table: PlanTable) -> FloatArray:
+        """Return what the fullest rank holds."""
+        return self._memory(table).peak_bytes
+
+    def step_s(self, table: PlanTable) -> FloatArray:
+        """Return the time of one step."""
+        return step_times(self._costs(table), table, self.scenario.model).step_s
+
+    def least(self, table: PlanTable, step_s: FloatArray) -> FloatArray:
+        """Return what the objective would be if nothing failed: no plan does better."""
+        calendar_s = self.terms.n_steps * step_s
+        device_s = calendar_s * table.n_ranks
+        terms = self.terms
+        match self.scenario.goal.minimize:
+            case "time":
+                return calendar_s
+            case "cost":
+                return device_s / 3600 * (terms.usd_per_device_hour or 0.0)
+            case "energy":
+                power = terms.power
+                return device_s * (power.busy_w * power.pue if power else 0.0)
+
+    def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+        """Return what the whole training would take, with its failures."""
+        memory = self._memory(table)
+        held_bytes = (memory.weights_bytes + memory.optimizer_bytes).max(axis=1)
+        rhythm = checkpoint_rhythm(
+            self.terms,
+            n_ranks=table.n_ranks,
+            step_s=step_s,
+            state_bytes=self.state_bytes,
+            held_bytes=held_bytes,
+        )
+        campaign = campaign_table(self.terms, rhythm, n_ranks=table.n_ranks, step_s=step_s)
+        return Outlook(
+            table=table,
+            peak_bytes=memory.peak_bytes,
+            step_s=step_s,
+            calendar_s=campaign.calendar_s,
+            cost_usd=campaign.bill.cost_usd,
+            energy_j=campaign.bill.energy_j,
+        )
+
+    def _costs(self, table: PlanTable) -> StepCosts:
+        scenario = self.scenario
+        return price_step(scenario.model, scenario.cluster, scenario.job, self.software, table)
+
+    def _memory(self, table: PlanTable) -> MemoryTable:
+        scenario = self.scenario
+        return memory_held(scenario.model, scenario.cluster, scenario.job, self.software, table)
+
+
+def _require_known(scenario: Scenario, terms: CampaignTerms) -> None:
+    goal = scenario.goal
+    if terms.usd_per_device_hour is None and (goal.minimize == "cost" or goal.budget is not None):
+        raise InputError(
+            f"goal: no price is known for {scenario.cluster.device.name}",
+            fix="set economics.usd_per_device_hour",
+        )
+    if terms.power is None and goal.minimize == "energy":
+        raise InputError(
+            f"goal: no power is known for {scenario.cluster.device.name}",
+            fix="set economics.device_power",
+        )

@@ -1,0 +1,147 @@
+"""The answer of a search: ranked plans with their predictions, and how they were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from simulator.spec.base import Spec
+from simulator.spec.plan import PlanSpec
+from simulator.spec.plan_file import PlanFile, Provenance, RankedPlan, inputs_sha256
+from simulator.spec.prediction import Prediction
+from simulator.spec.scenario import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Plans of a scenario from best to worst; never empty."""
+
+    scenario: Scenario
+    plans: tuple[RankedPlan, ...]
+    n_plans: int
+    """Legal plans: each was priced or is proven to be behind the ranked ones."""
+    n_priced: int
+    n_fitting: int
+    """Of the priced ones, those that memory allows."""
+    complete: bool
+    """Whether all legal plans were priced or proven to be behind."""
+    seconds: float
+
+    @property
+    def best(self) -> RankedPlan:
+        """The answer."""
+        return self.plans[0]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per plan: decisions, then predictions in SI units."""
+        import pandas as pd
+
+        rows = [
+            {"rank": ranked.rank}
+            | ranked.plan.model_dump(mode="json", exclude={"layers_per_chunk"})
+            | PredictionSummary.of(ranked.prediction).model_dump(exclude={"interval_step_s"})
+            | {"loses_to": ranked.loses_to}
+            for ranked in self.plans
+        ]
+        return pd.DataFrame(rows).set_index("rank")
+
+    def plan_file(self, armillary_version: str) -> PlanFile:
+        """Return the file that the other verbs read; the best plan is the chosen one."""
+        return PlanFile(
+            scenario=self.scenario,
+            plan=self.best.plan,
+            prediction=self.best.prediction,
+            alternatives=self.plans,
+            provenance=Provenance(
+                armillary_version=armillary_version,
+                seed=self.scenario.seed,
+                inputs_sha256=inputs_sha256(self.scenario),
+            ),
+        )
+
+    def answer(self, question: str) -> PlanAnswer:
+        """Return what `plan --json` prints."""
+        return PlanAnswer(
+            question=question,
+            search=SearchSummary(
+                plans=self.n_plans,
+                priced=self.n_priced,
+                feasible=self.n_fitting,
+                complete=self.complete,
+                seconds=self.seconds,
+            ),
+            plans=tuple(
+                PlanLine(
+                    rank=ranked.rank,
+                    plan=ranked.plan,
+                    prediction=PredictionSummary.of(ranked.prediction),
+                    loses_to=ranked.loses_to,
+                )
+                for ranked in self.plans
+            ),
+        )
+
+
+class PredictionSummary(Spec):
+    """What one wants to know of a plan first."""
+
+    step_s: float
+    interval_step_s: tuple[float, float]
+    """90 %: low, high."""
+    mfu: float
+    peak_memory_bytes: float
+    memory_margin_bytes: float
+    goodput: float
+    calendar_s: float
+    cost_usd: float | None
+    energy_j: float | None
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> PredictionSummary:
+        """Pick the summary out of a whole prediction."""
+        step, campaign = prediction.step, prediction.campaign
+        return cls(
+            step_s=step.step_s,
+            interval_step_s=(step.interval_step_s.low, step.interval_step_s.high),
+            mfu=step.mfu,
+            peak_memory_bytes=step.peak_memory_bytes,
+            memory_margin_bytes=step.memory_margin_bytes,
+            goodput=campaign.goodput,
+            calendar_s=campaign.calendar_s,
+            cost_usd=campaign.cost_usd,
+            energy_j=campaign.energy_j,
+        )
+
+
+class PlanLine(Spec):
+    """One plan of the answer."""
+
+    rank: int
+    plan: PlanSpec
+    prediction: PredictionSummary
+    loses_to: str
+    """Why it is behind the plan above it; empty for the best."""
+
+
+class SearchSummary(Spec):
+    """How the answer was found."""
+
+    plans: int
+    """Legal plans: each was priced or is proven to be behind the ranked ones."""
+    priced: int
+    feasible: int
+    """Of the priced ones, those that memory allows."""
+    complete: bool
+    seconds: float
+
+
+class PlanAnswer(Spec):
+    """What `armillary plan --json` prints."""
+
+    version: Literal[1] = 1
+    question: str
+    search: SearchSummary
+    plans: tuple[PlanLine, ...]

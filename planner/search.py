@@ -1,0 +1,48 @@
+"""The search: every legal plan is priced, the best meshes are simulated by events and ranked."""
+
+from __future__ import annotations
+
+import time
+
+from planner.finalists import confirm
+from planner.infeasible import goal_missed, nearest_plan, no_legal_plan, nothing_fits
+from planner.pricing import Pricing
+from planner.result import SearchResult
+from planner.space import Space
+from planner.sweep import Sweep, sweep
+from simulator.spec.errors import NoFeasiblePlan
+from simulator.spec.scenario import Scenario
+
+MAX_PRICED = 100_000_000
+"""Priced plans after which a search stops and says that it is not complete."""
+
+
+def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -> SearchResult:
+    """Return the best plans of a scenario, at most `top`, each the best one of its mesh.
+
+    Raises InputError for a scenario that contradicts itself, and NoFeasiblePlan with what would
+    help when it has no answer.
+    """
+    started_s = time.perf_counter()
+    space, pricing = Space.of(scenario), Pricing.of(scenario)
+    # Even and uneven variants of a mesh run as two until the event simulation has seen both.
+    found = sweep(pricing, scenario, space, n_leaders=2 * top, max_priced=max_priced)
+    plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
+    if not plans:
+        raise _no_answer(scenario, found)
+    return SearchResult(
+        scenario=scenario,
+        plans=plans,
+        n_plans=found.n_plans,
+        n_priced=found.n_priced,
+        n_fitting=found.n_fitting,
+        complete=found.complete,
+        seconds=time.perf_counter() - started_s,
+    )
+
+
+def _no_answer(scenario: Scenario, found: Sweep) -> NoFeasiblePlan:
+    if found.n_fitting:
+        return goal_missed(scenario)
+    nearest = nearest_plan(scenario)
+    return no_legal_plan(scenario) if nearest is None else nothing_fits(scenario, nearest)

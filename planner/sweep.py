@@ -1,0 +1,147 @@
+"""One pass over all plans of a space: price them, keep the best ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from planner.bounds import StepFloor, most_virtual_stages
+from planner.objective import NEAR_TIE, Outlook, objective, order, within_goal
+from planner.space import Space
+from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.spec.scenario import GoalSpec, Scenario
+
+MESH = ("pp", "cp", "tp", "ep")
+"""With the number of ranks fixed these say which ranks work together. Plans that differ only in
+schedule, microbatch, sharding or recompute are variants of one mesh; the best stands for them."""
+
+BATCH_ROWS = 1 << 15
+
+
+class Prices(Protocol):
+    """What the sweep asks of the cost model."""
+
+    @property
+    def allowed_bytes(self) -> float:
+        """Memory that a plan may use on its fullest rank."""
+
+    def floor(self, table: PlanTable) -> StepFloor:
+        """Return lower bounds of the step time, whatever the schedule and the sharding."""
+
+    def peak_bytes(self, table: PlanTable) -> FloatArray:
+        """Return the memory of the fullest rank."""
+
+    def step_s(self, table: PlanTable) -> FloatArray:
+        """Return the time of one step."""
+
+    def least(self, table: PlanTable, step_s: FloatArray) -> FloatArray:
+        """Return a lower bound of the objective."""
+
+    def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+        """Return what the plans lead to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What one pass over the plans found."""
+
+    leaders: Outlook | None
+    """The best plans of the best meshes, best first; None when no plan is feasible."""
+    n_plans: int
+    """Legal plans: each was priced or is proven to be behind the leaders."""
+    n_priced: int
+    n_fitting: int
+    """Of the priced ones, those that memory allows."""
+    complete: bool
+    """Whether all legal plans were priced or proven to be behind."""
+
+
+def sweep(
+    prices: Prices,
+    scenario: Scenario,
+    space: Space,
+    *,
+    n_leaders: int,
+    max_priced: int,
+    batch_rows: int = BATCH_ROWS,
+) -> Sweep:
+    """Go through the plans of a space and keep the best ones of the best meshes.
+
+    Branch and bound: the cores with the least possible step time come first, and what has a bound
+    behind the last leader is not looked at. No more than `n_leaders` plans are kept.
+    """
+    leaders: Outlook | None = None
+    n_plans = n_priced = n_fitting = 0
+    for cores in space.cores():
+        n_plans += int(cores.counts.sum())
+        floor = prices.floor(cores.table)
+        deepest = most_virtual_stages(cores.table, scenario.model)
+        bound = prices.least(cores.table, floor.with_stages(deepest))
+        for batch in cores.batches(np.argsort(bound, kind="stable"), batch_rows):
+            limit = _last_place(scenario.goal, leaders, n_leaders)
+            if bound[batch[0]] > limit or n_priced >= max_priced:
+                break
+            table, core = cores.plans(batch)
+            own_bound = prices.least(table, floor.take(core).with_stages(table.virtual_stages))
+            table = table.take(own_bound <= limit)
+            n_priced += len(table)
+            if len(table):
+                table = table.take(prices.peak_bytes(table) <= prices.allowed_bytes)
+                n_fitting += len(table)
+            leaders = _better(prices, scenario, leaders, table, n_leaders)
+    return Sweep(
+        leaders=leaders,
+        n_plans=n_plans,
+        n_priced=n_priced,
+        n_fitting=n_fitting,
+        complete=n_priced < max_priced,
+    )
+
+
+def _better(
+    prices: Prices,
+    scenario: Scenario,
+    leaders: Outlook | None,
+    table: PlanTable,
+    n_leaders: int,
+) -> Outlook | None:
+    """Return the leaders after some more plans that fit.
+
+    Only plans that could be among them have their campaign priced.
+    """
+    if len(table) == 0:
+        return leaders
+    goal = scenario.goal
+    step_s = prices.step_s(table)
+    close = prices.least(table, step_s) <= _last_place(goal, leaders, n_leaders)
+    if not close.any():
+        return leaders
+    outlook = prices.outlook(table.take(close), step_s[close])
+    outlook = outlook.take(within_goal(goal, outlook))
+    if len(outlook) == 0:
+        return leaders
+    joined = outlook if leaders is None else leaders.joined(outlook)
+    ranked = joined.take(order(goal, joined))
+    return ranked.take(_first_of_each_kind(ranked.table, scenario.model.n_layers)[:n_leaders])
+
+
+def _last_place(goal: GoalSpec, leaders: Outlook | None, n_leaders: int) -> float:
+    """Return the objective above which no plan becomes a leader, near-ties included."""
+    if leaders is None or len(leaders) < n_leaders:
+        return np.inf
+    return float(objective(goal, leaders).max()) * (1 + 2 * NEAR_TIE)
+
+
+def _first_of_each_kind(table: PlanTable, n_layers: int) -> npt.NDArray[np.intp]:
+    """Return the rows that are the first with their mesh and evenness of stages, in order.
+
+    The closed form may be too fast for uneven stages; keeping the best even plan too leaves the
+    choice between them to the event simulation.
+    """
+    even = n_layers % table.n_chunks == 0
+    meshes = np.stack([getattr(table, column) for column in MESH] + [even], axis=1)
+    _, first = np.unique(meshes, axis=0, return_index=True)
+    return np.sort(first)
