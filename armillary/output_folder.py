@@ -10,7 +10,6 @@ from armillary import __version__
 
 if TYPE_CHECKING:
     from planner.result import SearchResult
-    from simulator.spec.scenario import Scenario
 
 DEFAULT_FOLDER = Path("armillary-out")
 
@@ -34,23 +33,10 @@ class OutputFolder:
     def save(self, result: SearchResult) -> None:
         """Write both files; each appears whole or not at all."""
         from simulator.catalog.plan_json import write_plan_file
+        from simulator.catalog.yaml_text import to_yaml
         from simulator.spec.files import write_atomic
 
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.scenario, _yaml(result.scenario))
+        comment = f"Written by armillary {__version__}; all that the catalog said is filled in."
+        write_atomic(self.scenario, to_yaml(result.scenario, comment=comment))
         write_plan_file(self.plan, result.plan_file(__version__))
-
-
-def _yaml(scenario: Scenario) -> str:
-    import io
-
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    text = io.StringIO()
-    yaml.dump(scenario.model_dump(mode="json", exclude_none=True), text)
-    return (
-        f"# Written by armillary {__version__}, with everything the catalog said filled in.\n"
-        + (text.getvalue())
-    )

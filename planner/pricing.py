@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from planner.bounds import StepFloor, step_floor
 from planner.objective import Outlook
 from simulator.campaign.checkpoint_size import state_bytes_per_parameter
@@ -68,19 +70,20 @@ class Pricing:
         """Return the time of one step."""
         return step_times(self._costs(table), table, self.scenario.model).step_s
 
-    def least(self, table: PlanTable, step_s: FloatArray) -> FloatArray:
-        """Return what the objective would be if nothing failed: no plan does better."""
-        calendar_s = self.terms.n_steps * step_s
-        device_s = calendar_s * table.n_ranks
+    def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+        """Return the outlook if nothing failed and nothing were saved: none is better."""
         terms = self.terms
-        match self.scenario.goal.minimize:
-            case "time":
-                return calendar_s
-            case "cost":
-                return device_s / 3600 * (terms.usd_per_device_hour or 0.0)
-            case "energy":
-                power = terms.power
-                return device_s * (power.busy_w * power.pue if power else 0.0)
+        calendar_s = terms.n_steps * step_s
+        device_s = calendar_s * table.n_ranks
+        price, power = terms.usd_per_device_hour, terms.power
+        return Outlook(
+            table=table,
+            peak_bytes=np.zeros(len(table)),
+            step_s=step_s,
+            calendar_s=calendar_s,
+            cost_usd=None if price is None else device_s / 3600 * price,
+            energy_j=None if power is None else device_s * power.busy_w * power.pue,
+        )
 
     def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         """Return what the whole training would take, with its failures."""

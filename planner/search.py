@@ -9,7 +9,7 @@ from planner.infeasible import goal_missed, nearest_plan, no_legal_plan, nothing
 from planner.pricing import Pricing
 from planner.result import SearchResult
 from planner.space import Space
-from planner.sweep import Sweep, sweep
+from planner.sweep import sweep
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.scenario import Scenario
 
@@ -29,7 +29,7 @@ def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -
     found = sweep(pricing, scenario, space, n_leaders=2 * top, max_priced=max_priced)
     plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
     if not plans:
-        raise _no_answer(scenario, found)
+        raise _no_answer(scenario)
     return SearchResult(
         scenario=scenario,
         plans=plans,
@@ -41,8 +41,8 @@ def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -
     )
 
 
-def _no_answer(scenario: Scenario, found: Sweep) -> NoFeasiblePlan:
-    if found.n_fitting:
-        return goal_missed(scenario)
+def _no_answer(scenario: Scenario) -> NoFeasiblePlan:
     nearest = nearest_plan(scenario)
-    return no_legal_plan(scenario) if nearest is None else nothing_fits(scenario, nearest)
+    if nearest is None:
+        return no_legal_plan(scenario)
+    return goal_missed(scenario) if nearest.fits else nothing_fits(scenario, nearest)

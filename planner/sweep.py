@@ -11,7 +11,7 @@ import numpy.typing as npt
 from planner.bounds import StepFloor, most_virtual_stages
 from planner.objective import NEAR_TIE, Outlook, objective, order, within_goal
 from planner.space import Space
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
 from simulator.spec.scenario import GoalSpec, Scenario
 
 MESH = ("pp", "cp", "tp", "ep")
@@ -37,8 +37,8 @@ class Prices(Protocol):
     def step_s(self, table: PlanTable) -> FloatArray:
         """Return the time of one step."""
 
-    def least(self, table: PlanTable, step_s: FloatArray) -> FloatArray:
-        """Return a lower bound of the objective."""
+    def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+        """Return what plans with such steps lead to at best."""
 
     def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         """Return what the plans lead to."""
@@ -73,20 +73,25 @@ def sweep(
     Branch and bound: the cores with the least possible step time come first, and what has a bound
     behind the last leader is not looked at. No more than `n_leaders` plans are kept.
     """
+    goal = scenario.goal
     leaders: Outlook | None = None
     n_plans = n_priced = n_fitting = 0
+    complete = True
     for cores in space.cores():
         n_plans += int(cores.counts.sum())
         floor = prices.floor(cores.table)
         deepest = most_virtual_stages(cores.table, scenario.model)
-        bound = prices.least(cores.table, floor.with_stages(deepest))
-        for batch in cores.batches(np.argsort(bound, kind="stable"), batch_rows):
-            limit = _last_place(scenario.goal, leaders, n_leaders)
-            if bound[batch[0]] > limit or n_priced >= max_priced:
+        promise = prices.promise(cores.table, floor.with_stages(deepest))
+        for batch in cores.batches(_queue(goal, promise), batch_rows):
+            limit = _last_place(goal, leaders, n_leaders)
+            if objective(goal, promise)[batch[0]] > limit:
+                break
+            if n_priced >= max_priced:
+                complete = False
                 break
             table, core = cores.plans(batch)
-            own_bound = prices.least(table, floor.take(core).with_stages(table.virtual_stages))
-            table = table.take(own_bound <= limit)
+            floor_s = floor.take(core).with_stages(table.virtual_stages)
+            table = table.take(_able(goal, prices.promise(table, floor_s), limit))
             n_priced += len(table)
             if len(table):
                 table = table.take(prices.peak_bytes(table) <= prices.allowed_bytes)
@@ -97,7 +102,7 @@ def sweep(
         n_plans=n_plans,
         n_priced=n_priced,
         n_fitting=n_fitting,
-        complete=n_priced < max_priced,
+        complete=complete,
     )
 
 
@@ -116,7 +121,7 @@ def _better(
         return leaders
     goal = scenario.goal
     step_s = prices.step_s(table)
-    close = prices.least(table, step_s) <= _last_place(goal, leaders, n_leaders)
+    close = _able(goal, prices.promise(table, step_s), _last_place(goal, leaders, n_leaders))
     if not close.any():
         return leaders
     outlook = prices.outlook(table.take(close), step_s[close])
@@ -126,6 +131,18 @@ def _better(
     joined = outlook if leaders is None else leaders.joined(outlook)
     ranked = joined.take(order(goal, joined))
     return ranked.take(_first_of_each_kind(ranked.table, scenario.model.n_layers)[:n_leaders])
+
+
+def _queue(goal: GoalSpec, promise: Outlook) -> IntArray:
+    """Return the rows that could meet the goal, the most promising first."""
+    rows = np.argsort(objective(goal, promise), kind="stable")
+    return rows[within_goal(goal, promise)[rows]]
+
+
+def _able(goal: GoalSpec, promise: Outlook, limit: float) -> BoolArray:
+    """Return which plans could meet the goal and become a leader."""
+    able: BoolArray = within_goal(goal, promise) & (objective(goal, promise) <= limit)
+    return able
 
 
 def _last_place(goal: GoalSpec, leaders: Outlook | None, n_leaders: int) -> float:

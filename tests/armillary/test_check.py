@@ -24,7 +24,7 @@ def test_a_valid_scenario_is_restated() -> None:
     assert screen[0] == "llama3-405b-on-16k-h100 is valid"
     assert "model        llama3.1-405b: 406 B parameters, 126 layers of 16,384" in screen
     assert any("16,384 x h100-sxm-80gb of 80.0 GiB: 2,048 x 8" in line for line in screen)
-    assert "goal         least time, finish_within 60 d" in screen
+    assert "goal         least time, finish_within 75 d" in screen
     assert "reliability  llama3-16k-h100, 7.76 failures a day, 32 spares" in screen
     assert max(map(len, screen)) <= 80
 
