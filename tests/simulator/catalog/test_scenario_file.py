@@ -36,7 +36,7 @@ def test_the_scenario_of_the_design() -> None:
     assert scenario.cluster.fabric.name == "rail-optimized-400g"
     assert scenario.job.tokens == 15_600_000_000_000
     assert scenario.job.batch_sequences == 2048
-    assert scenario.goal.finish_within == 60 * 86400
+    assert scenario.goal.finish_within == 75 * 86400
     assert scenario.reliability.spares == 32
     assert scenario.seed == 7
 
