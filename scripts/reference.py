@@ -1,0 +1,139 @@
+"""Write docs/reference from the code: the verbs, the fields of a scenario, and the catalog.
+
+`python scripts/reference.py` writes the pages; with `--check` it only compares, and a page that is
+out of date ends it with 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from armillary.cli import _application
+from armillary.listings import LISTINGS
+from simulator.spec.files import write_atomic
+from simulator.spec.plan import PlanSpec
+from simulator.spec.scenario import Scenario
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+NOTE = "<!-- Written by scripts/reference.py from the code; do not edit. -->\n"
+
+
+def commands_page() -> str:
+    """Return every verb with its arguments and options."""
+    group: Any = typer.main.get_command(_application())
+    lines = [NOTE, "# Commands", ""]
+    for name, command in group.commands.items():
+        first, *rest = [part.strip() for part in (command.help or "").split("\n\n") if part.strip()]
+        lines += [f"## armillary {name}", "", first, ""]
+        if rest:
+            lines += ["```", *rest, "```", ""]
+        lines += ["| argument or option | meaning | default |", "|---|---|---|"]
+        lines += [_parameter_row(parameter) for parameter in command.params]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _parameter_row(parameter: Any) -> str:
+    names = parameter.opts + parameter.secondary_opts
+    shown = parameter.metavar or parameter.name.upper() if names == [parameter.name] else names
+    title = shown if isinstance(shown, str) else ", ".join(f"`{name}`" for name in shown)
+    default = "" if parameter.default in (None, False) else f"`{parameter.default}`"
+    return f"| {title.replace('|', '/')} | {getattr(parameter, 'help', '') or ''} | {default} |"
+
+
+def scenario_page() -> str:
+    """Return every field of a scenario, section by section, and those of a plan."""
+    lines = [
+        NOTE,
+        "# Fields of a scenario and of a plan",
+        "",
+        "Quantities may carry a unit (`80 GiB`, `400 Gb/s`, `2 us`, `30d`, `1T`); bare numbers are",
+        "SI. `model` and `cluster` also take a catalog name, a short form or a file.",
+        "",
+    ]
+    for title, model in (("A scenario", Scenario), ("A plan", PlanSpec)):
+        lines += _sections(title, model, prefix="")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _sections(title: str, model: type[BaseModel], prefix: str) -> list[str]:
+    lines = [f"## {title}", "", (model.__doc__ or "").split("\n\n")[0].replace("\n", " "), ""]
+    lines += ["| field | meaning | default |", "|---|---|---|"]
+    inner: list[str] = []
+    for name, field in model.model_fields.items():
+        section = _section_of(field.annotation)
+        meaning = (field.description or "").replace("\n", " ").replace("|", "/")
+        if section is not None:
+            meaning = meaning or (section.__doc__ or "").split("\n")[0]
+            inner += _sections(f"`{prefix}{name}`", section, f"{prefix}{name}.")
+        lines.append(f"| `{prefix}{name}` | {meaning} | {_default(field.get_default())} |")
+    return [*lines, "", *inner]
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _default(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or isinstance(value, BaseModel) or value == ():
+        return ""
+    return f"`{value}`"
+
+
+def catalog_page() -> str:
+    """Return one table per kind of thing that can be named."""
+    lines = [
+        NOTE,
+        "# Catalog",
+        "",
+        "Every number with its source: `armillary list KIND NAME`.",
+        "",
+    ]
+    for listing in LISTINGS.values():
+        if listing.kind == "scenarios":
+            continue
+        lines += [f"## {listing.kind}", "", f"{listing.what}", ""]
+        titles = ["name", *(title for title, _ in listing.columns)]
+        lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+        lines += [
+            "| " + " | ".join([f"`{name}`", *(cell(thing) for _, cell in listing.columns)]) + " |"
+            for name, thing in listing.things().items()
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"commands.md": commands_page, "fields.md": scenario_page, "catalog.md": catalog_page}
+
+
+def main() -> int:
+    """Write the pages, or say which are out of date."""
+    only_check = "--check" in sys.argv[1:]
+    stale = []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        path, text = FOLDER / name, page()
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if not only_check:
+            write_atomic(path, text)
+    if only_check and stale:
+        print(f"out of date: {', '.join(stale)}; run scripts/reference.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
