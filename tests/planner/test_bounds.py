@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from planner.bounds import StepFloor, most_virtual_stages
+from planner.objective import Outlook
 from planner.pricing import Pricing
 from planner.space import Space
 from planner.sweep import sweep
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
-from simulator.cost.plan_table import PlanTable
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -66,13 +68,13 @@ class Unbounded:
 
     pricing: Pricing
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.pricing, name)
 
     def floor(self, table: PlanTable) -> StepFloor:
         return StepFloor(work_s=np.zeros(len(table)), fill_s=np.zeros(len(table)))
 
-    def promise(self, table: PlanTable, step_s: np.ndarray) -> object:
+    def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         return self.pricing.promise(table, 0.0 * step_s)
 
 

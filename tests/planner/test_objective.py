@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from planner.objective import NEAR_TIE, Outlook, grade, objective, order, within_goal
 from planner.space import Space
 from simulator.cost.plan_table import PlanTable
+from simulator.spec.base import Precision
 from simulator.spec.scenario import GoalSpec, Scenario
 
 
@@ -67,5 +68,5 @@ def test_rows_and_joins_keep_columns_together(table: PlanTable) -> None:
     joined = seen.take(np.array([3, 0])).joined(seen.take(np.array([1])))
     assert objective(GoalSpec(minimize="cost"), joined).tolist() == [4.0, 1.0, 2.0]
     assert joined.energy_j is None
-    assert joined.table.plan(1, "bf16") == table.plan(0, "bf16")
+    assert joined.table.plan(1, Precision.BF16) == table.plan(0, Precision.BF16)
     assert len(joined) == 3

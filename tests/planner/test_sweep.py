@@ -28,7 +28,8 @@ class Invented:
     def _noise(self, table: PlanTable, seed: int) -> FloatArray:
         columns = [getattr(table, name) for name in PlanTable.__dataclass_fields__]
         mixed = sum((at + seed) * 0.7548776662466927 * column for at, column in enumerate(columns))
-        return np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
+        noise: FloatArray = np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
+        return noise
 
     def floor(self, table: PlanTable) -> StepFloor:
         work_s = 1.0 + 0.5 * self._core_noise(table)
@@ -38,7 +39,8 @@ class Invented:
         """Nothing that an arrangement could change."""
         core = table.tp * 0.13 + table.cp * 0.29 + table.pp * 0.41 + table.recompute * 0.57
         mixed = core + 0.71 * table.microbatch_sequences + 0.83 * table.sequence_parallel
-        return np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
+        noise: FloatArray = np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
+        return noise
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         return self._noise(table, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -63,7 +64,7 @@ REFERENCES = tuple(
     _case(f"one process, {model.name}", model, microbatch_sequences=BATCH)
     for model in (TINY, GPT, QWEN, NEOX)
 )
-INTERLEAVED = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b"}
+INTERLEAVED: dict[str, Any] = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b"}
 
 ONE_RANK = (
     _case("accumulation"),

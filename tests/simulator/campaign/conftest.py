@@ -19,7 +19,9 @@ def llama3() -> Scenario:
         name="llama3",
         model=find_model("llama3.1-405b"),
         cluster=parse_cluster("h100-sxm:16384"),
-        job=JobSpec(tokens=15.6e12, sequence_length=8192, global_batch_tokens=16e6),
+        job=JobSpec(
+            tokens=15_600_000_000_000, sequence_length=8192, global_batch_tokens=16_000_000
+        ),
     )
 
 

@@ -116,7 +116,7 @@ def test_a_request_changes_what_it_names() -> None:
     fabric = FabricSpec(name="mine", kind="ethernet", nic=link)
     cluster = build_cluster(
         ClusterRequest(
-            device="h100", nodes=2, fabric=fabric, scale_up=link, memory="64 GiB", name="c"
+            device="h100", nodes=2, fabric=fabric, scale_up=link, memory=64 * 2**30, name="c"
         )
     )
     assert cluster.fabric == fabric

@@ -25,7 +25,9 @@ def test_round_batch_stays_near_and_positive(sequences: float) -> None:
 
 
 def test_tokens_steps_and_batches() -> None:
-    job = JobSpec(tokens="15.6e12", sequence_length=8192, global_batch_tokens="16e6")
+    job = JobSpec.model_validate(
+        {"tokens": "15.6e12", "sequence_length": 8192, "global_batch_tokens": "16e6"}
+    )
     assert job.batch_sequences == 2048
     assert job.batch_tokens == 2**24
     assert job.n_steps == -(-15_600_000_000_000 // 2**24)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ from simulator.spec import units
         (units.Count, 16e6, 16_000_000),
     ],
 )
-def test_text_to_si(kind: object, text: object, value: float) -> None:
+def test_text_to_si(kind: Any, text: object, value: float) -> None:
     assert TypeAdapter(kind).validate_python(text) == pytest.approx(value, rel=1e-12)
 
 
@@ -57,7 +58,7 @@ def test_text_to_si(kind: object, text: object, value: float) -> None:
         (units.Count, "9" * 100),
     ],
 )
-def test_what_is_no_quantity(kind: object, text: object) -> None:
+def test_what_is_no_quantity(kind: Any, text: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(kind).validate_python(text)
 

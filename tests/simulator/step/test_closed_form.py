@@ -10,7 +10,7 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import LayerTime
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
 from simulator.step.closed_form import StepTimes, step_times
 
 CLUSTER = build_cluster(parse_short_form("a100:64"))
@@ -33,7 +33,7 @@ def test_parts_add_up_to_the_step() -> None:
 def test_bubble_of_even_stages_is_p_minus_1_over_v_m(virtual: int, n_micro: int) -> None:
     # Narayanan et al., arXiv 2104.04473, section 2.2. Embedding and head make stages uneven, and
     # are left out here.
-    schedule = "interleaved-1f1b" if virtual > 1 else "1f1b"
+    schedule: ScheduleName = "interleaved-1f1b" if virtual > 1 else "1f1b"
     plan = PlanSpec(pp=8, tp=8, virtual_stages=virtual, schedule=schedule, n_microbatches=n_micro)
     table = PlanTable.of([plan])
     costs = price_step(MODEL, CLUSTER, JOB, find_software("default"), table)
