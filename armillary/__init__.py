@@ -3,7 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["__version__"]
+from armillary.api import explain, plan
+
+__all__ = ["__version__", "explain", "plan"]
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from planner.explain import Explanation
     from planner.result import SearchResult
+    from simulator.spec.plan_file import PlanFile
     from simulator.spec.scenario import Scenario
 
 
@@ -18,6 +20,22 @@ def plan(scenario: Scenario | str | Path, *, top: int = 10) -> SearchResult:
     from planner.search import search
 
     return search(_scenario(scenario), top=top)
+
+
+def explain(
+    plan_file: PlanFile | str | Path,
+    rank: int = 1,
+    *,
+    against: int | None = None,
+    number: str | None = None,
+) -> Explanation:
+    """Return what limits a ranked plan of a plan file, and where its numbers come from."""
+    from planner.explain import explain as explained
+    from simulator.catalog.plan_json import read_plan_file
+    from simulator.spec.plan_file import PlanFile
+
+    file = plan_file if isinstance(plan_file, PlanFile) else read_plan_file(plan_file)
+    return explained(file, rank, against=against, number=number)
 
 
 def _scenario(scenario: Scenario | str | Path) -> Scenario:

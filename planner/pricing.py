@@ -96,7 +96,8 @@ class Pricing:
             state_bytes=self.state_bytes,
             held_bytes=held_bytes,
         )
-        campaign = campaign_table(self.terms, rhythm, n_ranks=table.n_ranks, step_s=step_s)
+        with np.errstate(over="ignore"):  # a campaign that never ends is infinitely long
+            campaign = campaign_table(self.terms, rhythm, n_ranks=table.n_ranks, step_s=step_s)
         return Outlook(
             table=table,
             peak_bytes=memory.peak_bytes,

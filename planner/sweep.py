@@ -18,7 +18,7 @@ MESH = ("pp", "cp", "tp", "ep")
 """With the number of ranks fixed these say which ranks work together. Plans that differ only in
 schedule, microbatch, sharding or recompute are variants of one mesh; the best stands for them."""
 
-BATCH_ROWS = 1 << 15
+BATCH_ROWS = 1 << 16
 
 
 class Prices(Protocol):

@@ -10,7 +10,7 @@ from armillary.screens.step_bar import step_bar
 from planner.result import PredictionSummary, SearchResult
 from simulator.spec.base import Basis
 from simulator.spec.plan_file import RankedPlan
-from simulator.spec.target import TARGETS
+from simulator.spec.target import OWN_TARGET, TARGETS
 from simulator.spec.units import format_bytes, format_usd
 
 WIDTH = 80
@@ -92,12 +92,13 @@ def _wrapped(parts: tuple[str, ...]) -> list[str]:
 
 
 def _next(result: SearchResult, plan_path: Path) -> list[str]:
-    """Return the commands that follow, for this plan and whoever can run it."""
+    """Return the commands that follow: for these cores run it, for others hand it on."""
     scenario, plan = result.scenario, result.best.plan
-    executors = [
-        name for name, target in TARGETS.items() if target.refusal(scenario.model, plan) is None
-    ]
+    able = [name for name, each in TARGETS.items() if not each.refusal(scenario.model, plan)]
     commands = [f"armillary explain {plan_path}", f"armillary simulate {plan_path} --trace t.json"]
-    if executors:
-        commands.append(f"armillary export {plan_path} --to {'|'.join(executors)}")
-    return [f"{'next: ' if not at else '':<12}{line}" for at, line in enumerate(commands)]
+    others = "|".join(name for name in able if name != OWN_TARGET)
+    if OWN_TARGET in able and scenario.cluster.scale_up.topology == "shared-memory":
+        commands.append(f"armillary run {plan_path}")
+    elif others:
+        commands.append(f"armillary export {plan_path} --to {others}")
+    return [f"{'' if at else 'next:':<12}{line}" for at, line in enumerate(commands)]

@@ -65,11 +65,14 @@ class Target:
         return None
 
 
+OWN_TARGET = "armillary"
+"""The target that `armillary run` is."""
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target(
-            name="armillary",
+            name=OWN_TARGET,
             description="this product's own runtime (torch.distributed)",
             schedules=("gpipe", "1f1b", "interleaved-1f1b"),
             zero_stages=(0, 2, 3),

@@ -1,0 +1,135 @@
+"""Every number says its formula, its inputs and where they come from."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from planner.explain import explain
+from planner.losses import PART_NAMES, added_shares, loses_to
+from planner.numbers import NUMBERS
+from planner.search import search
+from simulator.catalog import find_model
+from simulator.catalog.cluster import parse_cluster
+from simulator.spec.errors import InputError
+from simulator.spec.job import JobSpec
+from simulator.spec.plan_file import PlanFile, RankedPlan
+from simulator.spec.prediction import StepBreakdown
+from simulator.spec.scenario import GoalSpec, Scenario
+from simulator.spec.units import format_seconds
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def plan_file() -> PlanFile:
+    scenario = Scenario(
+        name="explained",
+        model=find_model("llama3-8b"),
+        cluster=parse_cluster("h100-sxm:16"),
+        job=JobSpec(tokens=10**10, sequence_length=4096, global_batch_sequences=64),
+        goal=GoalSpec(finish_within=86400.0),
+    )
+    return search(scenario, top=3).plan_file("0.0.0")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_in_full(plan_file: PlanFile, name: str) -> None:
+    (number,) = explain(plan_file, number=name).numbers
+    assert number.name == name
+    assert number.value
+    assert number.formula
+    assert len(number.meaning) > 20
+    assert number.inputs
+    assert all(each.value and each.source for each in number.inputs)
+
+
+def test_places_exist(plan_file: PlanFile) -> None:
+    for number in explain(plan_file).numbers:
+        path, name = number.computed_by.split(": ")
+        assert (ROOT / path).is_file()
+        assert hasattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+
+def test_the_step_is_the_sum_of_its_inputs(plan_file: PlanFile) -> None:
+    (number,) = explain(plan_file, number="step_s").numbers
+    parts = [each for each in number.inputs if each.name.endswith("_s")]
+    shares = [float(each.value.split("(")[1].removesuffix(" %)")) for each in parts]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert number.value == format_seconds(plan_file.prediction.step.step_s)
+
+
+def test_datasheet_numbers_name_their_document(plan_file: PlanFile) -> None:
+    (number,) = explain(plan_file, number="step_s").numbers
+    (peak,) = [each for each in number.inputs if each.name == "peak bf16"]
+    assert peak.value == "989 TFLOP/s"
+    assert peak.source.startswith("datasheet: ")
+
+
+def test_limits_name_memory_time_and_deadline(plan_file: PlanFile) -> None:
+    limits = explain(plan_file, 2).limits
+    assert [sentence.split(":")[0] for sentence in limits] == [
+        "memory",
+        "time",
+        "campaign",
+        "deadline",
+    ]
+
+
+def test_against_another_plan(plan_file: PlanFile) -> None:
+    difference = explain(plan_file, 2, against=1).against
+    assert difference is not None
+    assert difference.other == plan_file.alternatives[0].plan.label()
+    assert difference.decisions
+    total = sum(part.this_s - part.other_s for part in difference.parts)
+    assert total == pytest.approx(difference.step_s[0] - difference.step_s[1], rel=1e-6, abs=1e-9)
+    sizes = [abs(part.this_s - part.other_s) for part in difference.parts]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_unknown_rank_and_number(plan_file: PlanFile) -> None:
+    with pytest.raises(InputError, match="plan 9 is not in the file, which ranks 3"):
+        explain(plan_file, 9)
+    with pytest.raises(InputError, match="unknown number 'step'; did you mean"):
+        explain(plan_file, number="step")
+
+
+def changed(ranked: RankedPlan, **parts: float) -> RankedPlan:
+    """The same plan with other parts of its step."""
+    breakdown = ranked.prediction.step.breakdown.model_copy(update=parts)
+    step = ranked.prediction.step.model_copy(
+        update={"breakdown": breakdown, "step_s": breakdown.total_s}
+    )
+    prediction = ranked.prediction.model_copy(update={"step": step})
+    return ranked.model_copy(update={"prediction": prediction})
+
+
+def test_the_part_that_grew_most_is_the_reason(plan_file: PlanFile) -> None:
+    best = plan_file.alternatives[0]
+    step = best.prediction.step
+    slower = changed(
+        best,
+        bubble_s=step.breakdown.bubble_s + 0.09 * step.step_s,
+        tp_s=step.breakdown.tp_s + 0.02 * step.step_s,
+    )
+    assert loses_to(slower, best) == "pipeline bubble +9.0 %"
+    shares = dict(added_shares(slower.prediction.step, step))
+    assert shares["tp"] == pytest.approx(0.02)
+
+
+def test_an_equal_plan_loses_by_memory(plan_file: PlanFile) -> None:
+    best = plan_file.alternatives[0]
+    fuller = best.prediction.step.memory[0].model_copy(
+        update={"buffers_bytes": best.prediction.step.memory[0].buffers_bytes + 2.0**31}
+    )
+    step = best.prediction.step.model_copy(
+        update={"memory": (fuller, *best.prediction.step.memory[1:])}
+    )
+    prediction = best.prediction.model_copy(update={"step": step})
+    other = best.model_copy(update={"prediction": prediction})
+    assert loses_to(other, best) == "as good, 2.0 GiB less memory free"
+    assert loses_to(best, best) == "as good"
+
+
+def test_every_part_has_a_name() -> None:
+    assert {name for name, _ in StepBreakdown().parts()} == set(PART_NAMES)
