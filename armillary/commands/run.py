@@ -10,16 +10,18 @@ import typer
 
 if TYPE_CHECKING:
     from runtime.result import StepMetrics
-    from simulator.spec.plan_file import PlanFile
 
 RUNS = Path("runs")
 N_PROGRESS_LINES = 20
 
 
 def command(
-    plan: Annotated[
-        Path, typer.Argument(metavar="PLAN|SCENARIO", help="A plan.json, or a scenario to plan.")
+    place: Annotated[
+        str, typer.Argument(metavar="PLAN|SCENARIO", help="A plan.json, or a scenario to plan.")
     ],
+    rank: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Which of the ranked plans.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to train; default: what the scenario says.")
     ] = None,
@@ -40,30 +42,24 @@ def command(
 
     armillary run armillary-out/plan.json --steps 50
     """
+    from armillary.choice import chosen_plan
     from armillary.screens.run import run_json, run_screen
     from runtime.launch import require_torch, run
 
     require_torch()
-    plan_file = _plan_file(plan)
-    place = run_dir or _default_run_dir(plan_file.scenario.name, resume=resume)
+    plan_file = chosen_plan(place, rank)
+    folder = run_dir or _default_run_dir(plan_file.scenario.name, resume=resume)
     n_ranks = plan_file.plan.n_ranks
-    typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {place}", err=True)
+    typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {folder}", err=True)
     result = run(
         plan_file,
-        run_dir=place,
+        run_dir=folder,
         steps=steps,
         resume=resume,
         port=port,
         on_step=_progress(steps or plan_file.scenario.run.steps),
     )
     typer.echo(run_json(result) if as_json else run_screen(result))
-
-
-def _plan_file(path: Path) -> PlanFile:
-    """Return the plan of a plan file, or the best one for a scenario."""
-    from simulator.catalog.plan_json import read_plan_file
-
-    return read_plan_file(path)
 
 
 def _default_run_dir(name: str, *, resume: bool) -> Path:

@@ -6,9 +6,9 @@ import textwrap
 from pathlib import Path
 
 from armillary.question import question
+from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
 from planner.result import PredictionSummary, SearchResult
-from simulator.spec.base import Basis
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.target import OWN_TARGET, TARGETS
 from simulator.spec.units import format_bytes, format_usd
@@ -16,12 +16,6 @@ from simulator.spec.units import format_bytes, format_usd
 WIDTH = 80
 _LABEL = 29
 _GIB = 2.0**30
-_BASIS = {
-    Basis.ASSUMED: "all assumed, NOT calibrated",
-    Basis.DATASHEET: "datasheet numbers, NOT calibrated",
-    Basis.CALIBRATED: "calibrated on published runs",
-    Basis.MEASURED: "measured on this cluster",
-}
 _COLUMNS = "{:>2}  {:<29} {:>6} {:>4} {:>5} {:>7} {:>5} {:>6} {:>7}"
 _HEAD = (
     _COLUMNS.format("#", "plan", "step", "MFU", "mem.", "(free)", "good-", "days", "cost"),
@@ -48,7 +42,7 @@ def _found(result: SearchResult) -> list[str]:
     counts += f"{proven:,} proven slower, " if proven and result.complete else ""
     counts += f"{result.n_priced:,} priced, {result.n_fitting:,} of them fit in {capacity}"
     counts += f" less {margin:.0%}" if margin else ""
-    return textwrap.wrap(f"{counts}; {_BASIS[result.best.prediction.step.basis]}", WIDTH)
+    return textwrap.wrap(f"{counts}; {BASIS[result.best.prediction.step.basis]}", WIDTH)
 
 
 def _table(plans: tuple[RankedPlan, ...]) -> list[str]:

@@ -1,0 +1,51 @@
+"""Which plan a verb is about: one of a plan file, or the best one for a scenario."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from armillary import __version__
+from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+from simulator.spec.errors import InputError
+from simulator.spec.plan_file import PlanFile
+
+DEFAULT_PLAN = str(OutputFolder(DEFAULT_FOLDER).plan)
+
+
+def chosen_plan(
+    place: str, rank: int | None = None, *, overrides: tuple[str, ...] = ()
+) -> PlanFile:
+    """Return a plan file whose chosen plan is the one that was asked for.
+
+    `place` is a plan file, a scenario (its best plan is searched), or a bare number: that rank of
+    the last `armillary plan`. Raises InputError when there is no such file or rank.
+    """
+    if place.isdecimal() and rank is None:
+        place, rank = DEFAULT_PLAN, int(place)
+    if Path(place).suffix == ".json":
+        if overrides:
+            raise InputError(
+                "--set changes scenarios, not plans", fix="plan again with the changed scenario"
+            )
+        from simulator.catalog.plan_json import read_plan_file
+
+        return _ranked(read_plan_file(place), rank, place)
+    from planner.search import search
+    from simulator.catalog.scenario_file import load_scenario
+
+    result = search(load_scenario(place, overrides=overrides), top=max(rank or 1, 5))
+    return _ranked(result.plan_file(__version__), rank, place)
+
+
+def _ranked(plan_file: PlanFile, rank: int | None, where: str) -> PlanFile:
+    if rank is None:
+        return plan_file
+    for ranked in plan_file.alternatives:
+        if ranked.rank == rank:
+            change = {"plan": ranked.plan, "prediction": ranked.prediction}
+            return plan_file.model_copy(update=change)
+    raise InputError(
+        f"there is no plan {rank}",
+        where=where,
+        fix=f"it ranks plans 1 to {len(plan_file.alternatives)}",
+    )

@@ -1,0 +1,102 @@
+"""`armillary simulate`: the screen, the JSON of the contract, and its files."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from armillary.choice import chosen_plan
+from armillary.cli import main
+from simulator.catalog.plan_json import write_plan_file
+from simulator.spec.errors import InputError
+from simulator.spec.plan_file import PlanFile
+
+SCENARIO = "scenarios/llama3-70b-on-64-h100.yaml"
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(["simulate", *arguments])
+    seen = capsys.readouterr()
+    assert isinstance(left.value.code, int)
+    return left.value.code, seen.out, seen.err
+
+
+@pytest.fixture
+def plan_path(tmp_path: Path, example_plan_file: PlanFile) -> str:
+    path = tmp_path / "plan.json"
+    write_plan_file(path, example_plan_file)
+    return str(path)
+
+
+def test_json_adds_up(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
+    code, out, err = output(capsys, plan_path, "--json")
+    answer = json.loads(out)
+    assert (code, err, answer["version"]) == (0, "", 1)
+    step, campaign = answer["step"], answer["campaign"]
+    assert math.isclose(sum(step["breakdown_s"].values()), step["step_s"], rel_tol=1e-9)
+    assert step["interval_step_s"][0] < step["step_s"] < step["interval_step_s"][1]
+    assert len(step["peak_memory_bytes"]) == answer["plan"]["pp"]
+    assert math.isclose(sum(campaign["losses"].values()) + campaign["goodput"], 1, rel_tol=1e-9)
+    needed = {"calendar_s", "device_hours", "cost_usd", "energy_j", "co2_kg", "failures"}
+    assert needed <= campaign.keys()
+
+
+def test_engines_agree(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
+    times = []
+    for engine in ("events", "closed-form"):
+        _, out, _ = output(capsys, plan_path, "--engine", engine, "--json")
+        times.append(json.loads(out)["step"]["step_s"])
+    assert times[0] == pytest.approx(times[1], rel=0.02)
+
+
+def test_a_scenario_is_planned_first(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = output(capsys, SCENARIO, "--set", "limits.pp=4")
+    assert code == 0
+    assert " pp4" in out
+    assert max(map(len, out.splitlines())) <= 80
+    for word in ("step ", "memory:", "campaign:", "goodput", "assumed"):
+        assert word in out
+
+
+def test_files_are_written(
+    capsys: pytest.CaptureFixture[str], plan_path: str, tmp_path: Path
+) -> None:
+    trace, picture = tmp_path / "t.json", tmp_path / "t.svg"
+    code, _, _ = output(capsys, plan_path, "--trace", str(trace), "--timeline", str(picture))
+    assert code == 0
+    assert json.loads(trace.read_text())["traceEvents"]
+    assert picture.read_text().lstrip().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("99",), "there is no plan 99; it ranks plans 1 to"),
+        (("--engine", "foo"), "unknown engine 'foo'"),
+        (("--timeline", "t.pdf"), "t.pdf is neither .svg nor .png"),
+        (("--set", "limits.tp=1"), "--set changes scenarios, not plans"),
+    ],
+)
+def test_bad_input(
+    capsys: pytest.CaptureFixture[str],
+    plan_path: str,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    code, out, err = output(capsys, plan_path, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_number_is_a_rank_of_the_last_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example_plan_file: PlanFile
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="No such file"):
+        chosen_plan("1")
+    (tmp_path / "armillary-out").mkdir()
+    write_plan_file(tmp_path / "armillary-out" / "plan.json", example_plan_file)
+    wanted = example_plan_file.alternatives[-1]
+    assert chosen_plan(str(wanted.rank)).plan == wanted.plan
