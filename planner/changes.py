@@ -143,3 +143,19 @@ def fewer_devices(scenario: Scenario) -> Iterator[Change]:
     for count in range(n_devices - 1, n_devices // 2, -1):
         limits = scenario.limits.model_copy(update={"devices": count})
         yield Change(f"limits.devices={count}", scenario.model_copy(update={"limits": limits}))
+
+
+def other_batches(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario with batches within 10 % that the devices divide better, best first."""
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    now = scenario.job.batch_sequences
+    shares = [share for share in range(n_devices, 1, -1) if n_devices % share == 0]
+    for share in shares:
+        batch = max(round(now / share), 1) * share
+        if abs(batch - now) <= 0.1 * now and batch != now:
+            job = scenario.job.model_copy(
+                update={"global_batch_sequences": batch, "global_batch_tokens": None}
+            )
+            yield Change(
+                f"job.global_batch_sequences={batch}", scenario.model_copy(update={"job": job})
+            )

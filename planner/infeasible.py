@@ -10,6 +10,7 @@ from planner.changes import (
     fewer_devices,
     larger_devices,
     more_devices,
+    other_batches,
     shorter_sequences,
     smaller_gradients,
     without_limits,
@@ -79,7 +80,7 @@ def no_legal_plan(scenario: Scenario) -> NoFeasiblePlan:
         f"{'2 x ' if model.causal else ''}cp divides the sequence of {job.sequence_length} tokens, "
         f"and pp is at most {model.n_layers} layers"
     )
-    kinds: tuple[Changes, ...] = (without_limits, fewer_devices)
+    kinds: tuple[Changes, ...] = (without_limits, other_batches, fewer_devices)
     return NoFeasiblePlan(message, fix=_advice(scenario, kinds, _legal))
 
 

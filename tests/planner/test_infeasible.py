@@ -67,6 +67,13 @@ def test_awkward_counts_name_the_factors() -> None:
     assert "limits.devices=6: " in text
 
 
+def test_a_batch_that_the_devices_do_not_divide() -> None:
+    job = JobSpec(sequence_length=2048, global_batch_sequences=2520)
+    text = str(no_legal_plan(scenario_of("mt-nlg-530b", "a100-sxm-80gb:5128", job=job)))
+    assert "dp divides the batch of 2520 sequences" in text
+    assert "job.global_batch_sequences=2564: " in text
+
+
 def test_a_cluster_grows_by_whole_nodes() -> None:
     cluster = parse_cluster("h100-sxm:4")
     assert (resized(cluster, 8).n_nodes, resized(cluster, 8).devices_per_node) == (1, 8)
