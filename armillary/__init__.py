@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from armillary.api import explain, plan
+from armillary.api import explain, plan, whatif
 
-__all__ = ["__version__", "explain", "plan"]
+__all__ = ["__version__", "explain", "plan", "whatif"]
 
 __version__ = "0.1.0"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from planner.explain import Explanation
     from planner.result import SearchResult
+    from planner.whatif import WhatIf
     from simulator.spec.plan_file import PlanFile
     from simulator.spec.scenario import Scenario
 
@@ -36,6 +38,15 @@ def explain(
 
     file = plan_file if isinstance(plan_file, PlanFile) else read_plan_file(plan_file)
     return explained(file, rank, against=against, number=number)
+
+
+def whatif(scenario: str | Path, changes: Iterable[str]) -> WhatIf:
+    """Return the best plan of a scenario file for all combinations of `key=a,b,c` changes."""
+    from planner.whatif import Grid
+    from planner.whatif import whatif as planned
+    from simulator.catalog.scenario_file import load_scenario
+
+    return planned(lambda some: load_scenario(scenario, overrides=some), Grid.of(changes))
 
 
 def _scenario(scenario: Scenario | str | Path) -> Scenario:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from armillary import __version__
-from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+from armillary.output_folder import DEFAULT_PLAN
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
-
-DEFAULT_PLAN = str(OutputFolder(DEFAULT_FOLDER).plan)
 
 
 def chosen_plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,6 +55,16 @@ TargetName = Annotated[
     typer.Option("--target", help="What must be able to run the plan.", rich_help_panel=_GOAL),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
+
+
+def picture_form(path: Path, *, where: str) -> Literal["svg", "png"]:
+    """Return the kind of picture that a file name asks for. Raises InputError for others."""
+    from simulator.spec.errors import InputError
+
+    forms: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
+    if path.suffix not in forms:
+        raise InputError(f"{path} is neither .svg nor .png", where=where)
+    return forms[path.suffix]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,3 +40,7 @@ class OutputFolder:
         comment = f"Written by armillary {__version__}; all that the catalog said is filled in."
         write_atomic(self.scenario, to_yaml(result.scenario, comment=comment))
         write_plan_file(self.plan, result.plan_file(__version__))
+
+
+DEFAULT_PLAN = str(OutputFolder(DEFAULT_FOLDER).plan)
+"""The plan of the last `armillary plan`."""

@@ -5,5 +5,15 @@ the options and whose docstring is the help. Such a file imports only the standa
 at its top; whatever is heavy is imported inside the function, so that `--help` stays fast.
 """
 
-VERBS: tuple[str, ...] = ("plan", "simulate", "explain", "run", "list", "init", "check", "schema")
+VERBS: tuple[str, ...] = (
+    "plan",
+    "simulate",
+    "whatif",
+    "explain",
+    "run",
+    "list",
+    "init",
+    "check",
+    "schema",
+)
 """The verbs in the order in which `--help` lists them."""

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from armillary import options
-from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+from armillary.output_folder import DEFAULT_PLAN
 
 
 def command(
     plan: Annotated[
         str, typer.Argument(metavar="[PLAN]", help="A plan file, or the rank of a plan in it.")
-    ] = str(OutputFolder(DEFAULT_FOLDER).plan),
+    ] = DEFAULT_PLAN,
     rank: Annotated[
         int | None, typer.Argument(metavar="[N]", help="Which of its ranked plans.")
     ] = None,
@@ -36,6 +36,6 @@ def command(
     from simulator.catalog.plan_json import read_plan_file
 
     if plan.isdecimal() and rank is None:
-        plan, rank = str(OutputFolder(DEFAULT_FOLDER).plan), int(plan)
+        plan, rank = DEFAULT_PLAN, int(plan)
     explanation = explain(read_plan_file(plan), rank or 1, against=against, number=number)
     typer.echo(explanation.model_dump_json(indent=2) if as_json else explain_screen(explanation))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -59,7 +59,7 @@ def command(
         if trace is not None:
             write_chrome_trace(trace, spans, title=title)
         if timeline is not None:
-            form = _picture_form(timeline)
+            form = options.picture_form(timeline, where="--timeline")
             write_atomic(timeline, timeline_figure(spans, title=title, form=form))
     if as_json:
         typer.echo(simulation.answer().model_dump_json(indent=2))
@@ -75,12 +75,3 @@ def _engine(name: str) -> Engine:
         if engine == name:
             return engine
     raise unknown_name("engine", name, ENGINES, where="--engine")
-
-
-def _picture_form(path: Path) -> Literal["svg", "png"]:
-    from simulator.spec.errors import InputError
-
-    forms: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
-    if path.suffix not in forms:
-        raise InputError(f"{path} is neither .svg nor .png", where="--timeline")
-    return forms[path.suffix]

@@ -1,0 +1,95 @@
+"""`armillary whatif`: a table over all combinations, a CSV and a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import armillary
+from armillary import cli
+from planner.whatif import Grid, WhatIf
+from simulator.spec.errors import InputError
+
+FILE = "scenarios/first-light.yaml"
+SMALL = ("--model", "llama3-8b", "--cluster", "h100-sxm:16", "--tokens", "100B", "--batch", "64")
+
+
+def run(*arguments: str | Path) -> str:
+    words = ["whatif", *map(str, arguments)]
+    return CliRunner().invoke(cli._application(), words, catch_exceptions=False).stdout
+
+
+def test_all_combinations_in_order() -> None:
+    grid = Grid.of(["a=1, 2", "b=x"])
+    assert grid.keys == ("a", "b")
+    assert grid.cases() == [("1", "x"), ("2", "x")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([], "nothing is changed"),
+        (["a"], "'a' changes nothing"),
+        (["a="], "'a=' changes nothing"),
+        (["a=1", "a=2"], "a is given twice"),
+        (["a=" + ",".join(map(str, range(30))), "b=" + ",".join(map(str, range(30)))], "900 comb"),
+    ],
+)
+def test_grids_that_are_none(changes: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Grid.of(changes)
+
+
+def test_the_screen(tmp_path: Path) -> None:
+    table, picture = tmp_path / "w.csv", tmp_path / "w.svg"
+    screen = run(
+        *SMALL,
+        *("--set", "cluster=h100-sxm:16,h100-sxm:32,h100-sxm:1"),
+        *("--set", "reliability.failures_per_device_day=0,0.01"),
+        *("--csv", table, "--picture", picture),
+    )
+    lines = screen.splitlines()
+    assert max(map(len, lines[:-2])) <= 80
+    assert "changed: cluster, reliability.failures_per_device_day" in lines
+    assert screen.count("none") == 2
+    assert "cluster=h100-sxm:1, reliability.failures_per_device_day=0 and 1 more: no plan" in screen
+    assert picture.read_text().startswith("<?xml")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["cluster"] for row in rows] == ["h100-sxm:16"] * 2 + ["h100-sxm:32"] * 2 + [
+        "h100-sxm:1"
+    ] * 2
+    assert float(rows[0]["goodput"]) > float(rows[1]["goodput"])
+    assert float(rows[0]["calendar_s"]) > float(rows[2]["calendar_s"])
+
+
+def test_the_longest_time_has_the_longest_bar() -> None:
+    lines = run(FILE, "--set", "job.tokens=10G,20G,40G").splitlines()
+    bars = [line.count("#") for line in lines if "#" in line]
+    assert bars[2] == pytest.approx(2 * bars[1], abs=1)
+    assert bars[1] == pytest.approx(2 * bars[0], abs=1)
+
+
+def test_json_and_python_say_the_same() -> None:
+    answer = WhatIf.model_validate_json(run(FILE, "--set", "limits.tp=1,2", "--json"))
+    assert answer == armillary.whatif(FILE, ["limits.tp=1,2"])
+    assert [case.plan.tp for case in answer.cases if case.plan] == [1, 2]
+    assert list(answer.to_frame()["limits.tp"]) == ["1", "2"]
+
+
+def test_the_same_question_draws_the_same_picture(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg"):
+        run(FILE, "--set", "limits.tp=1,2", "--picture", tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_bad_input_is_told_before_anything_is_planned(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean tokens"):
+        run(FILE, "--set", "job.tokns=1,2")
+    with pytest.raises(InputError, match=r"neither \.svg nor \.png"):
+        run(FILE, "--set", "limits.tp=1,2", "--picture", tmp_path / "a.gif")
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(run(FILE, "--set", "limits.tp=1", "--json"))["version"] == 1
