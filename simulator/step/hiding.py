@@ -1,0 +1,176 @@
+"""How much data-parallel communication shows, in closed form.
+
+What may hide runs beside compute, one collective at a time; the rest stands alone. Weights are
+fetched one layer ahead; gradients of a layer are reduced beside the backward of the layer before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.plan_table import SCHEDULES, FloatArray, PlanTable
+from simulator.cost.step_costs import StepCosts
+from simulator.step.stage_times import Unit, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    """The share of communication that can disappear behind compute; shape (n,)."""
+
+    share: FloatArray
+
+    @classmethod
+    def of(cls, costs: StepCosts) -> Hiding:
+        """What may overlap, less what it takes from the compute beside it."""
+        return cls((1.0 - costs.dp_contention) * costs.dp_overlap)
+
+    def exposed_s(self, total_s: FloatArray, window_s: FloatArray) -> FloatArray:
+        """Time that communication adds to `window_s` of compute beside it."""
+        return total_s - np.minimum(self.share * total_s, window_s)
+
+    def overhang_s(self, total_s: FloatArray, window_s: FloatArray) -> FloatArray:
+        """The part of it that would have hidden in a longer window."""
+        return np.maximum(self.share * total_s - window_s, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposedPasses:
+    """What is added to the passes of every microbatch, per unit in the order of `Units.each`."""
+
+    forward_s: tuple[FloatArray, ...]
+    backward_s: tuple[FloatArray, ...]
+
+
+def exposed_in_passes(costs: StepCosts, table: PlanTable, units: Units) -> ExposedPasses:
+    """Gathers for every pass (ZeRO-3) and reductions for every microbatch, as far as they show."""
+    hiding = Hiding.of(costs)
+    gathers, reduces = costs.gather_every_pass, costs.reduce_every_microbatch
+    layers = (units.dense, units.moe)
+    edges = _Edges(costs, table, units)
+    return ExposedPasses(
+        forward_s=(
+            *(hiding.exposed_s(gathers * each.gather_s, each.forward_s) for each in layers),
+            np.zeros(len(table)),
+            edges.head_forward_s(),
+        ),
+        backward_s=(
+            *(
+                hiding.exposed_s(gathers * each.gather_s + reduces * each.reduce_s, each.backward_s)
+                for each in layers
+            ),
+            edges.embedding_s(),
+            edges.head_backward_s(),
+        ),
+    )
+
+
+class _Edges:
+    """What embedding and head add to the layer beside which their weights are fetched."""
+
+    def __init__(self, costs: StepCosts, table: PlanTable, units: Units) -> None:
+        self.hiding = Hiding.of(costs)
+        self.units = units
+        self.gathers = costs.gather_every_pass
+        self.reduces = costs.reduce_every_microbatch
+        self.stays = table.schedule != SCHEDULES.index("gpipe")
+        """Whether the head's weights stay from a forward pass to the backward that follows."""
+
+    def embedding_s(self) -> FloatArray:
+        """Beside the first layer's backward: its reduction, the embedding's, and the weights of
+        embedding and first layer for the backward and the next forward.
+        """
+        layer, edge = self.units.first_layer, self.units.embedding
+        own = self.gathers * layer.gather_s + self.reduces * layer.reduce_s
+        more = 2.0 * self.gathers * edge.gather_s
+        more = more + self.reduces * (layer.reduce_s + edge.reduce_s)
+        window_s = layer.backward_s + edge.forward_s + edge.backward_s
+        return self.hiding.exposed_s(own + more, window_s) - self.hiding.exposed_s(
+            own, layer.backward_s
+        )
+
+    def head_forward_s(self) -> FloatArray:
+        """Beside the last layer's forward: the head, then the last layer for its backward."""
+        layer, edge = self.units.last_layer, self.units.head
+        passes_s = edge.forward_s + self.stays * edge.backward_s
+        return self._with_edge(layer, edge, layer.forward_s, passes_s)
+
+    def head_backward_s(self) -> FloatArray:
+        """Beside the last layer's backward: the head's reduction; the head again if it left."""
+        layer, edge = self.units.last_layer, self.units.head
+        own = self.gathers * layer.gather_s
+        reduced_s = self.hiding.exposed_s(
+            own + self.reduces * edge.reduce_s, layer.backward_s
+        ) - self.hiding.exposed_s(own + self.reduces * layer.reduce_s, layer.backward_s)
+        fetched_s = self._with_edge(layer, edge, layer.backward_s, edge.backward_s)
+        return reduced_s + np.where(self.stays, 0.0, fetched_s)
+
+    def _with_edge(
+        self, layer: Unit, edge: Unit, window_s: FloatArray, edge_s: FloatArray
+    ) -> FloatArray:
+        """What an edge adds that is fetched before the next layer, in the same window."""
+        own, more = self.gathers * layer.gather_s, self.gathers * edge.gather_s
+        edge_late_s = self.hiding.overhang_s(more, window_s)
+        both_late_s = self.hiding.overhang_s(own + more, window_s + edge_s)
+        late_s = np.maximum(edge_late_s, both_late_s) - self.hiding.overhang_s(own, window_s)
+        return (1.0 - self.hiding.share) * more + late_s
+
+
+def exposed_once(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
+    """Reductions and gathers that happen once per step, as far as they show; shape (n,).
+
+    Reductions hide behind the backward of the last microbatch; with interleaved chunks, which are
+    done one after another, behind the last p microbatches of all chunks but one. What is reduced
+    last and gathered first has nothing to hide behind: the embedding and a layer on the first
+    stage. Stages further back start later and finish earlier, and have that time to spare.
+    """
+    once_reduced = 1.0 - costs.reduce_every_microbatch
+    once_gathered = 1.0 - costs.gather_every_pass
+    share = Hiding.of(costs).share[:, None]
+    virtual = table.virtual_stages[:, None]
+    rounds = 1.0 + (virtual - 1.0) * table.pp[:, None] / virtual
+    backward_s = units.per_stage([unit.backward_s for unit in units.each])
+    forward_s = units.per_stage([unit.forward_s for unit in units.each])
+    reduce_s = units.per_stage([once_reduced * unit.reduce_s for unit in units.each])
+    gather_s = units.per_stage([unit.gather_s for unit in units.each])
+    kept_busy_s = share * (1.0 - once_gathered[:, None]) * gather_s
+    gather_s = once_gathered[:, None] * gather_s
+    layer, edge = units.first_layer, units.embedding
+    reduced_last_s = _alone(units, layer.reduce_s, edge.reduce_s, edge.backward_s)
+    gathered_first_s = _alone(units, layer.gather_s, edge.gather_s, edge.forward_s)
+
+    def left(
+        total_s: FloatArray, alone_s: FloatArray, window_s: FloatArray, pass_s: FloatArray
+    ) -> FloatArray:
+        late_s = np.maximum(share * total_s - window_s, share * np.minimum(alone_s, total_s))
+        spare_s = units.stages.rank * pass_s.max(axis=1)[:, None] / virtual
+        seen_s = (1.0 - share) * total_s + late_s
+        worst_s: FloatArray = np.maximum(seen_s - spare_s, 0.0).max(axis=1)
+        return worst_s
+
+    window_s = rounds * np.maximum(backward_s - kept_busy_s, 0.0)
+    last_s = left(reduce_s, reduced_last_s, window_s, backward_s)
+    first_s = left(gather_s, gathered_first_s, rounds * forward_s, forward_s)
+    return last_s + first_s + _queueing_s(costs, table, units)
+
+
+def _alone(
+    units: Units, layer_s: FloatArray, edge_s: FloatArray, window_s: FloatArray
+) -> FloatArray:
+    """Communication of the outermost layer, and of the embedding where there is one; (n, 3)."""
+    with_edge_s = edge_s + np.maximum(layer_s - window_s, 0.0)
+    return np.where(units.stages.embedding > 0, with_edge_s[:, None], layer_s[:, None])
+
+
+def _queueing_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
+    """Weights of the last backward wait behind reductions; every further stage waits for that."""
+    hiding = Hiding.of(costs)
+    late_s = [
+        hiding.overhang_s(unit.gather_s + unit.reduce_s, unit.backward_s)
+        - hiding.overhang_s(unit.gather_s, unit.backward_s)
+        for unit in (units.dense, units.moe)
+    ]
+    once = costs.gather_every_pass * (1.0 - costs.reduce_every_microbatch)
+    layers_per_chunk = units.model.n_layers / table.n_chunks
+    return once * (table.pp - 1.0) * layers_per_chunk * units.mean_layer(late_s)

@@ -1,0 +1,94 @@
+"""What a pipeline adds to its slowest stage, in closed form: idle time and transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.cost.plan_table import SCHEDULES, FloatArray, IntArray, PlanTable
+from simulator.cost.stages import MIDDLE
+from simulator.cost.step_costs import StepCosts
+from simulator.step.stage_times import Units
+
+GPIPE = SCHEDULES.index("gpipe")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """The stage that paces every plan, and how long it idles; arrays of shape (n,)."""
+
+    stage: IntArray
+    """Column of `StageLayers`."""
+    bubble_s: FloatArray
+
+
+def pace(
+    table: PlanTable,
+    units: Units,
+    forward_s: Sequence[FloatArray],
+    backward_s: Sequence[FloatArray],
+) -> Paced:
+    """Return the slowest stage and its idle time, from the passes of every unit.
+
+    Notes
+    -----
+    A stage starts when one forward has come through the stages before it, and is done when one
+    backward has gone back through them. In between it idles at most twice: for its first gradient,
+    which crosses the stages behind while it runs forwards ahead, and for its last one, while it
+    still has backwards to do. With even stages that is p - 1 of m + p - 1 slots.
+
+    With interleaved chunks the stages before it are crossed in their first chunks and those behind
+    it in their last ones: 1 / v of that.
+    """
+    virtual, n_micro = table.virtual_stages[:, None], table.n_microbatches[:, None]
+    forward, backward = units.per_stage(forward_s), units.per_stage(backward_s)
+    stage_s = forward + backward
+    both_s = [there_s + back_s for there_s, back_s in zip(forward_s, backward_s, strict=True)]
+    before_s, behind_s = _crossed(table, units, both_s)
+    ahead = np.minimum(n_micro, table.pp[:, None] - units.stages.rank) - 1
+    first_s = np.maximum(behind_s - ahead * forward, 0.0)
+    already_s = np.where(ahead == n_micro - 1, first_s, 0.0)
+    last_s = np.maximum(behind_s - ahead * backward - already_s, 0.0)
+    alternating = (virtual == 1) & (table.schedule != GPIPE)[:, None]
+    idle_s = before_s + np.where(alternating, first_s + last_s, behind_s)
+    stage = (n_micro * stage_s + idle_s).argmax(axis=1)
+    return Paced(stage=stage, bubble_s=idle_s[np.arange(len(stage)), stage])
+
+
+def _crossed(
+    table: PlanTable, units: Units, both_s: Sequence[FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """One microbatch there and back: in the first chunks of the stages before each of the three,
+    and in the last chunks of the stages behind it; shape (n, 3). Layers are evenly divided.
+    """
+    rank, n_chunks = units.stages.rank, table.n_chunks[:, None]
+    base, extra = np.divmod(units.model.n_layers, n_chunks)
+
+    def layers_until(chunk: IntArray) -> IntArray:
+        return chunk * base + np.minimum(chunk, extra)
+
+    after = n_chunks - table.pp[:, None] + rank + 1
+    layer_s = units.mean_layer(both_s)[:, None]
+    before_s = layers_until(rank) * layer_s + (rank > 0) * both_s[2][:, None]
+    behind_s = (layers_until(n_chunks) - layers_until(after)) * layer_s
+    return before_s, behind_s + (after < n_chunks) * units.at_the_end(both_s)[:, None]
+
+
+def transfers_s(costs: StepCosts, table: PlanTable, stage: IntArray) -> FloatArray:
+    """Exposed transfers between stages, as the stage in each plan's column sees them.
+
+    The share that blocks a rank counts for every chunk and microbatch. The share that runs
+    beside compute is seen while the pipeline fills and drains; without interleaving also in every
+    further round of p microbatches, because a stage may not run ahead of its turn.
+    """
+    pp, virtual, n_micro = table.pp, table.virtual_stages, table.n_microbatches
+    at_an_end = (stage != MIDDLE) | (pp == 2)
+    sent = 2.0 * virtual - at_an_end
+    blocking = sent * (n_micro - 1.0 / virtual) + 2.0 * (pp - 1)
+    rounds = np.where(table.schedule == GPIPE, 1, -(-n_micro // pp))
+    hops = np.where(virtual > 1, pp * virtual - 1, (pp - 1) * rounds)
+    beside = costs.p2p_overlap
+    transfers: FloatArray = (1.0 - beside) * blocking + beside * 2.0 * hops
+    return costs.p2p_s * (pp > 1) * transfers
