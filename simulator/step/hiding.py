@@ -6,6 +6,7 @@ fetched one layer ahead; gradients of a layer are reduced beside the backward of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,47 +121,64 @@ class _Edges:
 def exposed_once(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
     """Reductions and gathers that happen once per step, as far as they show; shape (n,).
 
-    Reductions hide behind the backward of the last microbatch; with interleaved chunks, which are
-    done one after another, behind the last p microbatches of all chunks but one. What is reduced
-    last and gathered first has nothing to hide behind: the embedding and a layer on the first
-    stage. Stages further back start later and finish earlier, and have that time to spare.
+    Reductions run beside the backward of the last microbatch, gathers beside the forward of the
+    first one. Weights that are gathered for every pass take their time from reductions too.
     """
     once_reduced = 1.0 - costs.reduce_every_microbatch
     once_gathered = 1.0 - costs.gather_every_pass
-    share = Hiding.of(costs).share[:, None]
-    virtual = table.virtual_stages[:, None]
-    rounds = 1.0 + (virtual - 1.0) * table.pp[:, None] / virtual
-    backward_s = units.per_stage([unit.backward_s for unit in units.each])
-    forward_s = units.per_stage([unit.forward_s for unit in units.each])
-    reduce_s = units.per_stage([once_reduced * unit.reduce_s for unit in units.each])
-    gather_s = units.per_stage([unit.gather_s for unit in units.each])
-    kept_busy_s = share * (1.0 - once_gathered[:, None]) * gather_s
-    gather_s = once_gathered[:, None] * gather_s
-    layer, edge = units.first_layer, units.embedding
-    reduced_last_s = _alone(units, layer.reduce_s, edge.reduce_s, edge.backward_s)
-    gathered_first_s = _alone(units, layer.gather_s, edge.gather_s, edge.forward_s)
-
-    def left(
-        total_s: FloatArray, alone_s: FloatArray, window_s: FloatArray, pass_s: FloatArray
-    ) -> FloatArray:
-        late_s = np.maximum(share * total_s - window_s, share * np.minimum(alone_s, total_s))
-        spare_s = units.stages.rank * pass_s.max(axis=1)[:, None] / virtual
-        seen_s = (1.0 - share) * total_s + late_s
-        worst_s: FloatArray = np.maximum(seen_s - spare_s, 0.0).max(axis=1)
-        return worst_s
-
-    window_s = rounds * np.maximum(backward_s - kept_busy_s, 0.0)
-    last_s = left(reduce_s, reduced_last_s, window_s, backward_s)
-    first_s = left(gather_s, gathered_first_s, rounds * forward_s, forward_s)
+    busy = Hiding.of(costs).share * costs.gather_every_pass
+    last_s = _shown_once(
+        costs,
+        table,
+        units,
+        [once_reduced * unit.reduce_s for unit in units.each],
+        [np.maximum(unit.backward_s - busy * unit.gather_s, 0.0) for unit in units.each],
+    )
+    first_s = _shown_once(
+        costs,
+        table,
+        units,
+        [once_gathered * unit.gather_s for unit in units.each],
+        [unit.forward_s for unit in units.each],
+    )
     return last_s + first_s + _queueing_s(costs, table, units)
 
 
-def _alone(
-    units: Units, layer_s: FloatArray, edge_s: FloatArray, window_s: FloatArray
+def _shown_once(
+    costs: StepCosts,
+    table: PlanTable,
+    units: Units,
+    totals_s: Sequence[FloatArray],
+    passes_s: Sequence[FloatArray],
 ) -> FloatArray:
-    """Communication of the outermost layer, and of the embedding where there is one; (n, 3)."""
-    with_edge_s = edge_s + np.maximum(layer_s - window_s, 0.0)
-    return np.where(units.stages.embedding > 0, with_edge_s[:, None], layer_s[:, None])
+    """What shows of communication that begins as its unit has had, or must be there before, a pass.
+
+    That of the outermost chunk has one pass over that chunk to hide behind, less the unit at its
+    end; that of all v chunks also the passes of p microbatches over the v - 1 others. Stages
+    further back start later and finish earlier, and have that time to spare.
+    """
+    share = Hiding.of(costs).share[:, None]
+    pp, virtual = table.pp[:, None], table.virtual_stages[:, None]
+    has_edge = units.stages.embedding
+    nothing = 0.0 * share[:, 0]
+    chunk_s = units.per_stage([*passes_s[:2], nothing, nothing]) / virtual
+    all_s = units.per_stage(totals_s)
+    outer_s = units.per_stage([*totals_s[:2], nothing, nothing]) / virtual
+    outer_s = outer_s + has_edge * totals_s[2][:, None]
+    layer = 1 if units.first_layer is units.moe else 0
+    at_the_end_s = has_edge * totals_s[2][:, None] + np.maximum(
+        totals_s[layer][:, None] - has_edge * passes_s[2][:, None], 0.0
+    )
+    late_s = np.maximum.reduce(
+        [
+            share * np.minimum(at_the_end_s, outer_s),
+            share * outer_s - chunk_s,
+            share * all_s - (1.0 + (virtual - 1.0) * pp) * chunk_s,
+        ]
+    )
+    spare_s = units.stages.rank * chunk_s.max(axis=1)[:, None]
+    shown_s: FloatArray = np.maximum((1.0 - share) * all_s + late_s - spare_s, 0.0).max(axis=1)
+    return shown_s
 
 
 def _queueing_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
