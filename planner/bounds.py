@@ -34,7 +34,9 @@ def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloo
 
     Passes of all layers and edges count with their exposed exchanges; transfers between stages,
     gradient reduction and the optimizer do not. With t the time of the mean stage and x that of the
-    slowest, the closed form takes m x + (p t - x) / v at least, which grows with x; so x = t.
+    slowest, the closed form takes m x + (p t - x) / v at least, which grows with x; so x = t. With
+    no more microbatches than stages the slower stages may hide behind each other, and the lightest
+    stage stands for all.
     """
     dense = model.n_layers - model.n_moe_layers
     all_stages_s = (
@@ -43,6 +45,8 @@ def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloo
         + _passes_s(costs.embedding)
         + _passes_s(costs.head)
     )
+    lightest = model.n_layers // table.pp * table.pp / model.n_layers
+    all_stages_s = all_stages_s * np.where(table.n_microbatches <= table.pp, lightest, 1.0)
     mean_s = all_stages_s / table.pp
     return StepFloor(
         work_s=costs.scale_factor * table.n_microbatches * mean_s + costs.step_constant_s,

@@ -33,6 +33,8 @@ class StageLayers:
     """Output heads on the stage: one, and one more for every multi-token-prediction layer."""
     rank: IntArray
     """Pipeline rank of the stage."""
+    last_alike: IntArray
+    """Pipeline rank of the last of the middle stages that hold as much as this one."""
 
     @classmethod
     def of(cls, model: ModelSpec, table: PlanTable) -> Self:
@@ -56,9 +58,14 @@ class StageLayers:
 
     @classmethod
     def _from(cls, stages: FloatArray) -> Self:
-        dense, moe, embedding, heads, rank = np.moveaxis(stages, -1, 0)
+        dense, moe, embedding, heads, rank, last_alike = np.moveaxis(stages, -1, 0)
         return cls(
-            dense=dense, moe=moe, embedding=embedding, heads=heads, rank=rank.astype(np.int64)
+            dense=dense,
+            moe=moe,
+            embedding=embedding,
+            heads=heads,
+            rank=rank.astype(np.int64),
+            last_alike=last_alike.astype(np.int64),
         )
 
 
@@ -69,17 +76,17 @@ def even_chunks(n_layers: int, n_chunks: int) -> tuple[int, ...]:
 
 
 def stage_rows(model: ModelSpec, pp: int, chunk_layers: tuple[int, ...]) -> FloatArray:
-    """Return (pp, 5): dense layers, mixture layers, embedding, heads and rank of every stage."""
+    """Return (pp, 6): dense and mixture layers, embedding, heads and (twice) rank of each stage."""
     mixture = np.array([model.is_moe_layer(layer) for layer in range(model.n_layers)])
     bounds = np.concatenate([[0], np.cumsum(chunk_layers)])
-    stages = np.zeros((pp, 5))
+    stages = np.zeros((pp, 6))
     for chunk, layers in enumerate(chunk_layers):
         n_moe = int(mixture[bounds[chunk] : bounds[chunk + 1]].sum())
         stages[chunk % pp, :2] += (layers - n_moe, n_moe)
     stages[0, 2] = 1.0
     stages[-1, 1 if model.is_moe_layer(model.n_layers - 1) else 0] += model.n_mtp_layers
     stages[-1, 3] = 1.0 + model.n_mtp_layers
-    stages[:, 4] = np.arange(pp)
+    stages[:, 4] = stages[:, 5] = np.arange(pp)
     return stages
 
 
@@ -90,5 +97,8 @@ def _even_stages(model: ModelSpec, pp: int, virtual_stages: int) -> FloatArray:
 
 def _pick(stages: FloatArray) -> FloatArray:
     between = stages[1:-1] if len(stages) > 2 else stages[:1]
-    heaviest = max(range(len(between)), key=lambda i: (between[i, :2].sum(), between[i, 1], -i))
-    return np.stack([stages[0], between[heaviest], stages[-1]])
+    weights = [(row[:2].sum(), row[1]) for row in between]
+    heaviest = max(weights)
+    picked = np.stack([stages[0], between[weights.index(heaviest)], stages[-1]])
+    picked[MIDDLE, 5] = between[len(weights) - 1 - weights[::-1].index(heaviest), 4]
+    return picked

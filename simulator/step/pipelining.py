@@ -47,7 +47,7 @@ def pace(
     stage_s = forward + backward
     both_s = [there_s + back_s for there_s, back_s in zip(forward_s, backward_s, strict=True)]
     before_s, behind_s = _crossed(table, units, both_s)
-    ahead = np.minimum(n_micro, table.pp[:, None] - units.stages.rank) - 1
+    ahead = np.minimum(n_micro, table.pp[:, None] - units.stages.last_alike) - 1
     first_s = np.maximum(behind_s - ahead * forward, 0.0)
     already_s = np.where(ahead == n_micro - 1, first_s, 0.0)
     last_s = np.maximum(behind_s - ahead * backward - already_s, 0.0)
@@ -63,7 +63,7 @@ def _crossed(
     """One microbatch there and back: in the first chunks of the stages before each of the three,
     and in the last chunks of the stages behind it; shape (n, 3). Layers are evenly divided.
     """
-    rank, n_chunks = units.stages.rank, table.n_chunks[:, None]
+    rank, n_chunks = units.stages.last_alike, table.n_chunks[:, None]
     base, extra = np.divmod(units.model.n_layers, n_chunks)
 
     def layers_until(chunk: IntArray) -> IntArray:

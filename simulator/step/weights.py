@@ -22,10 +22,9 @@ class Use(NamedTuple):
 class Weights:
     """What a rank gathers, in the order in which it is used.
 
-    The share `overlap` of a gather runs on the rank's stream of collectives; the rest stands alone.
     Weights for every pass are fetched one layer ahead, an embedding or head in between together
-    with it, and the rest stands before the layer. Weights for a whole step are all fetched at its
-    start, and the rest stands before the first pass.
+    with it; the rank waits at least for the share of a gather that does not overlap. Weights for a
+    whole step are all fetched at its start, and what does not overlap stands before the first pass.
     """
 
     def __init__(
@@ -46,16 +45,15 @@ class Weights:
         alone_s = (1.0 - self._overlap) * sum(use.unit.gather_s for use in uses)
         self._stream.submit(0.0, alone_s, "gather", "weights, not overlapped")
         for use in uses:
-            self._fetch(use, 0.0)
+            self._fetch(use, 0.0, share=self._overlap)
         return alone_s
 
     def arrive(self, clock_s: float) -> float:
         """Return when the weights of the next use are there for a rank that waits at `clock_s`."""
         use, done_s = self._fetched.popleft()
         if not use.held:
-            clock_s = max(clock_s, done_s)
-            if self._every_pass:
-                clock_s += (1.0 - self._overlap) * use.unit.gather_s
+            alone_s = (1.0 - self._overlap) * use.unit.gather_s if self._every_pass else 0.0
+            clock_s = max(clock_s + alone_s, done_s)
         if use.unit.is_layer:
             self._fetch_next_layer(clock_s)
         return clock_s
@@ -66,8 +64,8 @@ class Weights:
             if use.unit.is_layer:
                 return
 
-    def _fetch(self, use: Use, ready_s: float) -> None:
-        work_s = 0.0 if use.held else self._overlap * use.unit.gather_s
+    def _fetch(self, use: Use, ready_s: float, *, share: float = 1.0) -> None:
+        work_s = 0.0 if use.held else share * use.unit.gather_s
         self._fetched.append((use, self._stream.submit(ready_s, work_s, "gather", use.unit.name)))
 
 
