@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from planner.explain import Explanation
     from planner.result import SearchResult
+    from planner.size import Sizing
     from planner.whatif import WhatIf
     from simulator.spec.plan_file import PlanFile
     from simulator.spec.scenario import Scenario
@@ -47,6 +48,19 @@ def whatif(scenario: str | Path, changes: Iterable[str]) -> WhatIf:
     from simulator.catalog.scenario_file import load_scenario
 
     return planned(lambda some: load_scenario(scenario, overrides=some), Grid.of(changes))
+
+
+def size(
+    scenario: Scenario | str | Path,
+    *,
+    finish_within: float | None = None,
+    budget: float | None = None,
+    devices: tuple[str, ...] = (),
+) -> Sizing:
+    """Return how many devices meet a deadline (in seconds) and a budget (in dollars)."""
+    from planner.size import size as sized
+
+    return sized(_scenario(scenario), finish_within=finish_within, budget=budget, devices=devices)
 
 
 def _scenario(scenario: Scenario | str | Path) -> Scenario:

@@ -23,13 +23,23 @@ def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -
     Raises InputError for a scenario that contradicts itself, and NoFeasiblePlan with what would
     help when it has no answer.
     """
+    result = find_plans(scenario, top=top, max_priced=max_priced)
+    if result is None:
+        raise _no_answer(scenario)
+    return result
+
+
+def find_plans(
+    scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED
+) -> SearchResult | None:
+    """Return the best plans of a scenario as `search` does, or None when it has no answer."""
     started_s = time.perf_counter()
     space, pricing = Space.of(scenario), Pricing.of(scenario)
     # Even and uneven variants of a mesh run as two until the event simulation has seen both.
     found = sweep(pricing, scenario, space, n_leaders=2 * top, max_priced=max_priced)
     plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
     if not plans:
-        raise _no_answer(scenario)
+        return None
     return SearchResult(
         scenario=scenario,
         plans=plans,

@@ -9,6 +9,7 @@ VERBS: tuple[str, ...] = (
     "plan",
     "simulate",
     "whatif",
+    "size",
     "explain",
     "run",
     "list",

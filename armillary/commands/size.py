@@ -1,0 +1,76 @@
+"""`armillary size`: find how many devices of which kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from armillary import options
+
+
+def command(
+    scenario: options.ScenarioFile = None,
+    finish_in: Annotated[str | None, typer.Option(metavar="TIME", help="Deadline, as 30d.")] = None,
+    budget: options.Budget = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Kinds of device, or `all`; default is the scenario's."),
+    ] = None,
+    model: options.Model = None,
+    cluster: options.Cluster = None,
+    tokens: options.Tokens = None,
+    sequence_length: options.SequenceLength = None,
+    batch: options.Batch = None,
+    precision: options.PrecisionName = None,
+    overrides: options.Overrides = None,
+    target: options.TargetName = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the fewest, cheapest and greenest devices that finish in time.
+
+    armillary size scenarios/llama3-70b-on-64-h100.yaml --finish-in 30d --devices all
+    """
+    from armillary.question import question
+    from armillary.screens.size import size_screen
+    from planner.size import size
+    from simulator.spec.files import write_atomic
+
+    asked = options.Asked(
+        file=scenario,
+        model=model,
+        cluster=cluster,
+        tokens=tokens,
+        sequence_length=sequence_length,
+        batch=batch,
+        precision=precision,
+        finish_within=finish_in,
+        budget=budget,
+        target=target,
+        overrides=tuple(overrides or ()),
+    ).scenario()
+    sizing = size(asked, devices=_kinds(devices))
+    if csv is not None:
+        write_atomic(csv, sizing.to_frame().to_csv(index=False))
+    if as_json:
+        typer.echo(sizing.model_dump_json(indent=2))
+    else:
+        written = () if csv is None else (csv,)
+        typer.echo(size_screen(sizing, question=question(asked), written=written))
+
+
+def _kinds(devices: str | None) -> tuple[str, ...]:
+    """Return catalog names: those given, or all that can be rented and have a power."""
+    from simulator.catalog import default_price, find_device, list_names
+
+    if devices is None:
+        return ()
+    if devices == "all":
+        return tuple(name for name in list_names("devices") if default_price(name) is not None)
+    return tuple(
+        find_device(name.strip(), where="--devices").name
+        for name in devices.split(",")
+        if name.strip()
+    )

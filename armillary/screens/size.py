@@ -1,0 +1,62 @@
+"""What `armillary size` prints: the counts that do, and what each is best at."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from armillary.screens.table import text_table
+from planner.size import SizeOption, Sizing
+from simulator.spec.units import format_energy, format_seconds, format_usd
+
+WIDTH = 80
+
+
+def size_screen(sizing: Sizing, *, question: str, written: tuple[Path, ...] = ()) -> str:
+    """Return the screen: what is best at something, trade-offs, and the smallest of every kind."""
+    header = ["devices", "", "time", "cost", "energy", "goodput", "least"]
+    shown = [option for option in sizing.options if _worth_showing(sizing, option)]
+    rows = [_row(sizing, option) for option in shown]
+    lines = [*textwrap.wrap(question, WIDTH), "", *text_table(header, rows)]
+    hidden = len(sizing.options) - len(shown)
+    lines += [f"({hidden} more do, and are beaten in time, cost and number)"] if hidden else []
+    lines += ["", "plans"]
+    for option in dict.fromkeys(option for _, option in _winners(sizing)):
+        lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
+    if sizing.without_answer:
+        lines.append(f"no number does: {', '.join(sizing.without_answer)}")
+    best = sizing.cheapest or sizing.fewest
+    lines.append(f"next: armillary plan ... --cluster {best.device}:{best.n_devices}")
+    lines += [f"saved: {path}" for path in written]
+    return "\n".join(lines)
+
+
+def _winners(sizing: Sizing) -> list[tuple[str, SizeOption]]:
+    named = (
+        ("number", sizing.fewest),
+        ("cost", sizing.cheapest),
+        ("energy", sizing.greenest),
+        ("time", sizing.fastest),
+    )
+    return [(name, option) for name, option in named if option is not None]
+
+
+def _worth_showing(sizing: Sizing, option: SizeOption) -> bool:
+    of_kind = [other for other in sizing.options if other.device == option.device]
+    return option in sizing.front or option == of_kind[0]
+
+
+def _row(sizing: Sizing, option: SizeOption) -> list[str]:
+    summary = option.prediction
+    least = [name for name, winner in _winners(sizing) if winner == option]
+    if not least and option in sizing.front:
+        least = ["(trade-off)"]
+    return [
+        option.device,
+        f"{option.n_devices:,}",
+        format_seconds(summary.calendar_s),
+        "-" if summary.cost_usd is None else format_usd(summary.cost_usd).replace(" ", ""),
+        "-" if summary.energy_j is None else format_energy(summary.energy_j),
+        f"{100 * summary.goodput:.1f}%",
+        ", ".join(least),
+    ]

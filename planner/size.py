@@ -1,0 +1,193 @@
+"""How many devices of which kind: the counts that meet a deadline or a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal
+
+from planner.changes import with_device, with_devices
+from planner.result import PredictionSummary
+from planner.search import find_plans
+from simulator.cost.flops import model_flops_per_token
+from simulator.spec.base import Spec
+from simulator.spec.errors import InputError, NoFeasiblePlan
+from simulator.spec.plan import PlanSpec
+from simulator.spec.scenario import GoalSpec, Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_DEVICES = 1 << 20
+LARGEST_FACTOR = 4
+"""Counts beyond this many times the smallest one that does are not looked at."""
+
+
+class SizeOption(Spec):
+    """One kind and number of devices that does, with its best plan."""
+
+    device: str
+    n_devices: int
+    plan: PlanSpec
+    prediction: PredictionSummary
+
+
+class Sizing(Spec):
+    """What `armillary size --json` prints."""
+
+    version: Literal[1] = 1
+    options: tuple[SizeOption, ...]
+    """All that were found, by kind and number."""
+    fewest: SizeOption
+    fastest: SizeOption
+    cheapest: SizeOption | None
+    """None where no price is known."""
+    greenest: SizeOption | None
+    """None where no power is known."""
+    front: tuple[SizeOption, ...]
+    """Options that no other one beats in time, money and number at once, fastest first."""
+    without_answer: tuple[str, ...]
+    """Kinds of device of which no number does."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per option, in SI units."""
+        import pandas as pd
+
+        rows = [
+            {"device": one.device, "n_devices": one.n_devices, "plan": one.plan.label()}
+            | one.prediction.model_dump(exclude={"interval_step_s"})
+            | {"on_front": one in self.front}
+            for one in self.options
+        ]
+        return pd.DataFrame(rows)
+
+
+def size(
+    scenario: Scenario,
+    *,
+    finish_within: float | None = None,
+    budget: float | None = None,
+    devices: tuple[str, ...] = (),
+) -> Sizing:
+    """Return the numbers of devices with which a training meets a deadline (s) and a budget ($).
+
+    `devices` are catalog names; without them it is the scenario's own kind. Unset, deadline and
+    budget are the scenario's. Raises InputError without either, because then the cheapest is one
+    device for ever; NoFeasiblePlan when no number does.
+    """
+    goal = GoalSpec(
+        finish_within=finish_within or scenario.goal.finish_within,
+        budget=budget or scenario.goal.budget,
+    )
+    if goal.finish_within is None and goal.budget is None:
+        raise InputError(
+            "neither a deadline nor a budget: the fewest devices would be one, for ever",
+            fix="give --finish-in or --budget",
+        )
+    asked = scenario.model_copy(update={"goal": goal})
+    kinds = devices or (scenario.cluster.device.name,)
+    options: list[SizeOption] = []
+    without: list[str] = []
+    for kind in kinds:
+        found = _options_of(asked, kind)
+        options += found
+        without += [] if found else [kind]
+    if not options:
+        raise NoFeasiblePlan(
+            f"no number of {' or '.join(kinds)} up to {MAX_DEVICES:,} meets the goal",
+            fix="allow more time or money, or other --devices",
+        )
+    return Sizing(
+        options=tuple(options),
+        fewest=min(options, key=lambda one: (one.n_devices, one.prediction.calendar_s)),
+        fastest=min(options, key=lambda one: one.prediction.calendar_s),
+        cheapest=_least(options, lambda one: one.prediction.cost_usd),
+        greenest=_least(options, lambda one: one.prediction.energy_j),
+        front=_front(options),
+        without_answer=tuple(without),
+    )
+
+
+def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
+    """Return the counts of one kind that meet the goal, from the smallest on.
+
+    Adding devices stops where it no longer helps: at several times the smallest count, or when a
+    larger one is not faster.
+    """
+    found: list[SizeOption] = []
+    least_s = float("inf")
+    for sized in _sizes(scenario, kind):
+        n_devices = sized.cluster.n_devices
+        if found and n_devices > LARGEST_FACTOR * found[0].n_devices:
+            break
+        result = find_plans(sized, top=1)
+        if result is None:
+            continue
+        option = SizeOption(
+            device=sized.cluster.device.name,
+            n_devices=n_devices,
+            plan=result.best.plan,
+            prediction=PredictionSummary.of(result.best.prediction),
+        )
+        if option.prediction.calendar_s >= least_s:
+            break
+        least_s = option.prediction.calendar_s
+        found.append(option)
+    return found
+
+
+def _sizes(scenario: Scenario, kind: str) -> Iterator[Scenario]:
+    """Yield the scenario on 1, 2, 3, 4, 6, 8, 12 ... nodes, without counts that cannot do."""
+    own = kind == scenario.cluster.device.name
+    one_node = scenario if own else with_device(scenario, kind)
+    per_node = one_node.cluster.device.devices_per_node
+    counts = sorted({per_node << k for k in range(21)} | {3 * per_node << k for k in range(20)})
+    if own:
+        counts = sorted({*counts, scenario.cluster.n_devices})
+    for n_devices in counts:
+        if n_devices > MAX_DEVICES:
+            return
+        try:
+            sized = with_devices(one_node, n_devices)
+        except InputError:  # no fabric of this size
+            continue
+        if not _hopeless(sized):
+            yield sized
+
+
+def _hopeless(scenario: Scenario) -> bool:
+    """Whether even the data sheet's peak would miss the deadline, attention not counted."""
+    job, cluster = scenario.job, scenario.cluster
+    if scenario.goal.finish_within is None:
+        return False
+    flops = model_flops_per_token(scenario.model, 0) * job.batch_tokens * job.n_steps
+    peak = cluster.n_devices * cluster.device.peak.of(job.precision)
+    return peak <= 0 or flops / peak > scenario.goal.finish_within
+
+
+def _least(
+    options: list[SizeOption], value: Callable[[SizeOption], float | None]
+) -> SizeOption | None:
+    known = [
+        (amount, one.n_devices, at)
+        for at, one in enumerate(options)
+        if (amount := value(one)) is not None
+    ]
+    return options[min(known)[2]] if known else None
+
+
+def _front(options: list[SizeOption]) -> tuple[SizeOption, ...]:
+    """Return the options that are not beaten in time, money and number of devices at once."""
+
+    def criteria(one: SizeOption) -> tuple[float, float, int]:
+        cost_usd = one.prediction.cost_usd
+        return one.prediction.calendar_s, cost_usd or float("inf"), one.n_devices
+
+    def beaten(one: SizeOption) -> bool:
+        mine = criteria(one)
+        return any(
+            criteria(other) != mine
+            and all(theirs <= own for theirs, own in zip(criteria(other), mine, strict=True))
+            for other in options
+        )
+
+    return tuple(sorted((one for one in options if not beaten(one)), key=criteria))

@@ -1,0 +1,94 @@
+"""Sizes that meet a deadline: the smallest first, none that does not help, the front."""
+
+import pytest
+
+from planner.changes import with_devices
+from planner.search import find_plans, search
+from planner.size import Sizing, size
+from simulator.catalog import find_model
+from simulator.catalog.cluster import parse_cluster
+from simulator.spec.errors import InputError, NoFeasiblePlan
+from simulator.spec.job import JobSpec
+from simulator.spec.scenario import GoalSpec, Scenario
+
+DAY_S = 86400.0
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return Scenario(
+        name="sized",
+        model=find_model("llama3-8b"),
+        cluster=parse_cluster("h100-sxm:16"),
+        job=JobSpec(tokens=10**11, sequence_length=4096, global_batch_sequences=96),
+    )
+
+
+@pytest.fixture(scope="module")
+def sizing(scenario: Scenario) -> Sizing:
+    return size(scenario, finish_within=3 * DAY_S, devices=("h100-sxm-80gb", "b200-sxm-180gb"))
+
+
+def test_all_options_meet_the_deadline(sizing: Sizing) -> None:
+    assert len(sizing.options) > 3
+    assert all(one.prediction.calendar_s <= 3 * DAY_S for one in sizing.options)
+    assert {one.device for one in sizing.options} == {"h100-sxm-80gb", "b200-sxm-180gb"}
+
+
+def test_the_smallest_number_is_the_smallest(scenario: Scenario, sizing: Sizing) -> None:
+    counts = [one.n_devices for one in sizing.options if one.device == "h100-sxm-80gb"]
+    assert counts == sorted(counts)
+    deadline = GoalSpec(finish_within=3 * DAY_S)
+    for n_devices in (8, 16, 24, 32, 48, 64):
+        sized = with_devices(scenario, n_devices).model_copy(update={"goal": deadline})
+        found = find_plans(sized, top=1)
+        assert (found is not None) == (n_devices >= counts[0])
+
+
+def test_an_option_is_what_plan_says(scenario: Scenario, sizing: Sizing) -> None:
+    option = next(one for one in sizing.options if one.device == "h100-sxm-80gb")
+    best = search(with_devices(scenario, option.n_devices), top=1).best
+    assert option.plan == best.plan
+    assert option.prediction.calendar_s == best.prediction.campaign.calendar_s
+
+
+def test_the_winners(sizing: Sizing) -> None:
+    assert sizing.fewest.n_devices == min(one.n_devices for one in sizing.options)
+    assert sizing.fastest.prediction.calendar_s == min(
+        one.prediction.calendar_s for one in sizing.options
+    )
+    assert sizing.cheapest is not None
+    assert sizing.cheapest.prediction.cost_usd == min(
+        one.prediction.cost_usd for one in sizing.options if one.prediction.cost_usd
+    )
+
+
+def test_the_front_is_what_nothing_beats(sizing: Sizing) -> None:
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    values = {
+        at: (one.prediction.calendar_s, one.prediction.cost_usd or 0.0, float(one.n_devices))
+        for at, one in enumerate(sizing.options)
+    }
+    best = {at for at, mine in values.items() if not any(beats(v, mine) for v in values.values())}
+    assert {sizing.options.index(one) for one in sizing.front} == best
+    times = [one.prediction.calendar_s for one in sizing.front]
+    assert times == sorted(times)
+    assert len(sizing.to_frame()) == len(sizing.options)
+
+
+def test_a_budget_alone_is_a_question_too(scenario: Scenario) -> None:
+    found = size(scenario, budget=12_000.0)
+    costs = [one.prediction.cost_usd for one in found.options]
+    assert all(cost is not None and cost <= 12_000.0 for cost in costs)
+
+
+def test_without_deadline_or_budget_it_is_no_question(scenario: Scenario) -> None:
+    with pytest.raises(InputError, match="the fewest devices would be one, for ever"):
+        size(scenario)
+
+
+def test_a_deadline_that_no_number_meets(scenario: Scenario) -> None:
+    with pytest.raises(NoFeasiblePlan, match="no number of h100-sxm-80gb up to"):
+        size(scenario, finish_within=60.0)
