@@ -24,6 +24,7 @@ def runnable(
     recomputes = [RECOMPUTES.index(name) for name in target.recomputes]
     one_kind_of_dp = (table.dp_replicate == 1) | (table.dp_shard == 1)
     rules = {
+        "sequence_parallel": target.sequence_parallel | (table.sequence_parallel == 0),
         "cp": table.cp <= target.max_cp,
         "ep": table.ep <= target.max_ep,
         "virtual_stages": even,

@@ -11,6 +11,7 @@ VERBS: tuple[str, ...] = (
     "whatif",
     "size",
     "explain",
+    "export",
     "run",
     "list",
     "init",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.spec.base import Precision
 from simulator.spec.errors import unknown_name
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
@@ -18,7 +19,9 @@ class Target:
     schedules: tuple[ScheduleName, ...]
     zero_stages: tuple[int, ...]
     zero_stages_with_pp: tuple[int, ...]
+    precisions: tuple[Precision, ...] = (Precision.BF16, Precision.FP32)
     recomputes: tuple[RecomputeName, ...] = ("none", "selective", "full")
+    sequence_parallel: bool = True
     max_cp: int = 1 << 30
     max_ep: int = 1 << 30
     dp_replicate_with_shard: bool = True
@@ -29,11 +32,12 @@ class Target:
 
     def refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
-        return self.model_refusal(model) or self.plan_refusal(model, plan)
+        return self.model_refusal(model, plan.precision) or self.plan_refusal(model, plan)
 
-    def model_refusal(self, model: ModelSpec) -> str | None:
+    def model_refusal(self, model: ModelSpec, precision: Precision) -> str | None:
         """Return why this target cannot train the model under any plan, or None when it can."""
         return self._first(
+            (precision in self.precisions, f"precision {precision}"),
             (model.kind in self.model_kinds, f"models of kind {model.kind}"),
             (self.moe or model.moe is None, "mixture-of-experts models"),
             (self.mla or model.mla is None, "multi-head latent attention"),
@@ -46,6 +50,7 @@ class Target:
             (plan.pp == 1 or plan.schedule in self.schedules, f"schedule {plan.schedule}"),
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
             (plan.recompute in self.recomputes, f"recompute {plan.recompute}"),
+            (self.sequence_parallel or not plan.sequence_parallel, "sequence_parallel"),
             (plan.cp <= self.max_cp, f"cp={plan.cp}"),
             (plan.ep <= self.max_ep, f"ep={plan.ep}"),
             (
@@ -95,7 +100,7 @@ TARGETS: dict[str, Target] = {
             schedules=("1f1b", "interleaved-1f1b"),
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),
-            dp_replicate_with_shard=True,
+            precisions=tuple(Precision),
         ),
         Target(
             name="deepspeed",
@@ -103,7 +108,12 @@ TARGETS: dict[str, Target] = {
             schedules=("1f1b",),
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
+            precisions=(Precision.BF16, Precision.FP16, Precision.FP32),
+            recomputes=("none", "full"),
+            sequence_parallel=False,
             max_cp=1,
+            max_ep=1,
+            dp_replicate_with_shard=False,
         ),
     )
 }

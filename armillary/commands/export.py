@@ -1,0 +1,60 @@
+"""`armillary export`: put a plan into the words of the framework one has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from armillary import options
+from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+
+
+def command(
+    plan: Annotated[
+        str, typer.Argument(metavar="[PLAN]", help="A plan file, or the rank of a plan in it.")
+    ] = str(OutputFolder(DEFAULT_FOLDER).plan),
+    rank: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Which of its ranked plans.")
+    ] = None,
+    to: Annotated[
+        str,
+        typer.Option(metavar="TARGET", help="torchtitan, megatron, deepspeed, torchrun or slurm."),
+    ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default armillary-out/export-TARGET.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a plan as files that another framework's own parser accepts.
+
+    armillary export armillary-out/plan.json --to megatron
+
+    armillary export 2 --to torchtitan -o recipe
+    """
+    import json
+
+    from armillary.choice import chosen_plan
+    from armillary.exporting import write_export
+    from planner.export import find_exporter
+
+    exporter = find_exporter(to, where="--to")
+    export = exporter.export(chosen_plan(plan, rank))
+    folder = out or DEFAULT_FOLDER / f"export-{exporter.name}"
+    written = write_export(export, folder)
+    if as_json:
+        answer = {
+            "version": 1,
+            "target": export.target,
+            "files": [str(path) for path in written],
+            "dropped": list(export.dropped),
+            "start": export.start,
+        }
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    for path in written:
+        typer.echo(f"saved: {path}")
+    for what in export.dropped:
+        typer.echo(f"not expressed: {what}")
+    typer.echo(f"start: cd {folder} && {export.start}")

@@ -1,0 +1,116 @@
+"""Plans that between them use every decision an export can express."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from armillary import __version__
+from simulator.campaign.predict import predict
+from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.spec.plan import PlanSpec
+from simulator.spec.plan_file import PlanFile, Provenance, inputs_sha256
+
+INTERLEAVED: dict[str, Any] = {"schedule": "interleaved-1f1b", "virtual_stages": 2}
+
+PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ddp": ("llama3-8b", "h100-sxm:8", {"dp_replicate": 8}),
+    "fsdp": ("llama3-8b", "h100-sxm:64", {"dp_shard": 64, "zero_stage": 3, "recompute": "full"}),
+    "hsdp": (
+        "llama3-8b",
+        "h100-sxm:64",
+        {"dp_replicate": 8, "dp_shard": 8, "zero_stage": 2, "recompute": "selective"},
+    ),
+    "fsdp x tp": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 8, "tp": 8, "zero_stage": 3, "sequence_parallel": True},
+    ),
+    "zero1 x tp x pp": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 4, "tp": 4, "pp": 4, "zero_stage": 1, "sequence_parallel": True},
+    ),
+    "zero1 x tp x pp, interleaved": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 2, "tp": 8, "pp": 4, "zero_stage": 1, "sequence_parallel": True}
+        | INTERLEAVED
+        | {"recompute": "full"},
+    ),
+    "zero2 x tp x pp, interleaved, uneven": (
+        "llama3.1-405b",
+        "h100-sxm:512",
+        {"dp_shard": 8, "tp": 8, "pp": 8, "zero_stage": 2, "sequence_parallel": True} | INTERLEAVED,
+    ),
+    "zero1 x pp, uneven": (
+        "llama3.1-405b",
+        "h100-sxm:512",
+        {"dp_shard": 8, "tp": 8, "pp": 8, "zero_stage": 1, "sequence_parallel": True},
+    ),
+    "cp": (
+        "llama3-8b",
+        "h100-sxm:32",
+        {"dp_shard": 8, "cp": 4, "zero_stage": 3},
+    ),
+    "megatron cp, two optimizer instances": (
+        "llama3-8b",
+        "h100-sxm:64",
+        {"dp_replicate": 2, "dp_shard": 4, "cp": 4, "tp": 2, "zero_stage": 1},
+    ),
+    "moe with ep": (
+        "deepseek-v3",
+        "h100-sxm:256",
+        {"dp_shard": 32, "pp": 8, "ep": 32, "zero_stage": 1},
+    ),
+    "moe with ep, fsdp": (
+        "qwen3-30b-a3b",
+        "h100-sxm:64",
+        {"dp_shard": 64, "ep": 8, "zero_stage": 3},
+    ),
+    "mixtral": (
+        "mixtral-8x7b",
+        "h100-sxm:64",
+        {"dp_shard": 32, "tp": 2, "ep": 8, "zero_stage": 1, "sequence_parallel": True},
+    ),
+    "gpt x zero2": ("gpt3-175b", "a100-sxm-80gb:64", {"dp_shard": 64, "zero_stage": 2}),
+    "gpt x zero1 x pp": (
+        "gpt3-175b",
+        "a100-sxm-80gb:64",
+        {"dp_shard": 8, "pp": 8, "zero_stage": 1, "recompute": "full"},
+    ),
+    "tiny": ("tiny-llama-5m", "cpu:4", {"dp_replicate": 2, "tp": 2}),
+    "tiny in 16 processes on nodes": (
+        "tiny-llama-5m",
+        "h100-sxm:16",
+        {"dp_replicate": 4, "dp_shard": 4, "zero_stage": 3},
+    ),
+}
+
+
+def plan_file(name: str, **changes: Any) -> PlanFile:
+    """Return a plan file that nobody searched, with real predictions."""
+    model, cluster, decisions = PLANS[name]
+    scenario = scenario_from_flags(
+        model=model,
+        cluster=cluster,
+        tokens="10B",
+        sequence_length="512"
+        if cluster.startswith("cpu")
+        else "4096"
+        if "gpt3" not in model
+        else "2048",
+        batch="512",
+    )
+    decisions = decisions | changes
+    plan = PlanSpec.model_validate(decisions | {"precision": scenario.job.precision})
+    plan = plan.model_copy(update={"n_microbatches": 512 // plan.dp})
+    return PlanFile(
+        scenario=scenario,
+        plan=plan,
+        prediction=predict(scenario, plan),
+        provenance=Provenance(
+            armillary_version=__version__,
+            seed=0,
+            inputs_sha256=inputs_sha256(scenario),
+        ),
+    )
