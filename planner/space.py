@@ -96,7 +96,7 @@ class Space:
         legal = pairs(
             self._legal(piped, pipelines.columns), self._legal(sharded, shardings.columns)
         )
-        allowed = np.zeros((len(RECOMPUTES), *legal.shape), dtype=np.bool_)
+        allowed = np.zeros((2, len(RECOMPUTES), *legal.shape), dtype=np.bool_)
         for target in self.targets:
             runs = legal & pairs(
                 self._runs(target, piped, pipelines.columns),
@@ -104,7 +104,7 @@ class Space:
             )
             runs &= self._runs(target, bases, ("cp", "ep"))[:, None]
             for recompute in target.recomputes:
-                allowed[RECOMPUTES.index(recompute)] |= runs
+                allowed[: 1 + target.sequence_parallel, RECOMPUTES.index(recompute)] |= runs
         options = Options(
             ("sequence_parallel", "recompute"), _grid(range(2), range(len(RECOMPUTES)))
         )
@@ -223,7 +223,7 @@ class Cores:
     """Row of `allowed` that a core belongs to."""
     arrangements: Options
     allowed: BoolArray
-    """(recompute, base, arrangement)."""
+    """(sequence_parallel, recompute, base, arrangement)."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -231,8 +231,8 @@ class Cores:
     @property
     def counts(self) -> IntArray:
         """Plans of every core."""
-        counts: IntArray = np.count_nonzero(self.allowed, axis=2)
-        return counts[self.table.recompute, self.base]
+        counts: IntArray = np.count_nonzero(self.allowed, axis=3)
+        return counts[self.table.sequence_parallel, self.table.recompute, self.base]
 
     def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
         """Split some cores, in their order, into runs of at most `max_rows` plans."""
@@ -248,7 +248,8 @@ class Cores:
 
     def plans(self, cores: IntArray) -> tuple[PlanTable, IntArray]:
         """Write down all plans of some cores, and say which core each belongs to."""
-        allowed = self.allowed[self.table.recompute[cores], self.base[cores]]
+        options = self.table.sequence_parallel[cores], self.table.recompute[cores]
+        allowed = self.allowed[(*options, self.base[cores])]
         row, choice = np.nonzero(allowed)
         core = cores[row]
         table = self.table.take(core)
