@@ -65,7 +65,7 @@ def step_times(
     exposed_s = units.per_stage(exposed.forward_s) + units.per_stage(exposed.backward_s)
     forward, backward, recompute, tp, cp, ep = (n_micro * s for s in units.parts_at(paced.stage))
     dp = n_micro * exposed_s[rows, paced.stage] + exposed_once(costs, table, units)
-    pp = transfers_s(costs, table, paced.stage)
+    pp = transfers_s(costs, table, paced)
     timed = [forward, backward, recompute, tp, cp, ep, pp, dp, paced.bubble_s, costs.optimizer_s]
     return StepTimes(
         forward_s=forward,

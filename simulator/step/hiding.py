@@ -50,11 +50,12 @@ def exposed_in_passes(costs: StepCosts, table: PlanTable, units: Units) -> Expos
     gathers, reduces = costs.gather_every_pass, costs.reduce_every_microbatch
     layers = (units.dense, units.moe)
     edges = _Edges(costs, table, units)
+    n_heads = 1.0 + units.model.n_mtp_layers  # passes through one set of weights
     return ExposedPasses(
         forward_s=(
             *(hiding.exposed_s(gathers * each.gather_s, each.forward_s) for each in layers),
             np.zeros(len(table)),
-            edges.head_forward_s(),
+            edges.head_forward_s() / n_heads,
         ),
         backward_s=(
             *(
@@ -62,7 +63,7 @@ def exposed_in_passes(costs: StepCosts, table: PlanTable, units: Units) -> Expos
                 for each in layers
             ),
             edges.embedding_s(),
-            edges.head_backward_s(),
+            edges.head_backward_s() / n_heads,
         ),
     )
 
@@ -182,7 +183,10 @@ def _shown_once(
 
 
 def _queueing_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
-    """Weights of the last backward wait behind reductions; every further stage waits for that."""
+    """Weights of the last backward wait behind reductions; every further stage waits for that.
+
+    The first two layers of a chunk do not: their weights are fetched before anything is reduced.
+    """
     hiding = Hiding.of(costs)
     late_s = [
         hiding.overhang_s(unit.gather_s + unit.reduce_s, unit.backward_s)
@@ -190,5 +194,5 @@ def _queueing_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
         for unit in (units.dense, units.moe)
     ]
     once = costs.gather_every_pass * (1.0 - costs.reduce_every_microbatch)
-    layers_per_chunk = units.model.n_layers / table.n_chunks
-    return once * (table.pp - 1.0) * layers_per_chunk * units.mean_layer(late_s)
+    n_waiting = np.maximum(units.model.n_layers / table.n_chunks - 2.0, 0.0)
+    return once * (table.pp - 1.0) * n_waiting * units.mean_layer(late_s)

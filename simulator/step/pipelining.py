@@ -22,6 +22,8 @@ class Paced:
     stage: IntArray
     """Column of `StageLayers`."""
     bubble_s: FloatArray
+    slack_s: FloatArray
+    """How much less the mean stage does per microbatch."""
 
 
 def pace(
@@ -54,7 +56,17 @@ def pace(
     alternating = (virtual == 1) & (table.schedule != GPIPE)[:, None]
     idle_s = before_s + np.where(alternating, first_s + last_s, behind_s)
     stage = (n_micro * stage_s + idle_s).argmax(axis=1)
-    return Paced(stage=stage, bubble_s=idle_s[np.arange(len(stage)), stage])
+    rows = np.arange(len(stage))
+    mean_s = (units.mean_layer(both_s) * units.model.n_layers + both_s[2]) / table.pp
+    mean_s = mean_s + units.at_the_end(both_s) / table.pp
+    # All forwards, then all backwards: one stage may pace those and another one these.
+    apart_s = forward.max(axis=1) + backward.max(axis=1) - stage_s[rows, stage]
+    apart_s = np.where(table.schedule == GPIPE, (table.n_microbatches - 1) * apart_s, 0.0)
+    return Paced(
+        stage=stage,
+        bubble_s=idle_s[rows, stage] + apart_s,
+        slack_s=np.maximum(stage_s[rows, stage] - mean_s, 0.0),
+    )
 
 
 def _crossed(
@@ -76,19 +88,22 @@ def _crossed(
     return before_s, behind_s + (after < n_chunks) * units.at_the_end(both_s)[:, None]
 
 
-def transfers_s(costs: StepCosts, table: PlanTable, stage: IntArray) -> FloatArray:
-    """Exposed transfers between stages, as the stage in each plan's column sees them.
+def transfers_s(costs: StepCosts, table: PlanTable, paced: Paced) -> FloatArray:
+    """Exposed transfers between stages, as the slowest stage sees them.
 
-    The share that blocks a rank counts for every chunk and microbatch. The share that runs
-    beside compute is seen while the pipeline fills and drains; without interleaving also in every
-    further round of p microbatches, because a stage may not run ahead of its turn.
+    The share that blocks a rank counts for every chunk and microbatch. The share that runs beside
+    compute is seen while the pipeline fills and drains; without interleaving also in every further
+    round of p microbatches, because a stage may not run ahead of its turn, unless the others have
+    the time to spare.
     """
     pp, virtual, n_micro = table.pp, table.virtual_stages, table.n_microbatches
-    at_an_end = (stage != MIDDLE) | (pp == 2)
+    at_an_end = (paced.stage != MIDDLE) | (pp == 2)
     sent = 2.0 * virtual - at_an_end
-    blocking = sent * (n_micro - 1.0 / virtual) + 2.0 * (pp - 1)
-    rounds = np.where(table.schedule == GPIPE, 1, -(-n_micro // pp))
-    hops = np.where(virtual > 1, pp * virtual - 1, (pp - 1) * rounds)
-    beside = costs.p2p_overlap
-    transfers: FloatArray = (1.0 - beside) * blocking + beside * 2.0 * hops
-    return costs.p2p_s * (pp > 1) * transfers
+    blocking_s = (1.0 - costs.p2p_overlap) * costs.p2p_s
+    beside_s = costs.p2p_overlap * costs.p2p_s
+    further = np.where((table.schedule == GPIPE) | (virtual > 1), 0, -(-n_micro // pp) - 1)
+    in_turn_s = further * np.maximum(2.0 * (pp - 1) * beside_s - pp * paced.slack_s, 0.0)
+    blocked_s = blocking_s * (sent * (n_micro - 1.0 / virtual) + 2.0 * (pp - 1))
+    filling_s = beside_s * 2.0 * np.where(virtual > 1, pp * virtual - 1, pp - 1)
+    transfers: FloatArray = (pp > 1) * (blocked_s + filling_s + in_turn_s)
+    return transfers
