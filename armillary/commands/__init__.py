@@ -13,6 +13,7 @@ VERBS: tuple[str, ...] = (
     "explain",
     "export",
     "run",
+    "validate",
     "list",
     "init",
     "check",

@@ -8,9 +8,6 @@ from simulator.cost.layers import score_width
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 
-UNFUSED_BYTES_PER_SCORE = 8.0
-"""Traffic of an unfused forward per score: scores written, scaled, masked and normalised in fused
-steps, read again by the second product."""
 UNFUSED_BACKWARD_RATIO = 2.0
 
 
@@ -50,6 +47,6 @@ def _unfused_forward_s(setting: Setting) -> FloatArray:
     heads = table.microbatch_sequences * model.n_heads / (table.tp * table.cp)
     width = np.full(len(table), _head_dim(setting))
     products_s = 2.0 * kernels.gemm_s(length, length, width, batch=heads, wide=True)
-    score_bytes = UNFUSED_BYTES_PER_SCORE * kernels.value_bytes / 2.0
+    score_bytes = setting.software.unfused_score_bytes * kernels.value_bytes / 2.0
     traffic_s = kernels.elementwise_s(heads * length**2 * score_bytes, 3.0)
     return products_s + traffic_s

@@ -9,7 +9,7 @@ import numpy as np
 from simulator.cost.measured_gemms import MeasuredGemms
 from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.spec.base import Precision
-from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster import ClusterSpec, KernelEfficiency
 from simulator.spec.job import JobSpec
 from simulator.spec.profiles import SoftwareProfile
 
@@ -134,7 +134,7 @@ def device_kernels(
         gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide),
         wide_gemm_flops_per_s=wide_rate,
         saturation_length=efficiency.gemm_saturation_length,
-        attention_flops_per_s=peak * efficiency.attention_fraction * software.attention_factor,
+        attention_flops_per_s=peak * _attention_fraction(efficiency, software),
         attention_backward_ratio=efficiency.attention_backward_ratio,
         memory_bytes_per_s=memory_rate,
         launch_s=efficiency.launch_latency_s,
@@ -145,6 +145,17 @@ def device_kernels(
         busy=busy,
         measured=measured,
     )
+
+
+def _attention_fraction(efficiency: KernelEfficiency, software: SoftwareProfile) -> float:
+    """Share of the peak that the software's generation of fused attention reaches."""
+    best = efficiency.attention_fraction
+    earlier = {
+        "best": best,
+        "flash-2": efficiency.flash2_fraction or best,
+        "flash-1": efficiency.flash1_fraction or best * 2.0 / 3.0,
+    }
+    return earlier[software.attention_kernel]
 
 
 def _low_precision_gain(cluster: ClusterSpec, precision: Precision, wide: Precision) -> float:

@@ -34,6 +34,8 @@ QUANTISE_BYTES = 4.0
 EAGER_NORM_VALUES = 10.0
 """Values per hidden element that one extra unit of `eager_norm_factor` moves in a layer's forward
 and backward together."""
+HOST_FORWARD_SHARE = 1.0 / 3.0
+"""Share of a mixture layer's launches in its forward pass."""
 KEPT_MATMULS = 0.5
 """Share of the multiplications that per-operator recompute does not repeat."""
 
@@ -53,8 +55,19 @@ def price_layer(setting: Setting, *, mixture: bool) -> LayerPasses:
     tp_s = tensor_s(setting, mixture=mixture)
     cp_forward_s, cp_backward_s = context_s(setting)
     ep_s = expert_s(setting) if mixture else np.zeros(len(setting.table))
-    forward = LayerTime(compute_s=times.forward_s, tp_s=tp_s, cp_s=cp_forward_s, ep_s=ep_s)
-    backward = LayerTime(compute_s=times.backward_s, tp_s=tp_s, cp_s=cp_backward_s, ep_s=ep_s)
+    launch_s = setting.software.moe_launch_s if mixture else 0.0
+    forward = LayerTime(
+        compute_s=np.maximum(times.forward_s, HOST_FORWARD_SHARE * launch_s),
+        tp_s=tp_s,
+        cp_s=cp_forward_s,
+        ep_s=ep_s,
+    )
+    backward = LayerTime(
+        compute_s=np.maximum(times.backward_s, (1.0 - HOST_FORWARD_SHARE) * launch_s),
+        tp_s=tp_s,
+        cp_s=cp_backward_s,
+        ep_s=ep_s,
+    )
     return LayerPasses(
         forward=forward, backward=backward, recompute=_recompute(setting, forward, times)
     )

@@ -53,6 +53,10 @@ class KernelEfficiency(Spec):
     fp4_fraction: Fraction = 0.7
     attention_fraction: Fraction = 0.45
     """Share of the 16-bit peak in fused attention forward, causal FLOPs, head width 128."""
+    flash1_fraction: Fraction = 0.0
+    """The same with the first FlashAttention; 0 means two thirds of `attention_fraction`."""
+    flash2_fraction: Fraction = 0.0
+    """The same with FlashAttention-2; 0 means `attention_fraction`."""
     attention_backward_ratio: Positive = 2.8
     """Time of attention backward over forward."""
     memory_fraction: Fraction = 0.85

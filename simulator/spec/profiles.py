@@ -37,8 +37,12 @@ class SoftwareProfile(Spec):
     """Memory traffic of head and loss per logit."""
     gemm_factor: Positive = 1.0
     """On the device's matrix-multiply efficiency."""
-    attention_factor: Positive = 1.0
-    """On the device's attention efficiency."""
+    attention_kernel: Literal["best", "flash-1", "flash-2"] = "best"
+    """Generation of the fused attention kernel."""
+    unfused_score_bytes: NonNegative = 8.0
+    """Memory traffic per score and forward pass where attention is not fused, in 16 bit."""
+    moe_launch_s: Seconds = Field(default=0.0, ge=0)
+    """Least time of a mixture layer, forward and backward: the host that launches its kernels."""
     kernel_gap_s: Seconds = Field(default=0.0, ge=0)
     """Idle time between two kernels (0 with CUDA graphs)."""
     dp_contention: Fraction = 0.0

@@ -1,0 +1,44 @@
+"""`armillary validate`: predictions against measured runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    tables: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CSV]...", help="Measured runs; without, the published ones."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the scores as a Markdown page to this file.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw predicted against measured into this PNG or SVG.")
+    ] = None,
+) -> None:
+    """Predict runs that were measured, and say how right that is.
+
+    armillary validate
+
+    armillary validate my_runs.csv --json
+    """
+    import json
+
+    from armillary.screens.validate import validation_markdown, validation_screen
+    from armillary.validation import as_data
+    from simulator.spec.files import write_atomic
+    from simulator.validate import PUBLISHED, validate
+
+    found = validate(tuple(tables) if tables else PUBLISHED)
+    if markdown is not None:
+        write_atomic(markdown, validation_markdown(found))
+    if picture is not None:
+        from armillary.validation_figure import draw_validation
+
+        draw_validation(found, picture)
+    typer.echo(json.dumps(as_data(found)) if as_json else validation_screen(found))

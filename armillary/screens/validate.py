@@ -1,0 +1,104 @@
+"""What `armillary validate` prints: errors by property, ranking, fits, what was skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from armillary.screens.table import text_table
+from simulator.validate import Validation
+from simulator.validate.scores import Errors
+
+TITLES = {
+    "source": "by source",
+    "kind": "by device, precision and model",
+    "size": "by size",
+    "recompute": "by recompute",
+}
+FEATURES = ("tp", "pp", "vpp", "cp", "ep")
+COLUMNS = ["rows", "mean", "median", "90 %", "bias", "in interval"]
+
+
+def validation_screen(found: Validation) -> str:
+    """Return the scores as text."""
+    lines = [*_headline(found), ""]
+    for name, errors in _tables(found):
+        lines += [*text_table([name, *COLUMNS], _rows(errors)), ""]
+    lines += [*_verdicts(found), *_skipped(found)]
+    return "\n".join(lines)
+
+
+def validation_markdown(found: Validation) -> str:
+    """Return the scores as a Markdown page."""
+    lines = [*_headline(found), ""]
+    for name, errors in _tables(found):
+        lines += [_cells([name, *COLUMNS]), _cells(["---", *["--:"] * len(COLUMNS)])]
+        lines += [*(_cells(row) for row in _rows(errors)), ""]
+    lines += [f"- {line}" for line in (*_verdicts(found), *_skipped(found)) if line]
+    return "\n".join([*lines, ""])
+
+
+def _cells(row: list[str]) -> str:
+    return "| " + " | ".join(row) + " |"
+
+
+def _headline(found: Validation) -> list[str]:
+    predicted = sum(outcome.skipped is None for outcome in found.outcomes)
+    lines = [f"{len(found.outcomes)} rows, {predicted} predicted"]
+    if found.mean_of_sources is not None:
+        lines[0] += f"; step time off by {_percent(found.mean_of_sources)} (mean of the sources)"
+    return lines
+
+
+def _tables(found: Validation) -> list[tuple[str, Mapping[str, Errors]]]:
+    tables: list[tuple[str, Mapping[str, Errors]]] = [
+        (f"step time {title}", found.step_by(name)) for name, title in TITLES.items()
+    ]
+    features: dict[str, Errors] = {}
+    for name in FEATURES:
+        features |= found.step_by(name)
+    tables.append(("step time by feature", features))
+    tables.append(("peak memory by source", found.memory_by_source()))
+    return [(name, errors) for name, errors in tables if errors]
+
+
+def _rows(errors: Mapping[str, Errors]) -> list[list[str]]:
+    return [
+        [
+            name,
+            str(each.n),
+            _percent(each.mean),
+            _percent(each.median),
+            _percent(each.p90),
+            f"{100 * each.bias:+.1f} %",
+            f"{100 * each.coverage:.0f} %",
+        ]
+        for name, each in errors.items()
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _verdicts(found: Validation) -> list[str]:
+    lines = []
+    if found.ranking is not None:
+        rank = found.ranking
+        lines.append(
+            f"ranking: {rank.rows} rows in {rank.groups} questions; Kendall tau "
+            f"{rank.kendall_tau:.2f}, top-1 regret {_percent(rank.top1_regret)} (worst "
+            f"{_percent(rank.worst_regret)}), best in the first five {_percent(rank.top5_hits)}"
+        )
+    if found.fit is not None:
+        fit = found.fit
+        lines.append(
+            f"fits or not: {_percent(fit.accuracy)} right; {fit.false_oom} said not to fit and "
+            f"ran, {fit.missed_oom} said to fit and did not"
+        )
+    return lines
+
+
+def _skipped(found: Validation) -> list[str]:
+    reasons = Counter(outcome.skipped for outcome in found.outcomes if outcome.skipped)
+    return [f"skipped {count}: {reason}" for reason, count in reasons.most_common()]

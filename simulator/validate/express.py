@@ -1,0 +1,229 @@
+"""From a row to what the simulator predicts: model, cluster, job, software and plan."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pydantic
+
+from simulator.spec.base import Precision
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.errors import ArmillaryError
+from simulator.spec.job import JobSpec
+from simulator.spec.legality import violations
+from simulator.spec.model import ModelSpec
+from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.validate.clusters import cluster_of
+from simulator.validate.models import model_of
+from simulator.validate.rows import RunRow
+from simulator.validate.software import has_unfused_attention, software_rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A row that can be predicted."""
+
+    row: RunRow
+    model: ModelSpec
+    cluster: ClusterSpec
+    job: JobSpec
+    plan: PlanSpec
+    assumed: tuple[str, ...]
+    """Columns that the row leaves blank and a rule filled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A row that cannot be predicted, and why."""
+
+    row: RunRow
+    reason: str
+
+
+class _NotExpressible(Exception):
+    """The row contradicts itself or leaves out what no rule can fill."""
+
+
+def express(row: RunRow) -> Case | Skipped:
+    """Return the case behind a row, or why there is none."""
+    try:
+        return _case(row)
+    except _NotExpressible as reason:
+        return Skipped(row=row, reason=str(reason))
+    except ArmillaryError as error:
+        return Skipped(row=row, reason=error.message)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Skipped(row=row, reason=f"{place}: {first['msg']}".removeprefix(": "))
+
+
+def _case(row: RunRow) -> Case:
+    _require_known(row)
+    assumed: list[str] = []
+    job = _job(row)
+    plan = _plan(row, assumed)
+    model, cluster = model_of(row), cluster_of(row)
+    broken = [
+        rule
+        for rule in violations(model, job, plan, n_devices=cluster.n_devices)
+        if rule.field not in ("n_microbatches", "ep")
+        and not (rule.field == "pp" and plan.layers_per_chunk)
+    ]
+    if broken:
+        raise _NotExpressible(broken[0].message)
+    if not row.recompute:
+        assumed.append("recompute")
+    return Case(
+        row=row, model=model, cluster=cluster, job=job, plan=plan, assumed=tuple(sorted(assumed))
+    )
+
+
+def _require_known(row: RunRow) -> None:
+    if row.problem:
+        raise _NotExpressible(row.problem)
+    if row.task and row.task != "pretrain":
+        raise _NotExpressible(f"task {row.task} is not pretraining")
+    needed = ("n_layers", "hidden", "heads", "vocab", "seq_len", "global_batch_seqs", "n_devices")
+    missing = [name for name in needed if not getattr(row, name)]
+    if missing:
+        raise _NotExpressible(f"{', '.join(missing)} not stated")
+    if row.step_s is None and row.measured_mem_gb is None and not row.ran_out_of_memory:
+        raise _NotExpressible("neither time nor memory was measured")
+    product = (row.tp or 1) * (row.pp or 1) * (row.cp or 1) * (row.dp or _dp(row))
+    if product != row.n_devices:
+        raise _NotExpressible(f"tp x pp x dp x cp = {product}, and n_devices is {row.n_devices}")
+
+
+def _dp(row: RunRow) -> int:
+    return (row.n_devices or 1) // ((row.tp or 1) * (row.pp or 1) * (row.cp or 1))
+
+
+_PRECISIONS = {
+    "bf16": Precision.BF16,
+    "fp16": Precision.FP16,
+    "fp32": Precision.FP32,
+    "fp8": Precision.FP8,
+    "mxfp8": Precision.MXFP8,
+    "nvfp4": Precision.NVFP4,
+}
+
+
+def _job(row: RunRow) -> JobSpec:
+    precision = row.precision.lower() or "bf16"
+    if precision not in _PRECISIONS:
+        raise _NotExpressible(f"precision {row.precision} is not modelled")
+    rule = software_rule(row)
+    return JobSpec(
+        sequence_length=row.seq_len or 1,
+        global_batch_sequences=row.global_batch_seqs,
+        precision=_PRECISIONS[precision],
+        attention="unfused" if has_unfused_attention(row) else "fused",
+        gradient_dtype=rule.gradient_dtype,
+        software=rule.profile,
+    )
+
+
+def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
+    pp, dp = row.pp or 1, row.dp or _dp(row)
+    virtual = _virtual_stages(row, assumed)
+    sharded, zero = _sharding(row, dp)
+    layers = _layers_per_chunk(row.n_layers or 1, pp * virtual)
+    micro, n_micro = _microbatches(row, dp, assumed)
+    recompute: RecomputeName = "none"
+    if row.recompute:
+        recompute = _recompute(row)
+    return PlanSpec(
+        pp=pp,
+        dp_replicate=dp // sharded,
+        dp_shard=sharded,
+        cp=row.cp or 1,
+        tp=row.tp or 1,
+        ep=row.ep or 1,
+        zero_stage=zero,
+        sequence_parallel=_has_sequence_parallel(row),
+        schedule="interleaved-1f1b" if virtual > 1 else "1f1b",
+        virtual_stages=virtual,
+        microbatch_sequences=micro,
+        n_microbatches=n_micro,
+        recompute=recompute,
+        precision=_job(row).precision,
+        layers_per_chunk=layers,
+    )
+
+
+def _recompute(row: RunRow) -> RecomputeName:
+    words: dict[str, RecomputeName] = {"none": "none", "no": "none", "full": "full"}
+    return words.get(row.recompute.lower(), "selective")
+
+
+def _has_sequence_parallel(row: RunRow) -> bool:
+    return (row.tp or 1) > 1 and row.sequence_parallel is not False
+
+
+def _virtual_stages(row: RunRow, assumed: list[str]) -> int:
+    """The stated number; Megatron pipelines that do not say are interleaved two-fold."""
+    if (row.pp or 1) == 1:
+        return 1
+    if row.vpp is not None:
+        return row.vpp
+    assumed.append("vpp")
+    divides = (row.n_layers or 1) % (2 * (row.pp or 1)) == 0
+    return 2 if divides and "megatron" in row.source.lower() else 1
+
+
+def _layers_per_chunk(n_layers: int, n_chunks: int) -> tuple[int, ...]:
+    """Megatron's division where layers alone do not divide: embedding and head count as layers."""
+    if n_chunks < 3 or n_layers % n_chunks == 0 or (n_layers + 2) % n_chunks:
+        return ()
+    each = (n_layers + 2) // n_chunks
+    return (each - 1, *[each] * (n_chunks - 2), each - 1)
+
+
+def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
+    """Sequences of a microbatch and their number.
+
+    Not stated: as many microbatches as stages under FSDP (torch's default), one sequence in other
+    pipelines and without them.
+    """
+    local, rest = divmod(row.global_batch_seqs or 0, dp)
+    if not local or rest:
+        raise _NotExpressible(f"batch {row.global_batch_seqs} is not divisible by dp={dp}")
+    micro = row.micro_batch
+    if micro is None:
+        assumed.append("micro_batch")
+        fsdp = "fsdp" in row.zero_stage_or_fsdp.lower() and (row.pp or 1) > 1
+        micro = max(1, local // (row.pp or 1)) if fsdp else 1
+    micro = min(micro, local)
+    if local % micro:
+        raise _NotExpressible(
+            f"{local} sequences per rank are not divisible by micro batch {micro}"
+        )
+    return micro, local // micro
+
+
+def _sharding(row: RunRow, dp: int) -> tuple[int, int]:
+    """Ranks that shard, and the ZeRO stage."""
+    text = row.zero_stage_or_fsdp.lower()
+    stage = _zero_stage(text)
+    if stage == 0 or dp * (row.cp or 1) == 1:
+        return 1, 0
+    sharded = dp
+    within = re.search(r"over (\d+) ranks|slice \((\d+)\)|fsdp (\d+)", text)
+    if within:
+        sharded = int(next(group for group in within.groups() if group))
+    elif "within slice" in text:
+        slices = re.search(r"(\d+) slice", row.interconnect)
+        sharded = dp // int(slices[1]) if slices else dp
+    sharded = min(sharded, dp)
+    return (sharded, stage) if dp % sharded == 0 else (dp, stage)
+
+
+def _zero_stage(text: str) -> int:
+    stated = re.search(r"zero-?(\d)", text)
+    if "fsdp" in text and not (stated and stated[1] != "1"):
+        return 3
+    if stated:
+        return int(stated[1])
+    return 1 if "distributed optimizer" in text else 0

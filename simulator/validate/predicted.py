@@ -1,0 +1,117 @@
+"""Step time and memory of many cases at once: cases that share all but the plan form one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.catalog import find_software
+from simulator.cost.memory import memory_held
+from simulator.cost.plan_table import RECOMPUTES, FloatArray, PlanTable
+from simulator.cost.stages import StageLayers
+from simulator.cost.step import price_step
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
+from simulator.spec.profiles import SoftwareProfile
+from simulator.step.closed_form import step_times
+from simulator.validate.express import Case
+
+EDGE = 1.1
+"""Prediction over capacity up to which a blank recompute cell is taken to mean a lighter kind."""
+
+SoftwareFinder = Callable[[str], SoftwareProfile]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """What the simulator says about a case."""
+
+    case: Case
+    step_s: float
+    memory_bytes: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the fullest rank stays inside the device's memory."""
+        return self.memory_bytes <= self.case.cluster.device.memory_bytes
+
+
+def predict_cases(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[Predicted]:
+    """Predict time and memory of every case, in order."""
+    steps_s, held_bytes = step_seconds(cases, find), memory_bytes(cases, find)
+    return [
+        Predicted(case=case, step_s=float(step_s), memory_bytes=float(held))
+        for case, step_s, held in zip(cases, steps_s, held_bytes, strict=True)
+    ]
+
+
+def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:
+    """Step time of every case by the closed form, in s."""
+    result = np.empty(len(cases))
+    for rows, case, table, stages in _tables(cases):
+        software = find(case.job.software)
+        costs = price_step(case.model, case.cluster, case.job, software, table)
+        result[rows] = step_times(costs, table, case.model, stages).step_s
+    return result
+
+
+def memory_bytes(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:
+    """Peak memory of every case, in bytes."""
+    result = np.empty(len(cases))
+    for rows, case, table, stages in _tables(cases):
+        software = find(case.job.software)
+        held = memory_held(case.model, case.cluster, case.job, software, table, stages)
+        result[rows] = held.peak_bytes
+    return result
+
+
+def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[Case]:
+    """Fill blank recompute cells with the lightest kind that fits in memory."""
+    blank = [case for case in cases if "recompute" in case.assumed]
+    chosen: dict[int, Case] = {}
+    for kind in reversed(RECOMPUTES):
+        lighter = [
+            replace(case, plan=case.plan.model_copy(update={"recompute": kind})) for case in blank
+        ]
+        for case, option, held in zip(blank, lighter, memory_bytes(lighter, find), strict=True):
+            if held <= EDGE * case.cluster.device.memory_bytes or id(case) not in chosen:
+                chosen[id(case)] = option
+    return [chosen.get(id(case), case) for case in cases]
+
+
+def _tables(
+    cases: Sequence[Case],
+) -> Iterable[tuple[list[int], Case, PlanTable, StageLayers | None]]:
+    """Rows, one of the cases, and the table of plans of all cases that differ in nothing else.
+
+    A plan with its own division of the layers stands alone.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, case in enumerate(cases):
+        own = case.plan.layers_per_chunk
+        key = (id(case.model), id(case.cluster), id(case.job), index if own else -1)
+        groups.setdefault(key, []).append(index)
+    for rows in groups.values():
+        first = cases[rows[0]]
+        own = first.plan.layers_per_chunk
+        stages = StageLayers.of_plan(first.model, first.plan) if own else None
+        yield rows, first, PlanTable.of([cases[row].plan for row in rows]), stages
+
+
+def share_equal_parts(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases with one object for equal models, clusters and jobs."""
+    models: dict[str, ModelSpec] = {}
+    clusters: dict[str, ClusterSpec] = {}
+    jobs: dict[str, JobSpec] = {}
+    return [
+        replace(
+            case,
+            model=models.setdefault(repr(case.model), case.model),
+            cluster=clusters.setdefault(repr(case.cluster), case.cluster),
+            job=jobs.setdefault(repr(case.job), case.job),
+        )
+        for case in cases
+    ]

@@ -1,0 +1,162 @@
+"""How right the predictions are: errors by any property, ranking of plans, fits or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.validate.outcome import Outcome
+
+RANKING_SIZE = 5
+"""Smallest group of plans in which a ranking is scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Relative errors of some predictions; fractions, not per cent."""
+
+    n: int
+    mean: float
+    """Mean of |predicted / measured - 1|."""
+    median: float
+    p90: float
+    bias: float
+    """Mean of predicted / measured - 1."""
+    coverage: float
+    """Share of measured values inside their 90 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """How well predictions order the plans of one question."""
+
+    groups: int
+    rows: int
+    kendall_tau: float
+    top1_regret: float
+    """Measured time of the predicted best over the measured best, minus 1; mean over groups."""
+    worst_regret: float
+    top5_hits: float
+    """Share of groups whose measured best is among the five predicted best."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Answers to "does it fit?" against runs that did or ran out of memory."""
+
+    right: int
+    false_oom: int
+    """Said not to fit, and ran."""
+    missed_oom: int
+    """Said to fit, and ran out of memory."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers; NaN without any."""
+        total = self.right + self.false_oom + self.missed_oom
+        return self.right / total if total else float("nan")
+
+
+def step_errors(outcomes: Iterable[Outcome]) -> Errors | None:
+    """Errors of step time; None without any measured one."""
+    return _errors([each for each in outcomes if each.step_ratio is not None], "step")
+
+
+def memory_errors(outcomes: Iterable[Outcome]) -> Errors | None:
+    """Errors of peak memory; None without any measured one."""
+    return _errors([each for each in outcomes if each.memory_ratio is not None], "memory")
+
+
+def _errors(outcomes: Sequence[Outcome], what: str) -> Errors | None:
+    if not outcomes:
+        return None
+    error = np.array([getattr(each, f"{what}_ratio") for each in outcomes]) - 1.0
+    covered = [each.covered(what) for each in outcomes]
+    return Errors(
+        n=len(outcomes),
+        mean=float(np.abs(error).mean()),
+        median=float(np.median(np.abs(error))),
+        p90=float(np.quantile(np.abs(error), 0.9)),
+        bias=float(error.mean()),
+        coverage=float(np.mean(covered)),
+    )
+
+
+def by_property(
+    outcomes: Sequence[Outcome], key: Callable[[Outcome], str | None]
+) -> dict[str, list[Outcome]]:
+    """Outcomes by what `key` says about them, in order of the name; None leaves one out."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        name = key(outcome)
+        if name is not None:
+            groups.setdefault(name, []).append(outcome)
+    return dict(sorted(groups.items()))
+
+
+def ranking(outcomes: Sequence[Outcome]) -> Ranking | None:
+    """Score the order of plans that share model, sequence, batch, device and device count."""
+    timed = [each for each in outcomes if each.step_ratio is not None]
+    groups = [
+        group for group in by_property(timed, _question).values() if len(group) >= RANKING_SIZE
+    ]
+    if not groups:
+        return None
+    scores = np.array([_rank(group) for group in groups])
+    return Ranking(
+        groups=len(groups),
+        rows=sum(len(group) for group in groups),
+        kendall_tau=float(scores[:, 0].mean()),
+        top1_regret=float(scores[:, 1].mean()),
+        worst_regret=float(scores[:, 1].max()),
+        top5_hits=float(scores[:, 2].mean()),
+    )
+
+
+def _question(outcome: Outcome) -> str:
+    row = outcome.row
+    parts = (row.model, row.seq_len, row.global_batch_seqs, row.device, row.n_devices)
+    return "|".join(str(part) for part in parts)
+
+
+def _rank(group: Sequence[Outcome]) -> tuple[float, float, float]:
+    predicted = np.array([each.predicted_step_s for each in group])
+    measured = np.array([each.row.step_s for each in group])
+    order = np.argsort(predicted, kind="stable")
+    regret = measured[order[0]] / measured.min() - 1.0
+    return kendall_tau(predicted, measured), float(regret), float(measured.argmin() in order[:5])
+
+
+def kendall_tau(first: np.ndarray, second: np.ndarray) -> float:
+    """Kendall's tau-b of two sequences: agreement of the order of all pairs.
+
+    References
+    ----------
+    Kendall, "The treatment of ties in ranking problems", Biometrika 33 (1945).
+    """
+    upper = np.triu_indices(len(first), 1)
+    one = np.sign(np.subtract.outer(first, first))[upper]
+    two = np.sign(np.subtract.outer(second, second))[upper]
+    pairs = np.sqrt((one**2).sum() * (two**2).sum())
+    return float((one * two).sum() / pairs) if pairs else 1.0
+
+
+def fit(outcomes: Iterable[Outcome]) -> Fit | None:
+    """Confusion of fits and runs out of memory; None where nothing ran out of memory.
+
+    Only sources that report runs out of memory count: others would only show that what ran, ran.
+    """
+    outcomes = list(outcomes)
+    models = {each.row.model for each in outcomes if each.row.ran_out_of_memory}
+    judged = [each for each in outcomes if each.row.model in models and each.fits is not None]
+    if not judged:
+        return None
+    oom = [each for each in judged if each.row.ran_out_of_memory]
+    ran = [each for each in judged if not each.row.ran_out_of_memory]
+    return Fit(
+        right=sum(not each.fits for each in oom) + sum(bool(each.fits) for each in ran),
+        false_oom=sum(not each.fits for each in ran),
+        missed_oom=sum(bool(each.fits) for each in oom),
+    )

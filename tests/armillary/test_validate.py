@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+from armillary.screens.validate import validation_markdown, validation_screen
+from armillary.validation import as_data
+from armillary.validation_figure import draw_validation
+from simulator.validate import PUBLISHED, Validation
+from simulator.validate.judge import judge
+from simulator.validate.rows import read_rows
+
+
+def some_rows() -> Validation:
+    """Every fortieth published row, timed, with memory and out of memory."""
+    return judge([row for table in PUBLISHED for row in read_rows(table)][::40])
+
+
+def test_every_row_gets_an_answer_or_a_reason() -> None:
+    found = some_rows()
+    data = json.loads(json.dumps(as_data(found)))
+    assert len(data["rows"]) == len(found.outcomes)
+    for row in data["rows"]:
+        assert (row["skipped"] is None) == (row["predicted_step_s"] is not None)
+        if row["predicted_step_s"] is not None:
+            low, high = row["interval_step_s"]
+            assert low < row["predicted_step_s"] < high
+    assert set(data["summary"]) >= {"step", "memory", "ranking", "fit", "step_by_source"}
+
+
+def test_screen_and_page_name_sources_and_reasons() -> None:
+    found = some_rows()
+    screen, page = validation_screen(found), validation_markdown(found)
+    for text in (screen, page):
+        assert "llm-foundry" in text
+        assert "fits or not" in text
+        assert "skipped" in text
+    assert "| step time by source |" in page.replace("  ", " ")
+
+
+def test_picture_is_drawn(tmp_path: Path) -> None:
+    draw_validation(some_rows(), tmp_path / "validation.png")
+    assert (tmp_path / "validation.png").stat().st_size > 10_000

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+
+from simulator.validate.express import Case, Skipped, express
+from simulator.validate.rows import RunRow
+
+ROW = RunRow(
+    id="a",
+    source="Megatron-LM",
+    model="GPT 22B",
+    device="A100-SXM-80GB",
+    interconnect="8x200Gb/s HDR IB per node",
+    n_layers=48,
+    hidden=6144,
+    heads=64,
+    ffn_hidden=24576,
+    gated_ffn=False,
+    vocab=51200,
+    seq_len=2048,
+    global_batch_seqs=64,
+    micro_batch=1,
+    n_devices=64,
+    tp=8,
+    pp=4,
+    dp=2,
+    recompute="full",
+    precision="fp16",
+    attention_impl="unfused",
+    measured_step_s=1.0,
+)
+
+
+def case(**changes: object) -> Case:
+    found = express(replace(ROW, **changes))  # type: ignore[arg-type]
+    assert isinstance(found, Case), found
+    return found
+
+
+def test_a_complete_row_becomes_its_plan() -> None:
+    found = case(vpp=1)
+    assert found.assumed == ()
+    assert found.plan.label() == "tp8+sp pp4 dp2 zero0 mb1 full-recompute"
+    assert found.plan.n_microbatches == 32
+    assert found.model.head_dim == 96
+    assert found.job.attention == "unfused"
+    assert found.job.software == "megatron-2021"
+    assert found.cluster.fabric.nic.bandwidth_bytes_per_s == pytest.approx(25e9)
+
+
+def test_blank_cells_are_filled_by_rule_and_named() -> None:
+    found = case(micro_batch=None, recompute="", vpp=None)
+    assert found.assumed == ("micro_batch", "recompute", "vpp")
+    assert (found.plan.microbatch_sequences, found.plan.virtual_stages) == (1, 2)
+
+
+def test_fsdp_pipelines_run_as_many_microbatches_as_stages() -> None:
+    found = case(zero_stage_or_fsdp="FSDP2 (ZeRO-3)", micro_batch=None, vpp=1)
+    assert (found.plan.n_microbatches, found.plan.zero_stage, found.plan.dp_shard) == (4, 3, 2)
+
+
+def test_layers_that_only_divide_with_embedding_and_head() -> None:
+    found = case(n_layers=46, vpp=4, pp=4, tp=8, dp=2)
+    assert found.plan.layers_per_chunk == (2, *[3] * 14, 2)
+
+
+@pytest.mark.parametrize(
+    ("zero", "sharded", "stage"),
+    [
+        ("ZeRO-1 over 2 ranks in-node", 2, 1),
+        ("ZeRO-1", 8, 1),
+        ("none", 1, 0),
+        ("JAX FSDP 4 (HSDP)", 4, 3),
+        ("FSDP SHARD_GRAD_OP (ZeRO-2)", 8, 2),
+    ],
+)
+def test_sharding(zero: str, sharded: int, stage: int) -> None:
+    found = case(zero_stage_or_fsdp=zero, dp=8, pp=1, tp=8)
+    assert (found.plan.dp_shard, found.plan.zero_stage) == (sharded, stage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hidden": None}, "hidden not stated"),
+        ({"dp": 3}, "tp x pp x dp x cp = 96, and n_devices is 64"),
+        ({"task": "lora"}, "task lora is not pretraining"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"precision": "int4"}, "precision int4 is not modelled"),
+        ({"problem": "tp='x' cannot be read"}, "tp='x' cannot be read"),
+        ({"micro_batch": 3}, "32 sequences per rank are not divisible by micro batch 3"),
+        ({"measured_step_s": None}, "neither time nor memory was measured"),
+        ({"kv_heads": 7}, "n_heads=64 is not a multiple of n_kv_heads=7"),
+    ],
+)
+def test_rows_that_cannot_be_expressed_say_why(changes: dict[str, object], reason: str) -> None:
+    found = express(replace(ROW, **changes))  # type: ignore[arg-type]
+    assert isinstance(found, Skipped)
+    assert reason in found.reason
+
+
+def test_experts_of_a_known_family() -> None:
+    found = case(
+        model="deepseekv3 truncated to 4 layers",
+        n_layers=4,
+        n_experts=256,
+        top_k=8,
+        moe_ffn_hidden=2048,
+        pp=1,
+        dp=8,
+        ep=8,
+    )
+    assert found.model.mla is not None
+    assert found.model.moe is not None
+    assert (found.model.moe.n_dense_layers, found.model.moe.n_shared_experts) == (1, 1)
