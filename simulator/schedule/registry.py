@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from simulator.schedule.action import Action
 from simulator.schedule.orders import Shape, gpipe, interleaved, one_forward_one_backward
@@ -43,6 +44,7 @@ SCHEDULE_RULES: dict[str, ScheduleRule] = {
 """Schedules by the name that a plan gives (`simulator.spec.plan.ScheduleName`)."""
 
 
+@lru_cache(maxsize=64)
 def make_schedule(name: str, pp: int, virtual_stages: int, n_microbatches: int) -> Schedule:
     """Return what every pipeline rank does in one step.
 
