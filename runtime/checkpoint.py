@@ -67,7 +67,7 @@ SpecT = TypeVar("SpecT", bound=Spec)
 def _read(kind: type[SpecT], path: Path) -> SpecT:
     text = read_text(path, limit_bytes=_STATE_LIMIT_BYTES)
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(text, strict=True)
     except ValidationError:
         raise InputError(
             "damaged, or not of this program",

@@ -1,0 +1,208 @@
+"""A resumed run goes on as if nothing had happened, on any mesh; bad checkpoints run nothing."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.checkpoint import FileSystemReader  # type: ignore[attr-defined]
+
+from runtime.checkpoint import Checkpoints, latest, read_state
+from runtime.launch import run
+from runtime.restricted_reader import METADATA_FILE, RestrictedReader, read_metadata
+from runtime.run_dir import RunDir, read_events
+from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
+from simulator.spec.scenario import RunSpec
+from tests.runtime.plans import TINY, fp32, plan_file
+
+WHOLE = RunSpec(steps=6, checkpoint_every_steps=2)
+FIRST_HALF = RunSpec(steps=3, checkpoint_every_steps=2)
+
+ALONE = fp32(microbatch_sequences=8)
+FSDP = fp32(dp_shard=2, zero_stage=3, microbatch_sequences=4)
+TENSOR = fp32(tp=2, sequence_parallel=True, microbatch_sequences=8)
+PIPELINE = fp32(pp=2, microbatch_sequences=4, n_microbatches=2)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, ...]:
+    place = tmp_path_factory.mktemp("whole") / "run"
+    return run(plan_file(ALONE, run=WHOLE), run_dir=place).losses
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(ALONE, ALONE), (FSDP, TENSOR), (TENSOR, PIPELINE), (PIPELINE, FSDP)],
+    ids=["same mesh", "fsdp to tp", "tp to pp", "pp to fsdp"],
+)
+def test_resumed_losses_are_the_uninterrupted_ones(
+    tmp_path: Path, before: PlanSpec, after: PlanSpec, uninterrupted: tuple[float, ...]
+) -> None:
+    place = tmp_path / "run"
+    run(plan_file(before, run=FIRST_HALF), run_dir=place)
+    result = run(plan_file(after, run=WHOLE), run_dir=place, resume=True)
+    assert result.losses == pytest.approx(uninterrupted, rel=1e-5)
+    events = read_events(RunDir(place))
+    assert [event.event for event in events if event.rank == 0].count("resume") == 1
+    folder = latest(RunDir(place))
+    assert folder is not None
+    assert read_state(folder).step == 6
+    assert sorted(path.name for path in folder.parent.glob("step-*")) == [
+        "step-00000004",
+        "step-00000006",
+    ]
+
+
+class _Marker:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def saved(tmp_path: Path, one_process_group: None) -> RunDir:
+    """A checkpoint of a small model, in a run directory."""
+    place = RunDir(tmp_path / "run")
+    place.checkpoints.mkdir(parents=True)
+    checkpoints_of(place, nn.Linear(3, 2)).save(5)
+    return place
+
+
+def checkpoints_of(place: RunDir, model: nn.Module) -> Checkpoints:
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    weights = dict(model.named_parameters())
+    return Checkpoints(place, weights, optimizer, kind="adamw", seed=0)
+
+
+def checkpoint_folder(place: RunDir) -> Path:
+    folder = latest(place)
+    assert folder is not None
+    return folder
+
+
+def rewrite(place: RunDir, **changes: object) -> None:
+    """Change the metadata of a checkpoint as torch would read it."""
+    folder = checkpoint_folder(place)
+    metadata = FileSystemReader(folder).read_metadata()
+    for name, value in changes.items():
+        setattr(metadata, name, value)
+    (folder / METADATA_FILE).write_bytes(pickle.dumps(metadata))
+
+
+def test_good_checkpoint_is_restored(saved: RunDir) -> None:
+    model = nn.Linear(3, 2)
+    assert checkpoints_of(saved, model).restore() == 5
+
+
+def test_metadata_that_runs_code_does_not_run(saved: RunDir, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (checkpoint_folder(saved) / METADATA_FILE).write_bytes(pickle.dumps(_Marker(marker)))
+    with pytest.raises(InputError, match=r"it asks for pathlib\.Path"):
+        checkpoints_of(saved, nn.Linear(3, 2)).restore()
+    assert not marker.exists()
+
+
+def test_code_hidden_in_good_metadata_does_not_run(saved: RunDir, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    rewrite(saved, planner_data=_Marker(marker))
+    marker.unlink(missing_ok=True)
+    with pytest.raises(InputError, match="it asks for"):
+        read_metadata(checkpoint_folder(saved))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "missing.distcp", ""])
+def test_paths_outside_the_folder_are_refused(saved: RunDir, name: str) -> None:
+    (saved.root / "outside").touch()
+    metadata = FileSystemReader(checkpoint_folder(saved)).read_metadata()
+    for place in metadata.storage_data.values():
+        place.relative_path = name
+    rewrite(saved, storage_data=metadata.storage_data)
+    with pytest.raises(InputError, match="there is no file"):
+        read_metadata(checkpoint_folder(saved))
+
+
+def test_symbolic_link_out_of_the_folder_is_refused(saved: RunDir) -> None:
+    folder = checkpoint_folder(saved)
+    data = next(folder.glob("*.distcp"))
+    data.rename(saved.root / "outside")
+    data.symlink_to(saved.root / "outside")
+    with pytest.raises(InputError, match="there is no file"):
+        read_metadata(folder)
+
+
+def test_truncated_data_is_refused(saved: RunDir) -> None:
+    data = next(checkpoint_folder(saved).glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(InputError, match="shorter than it should be"):
+        checkpoints_of(saved, nn.Linear(3, 2)).restore()
+
+
+def test_truncated_metadata_is_refused(saved: RunDir) -> None:
+    path = checkpoint_folder(saved) / METADATA_FILE
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(InputError, match="not a checkpoint of this program, or damaged"):
+        checkpoints_of(saved, nn.Linear(3, 2)).restore()
+
+
+def test_other_model_is_refused_with_the_shapes(saved: RunDir) -> None:
+    with pytest.raises(InputError, match=r"weight.weight has shape \(2, 3\) .* and \(4, 3\)"):
+        checkpoints_of(saved, nn.Linear(3, 4)).restore()
+
+
+def test_entries_that_are_not_tensors_are_not_read(saved: RunDir) -> None:
+    model = nn.Linear(3, 2, bias=True)
+    folder = checkpoint_folder(saved)
+    reader = RestrictedReader(folder)
+    assert "weight.bias" in reader.checked.state_dict_metadata
+    rewrite(saved, state_dict_metadata={"weight.weight": object.__new__(_Bytes)})
+    with pytest.raises(InputError):
+        checkpoints_of(saved, model).restore()
+
+
+class _Bytes:
+    pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", '{"folder": "../x"}', '{"folder": "step-00000005/.."}', "[" * 100_000, "nonsense"],
+)
+def test_foreign_pointer_is_refused(saved: RunDir, text: str) -> None:
+    (saved.checkpoints / "latest.json").write_text(text)
+    with pytest.raises(InputError, match=r"damaged, or not of this program|larger than 64 KiB"):
+        latest(saved)
+
+
+@pytest.mark.parametrize("step", [-1, "1", None])
+def test_foreign_state_is_refused(saved: RunDir, step: object) -> None:
+    state = {"step": step, "seed": 0, "optimizer": "adamw"}
+    (checkpoint_folder(saved) / "state.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="damaged, or not of this program"):
+        checkpoints_of(saved, nn.Linear(3, 2)).restore()
+
+
+def test_no_checkpoint_means_from_the_start(tmp_path: Path, one_process_group: None) -> None:
+    assert checkpoints_of(RunDir(tmp_path), nn.Linear(3, 2)).restore() == 0
+
+
+def test_another_model_is_not_the_same_run(tmp_path: Path) -> None:
+    place = RunDir(tmp_path)
+    first = plan_file(ALONE)
+    place.plan.write_text(first.model_dump_json())
+    other = plan_file(ALONE, model=TINY.model_copy(update={"n_layers": 2}))
+    with pytest.raises(InputError, match="model differs from the run's"):
+        run(other, run_dir=tmp_path, resume=True)
