@@ -78,8 +78,9 @@ class Number:
 
     @property
     def meaning(self) -> str:
-        """The docstring of the function that computes it."""
-        return inspect.getdoc(self.computed_by) or ""
+        """The docstring of the function that computes it, its parameters left out."""
+        sections = (inspect.getdoc(self.computed_by) or "").split("\n\n")
+        return "\n\n".join(part for part in sections if not part.startswith("Parameters\n"))
 
 
 def place_of(function: Function) -> str:
@@ -149,18 +150,18 @@ def _rates(case: Case) -> list[Input]:
         ),
         Input(
             "memory bandwidth",
-            f"{format_bytes(device.memory_bandwidth_bytes_per_s)}/s",
+            f"{device.memory_bandwidth_bytes_per_s / 1e9:,.0f} GB/s",
             device_source(cluster, "memory_bandwidth_bytes_per_s"),
         ),
         Input(
             "scale-up link",
-            f"{format_bytes(cluster.scale_up.bandwidth_bytes_per_s)}/s x "
+            f"{cluster.scale_up.bandwidth_bytes_per_s / 1e9:,.4g} GB/s x "
             f"{cluster.scale_up.efficiency:.3g}",
             device_source(cluster, "scale_up.bandwidth_bytes_per_s"),
         ),
         Input(
             "network",
-            f"{format_bytes(nic.bandwidth_bytes_per_s)}/s x {nic.efficiency:.3g}",
+            f"{nic.bandwidth_bytes_per_s / 1e9:,.4g} GB/s x {nic.efficiency:.3g}",
             f"fabric {cluster.fabric.name}",
         ),
     ]

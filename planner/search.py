@@ -35,7 +35,7 @@ def find_plans(
     """Return the best plans of a scenario as `search` does, or None when it has no answer."""
     started_s = time.perf_counter()
     space, pricing = Space.of(scenario), Pricing.of(scenario)
-    # Even and uneven variants of a mesh run as two until the event simulation has seen both.
+    # More than are asked for: events may change the order.
     found = sweep(pricing, scenario, space, n_leaders=2 * top, max_priced=max_priced)
     plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
     if not plans:

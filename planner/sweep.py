@@ -49,7 +49,7 @@ class Sweep:
     """What one pass over the plans found."""
 
     leaders: Outlook | None
-    """The best plans of the best meshes, best first; None when no plan is feasible."""
+    """The best plan of each of the best meshes, best first; None when no plan is feasible."""
     n_plans: int
     """Legal plans: each was priced or is proven to be behind the leaders."""
     n_priced: int
@@ -68,7 +68,7 @@ def sweep(
     max_priced: int,
     batch_rows: int = BATCH_ROWS,
 ) -> Sweep:
-    """Go through the plans of a space and keep the best ones of the best meshes.
+    """Go through the plans of a space and keep the best one of each of the best meshes.
 
     Branch and bound: the cores with the least possible step time come first, and what has a bound
     behind the last leader is not looked at. No more than `n_leaders` plans are kept.
@@ -130,7 +130,7 @@ def _better(
         return leaders
     joined = outlook if leaders is None else leaders.joined(outlook)
     ranked = joined.take(order(goal, joined))
-    return ranked.take(_first_of_each_kind(ranked.table, scenario.model.n_layers)[:n_leaders])
+    return ranked.take(_first_of_each_mesh(ranked.table)[:n_leaders])
 
 
 def _queue(goal: GoalSpec, promise: Outlook) -> IntArray:
@@ -152,13 +152,8 @@ def _last_place(goal: GoalSpec, leaders: Outlook | None, n_leaders: int) -> floa
     return float(objective(goal, leaders).max()) * (1 + 2 * NEAR_TIE)
 
 
-def _first_of_each_kind(table: PlanTable, n_layers: int) -> npt.NDArray[np.intp]:
-    """Return the rows that are the first with their mesh and evenness of stages, in order.
-
-    The closed form may be too fast for uneven stages; keeping the best even plan too leaves the
-    choice between them to the event simulation.
-    """
-    even = n_layers % table.n_chunks == 0
-    meshes = np.stack([getattr(table, column) for column in MESH] + [even], axis=1)
+def _first_of_each_mesh(table: PlanTable) -> npt.NDArray[np.intp]:
+    """Return the rows that are the first with their mesh, in order."""
+    meshes = np.stack([getattr(table, column) for column in MESH], axis=1)
     _, first = np.unique(meshes, axis=0, return_index=True)
     return np.sort(first)

@@ -26,6 +26,7 @@ CASES = [
     ("llama3-70b", "h200-sxm-141gb:16", 16),
     ("mixtral-8x7b", "h100-sxm:16", 32),
     ("gpt3-175b", "a100-sxm-80gb:24", 24),
+    ("llama2-13b", "a100-sxm-80gb:24", 24),
 ]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from planner import finalists
-from planner.finalists import mesh_of
 from planner.result import PredictionSummary, SearchResult
 from planner.search import search
 from simulator.campaign.predict import predict
@@ -18,6 +17,10 @@ from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import EconomicsSpec, GoalSpec, PlanLimits, Scenario
+
+
+def mesh_of(plan: PlanSpec) -> tuple[int, ...]:
+    return plan.pp, plan.cp, plan.tp, plan.ep
 
 
 def ask(

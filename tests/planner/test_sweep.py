@@ -84,8 +84,7 @@ def exhaustive(scenario: Scenario, n_leaders: int) -> list[PlanSpec]:
     leaders: dict[tuple[int, ...], PlanSpec] = {}
     for row in range(len(outlook)):
         plan = outlook.table.plan(row, Precision.BF16)
-        kind = (*(getattr(plan, name) for name in MESH), scenario.model.n_layers % plan.n_chunks)
-        leaders.setdefault((*kind[:-1], kind[-1] == 0), plan)
+        leaders.setdefault(tuple(getattr(plan, name) for name in MESH), plan)
         if len(leaders) == n_leaders:
             break
     return list(leaders.values())
