@@ -13,7 +13,6 @@ from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import GoalSpec, Scenario
 
-
 AGREEMENT = 0.02
 """Share by which the two clocks may differ without changing who is simulated."""
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner.bounds import StepFloor, step_floor
 from planner.objective import Outlook
+from planner.space import ZERO_STAGES
 from simulator.campaign.checkpoint_size import state_bytes_per_parameter
 from simulator.campaign.closed_form import campaign_table, checkpoint_rhythm
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.catalog import find_software
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.parameters import count_parameters
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.spec.errors import InputError
@@ -61,6 +62,29 @@ class Pricing:
     def floor(self, table: PlanTable) -> StepFloor:
         """Return lower bounds of the step time."""
         return step_floor(self._costs(table), table, self.scenario.model)
+
+    def could_fit(self, table: PlanTable) -> BoolArray:
+        """Return whether memory could allow plans like these, for each ZeRO stage: (n, 4).
+
+        Looks at the first pipeline stage. With whatever virtual stages it holds as many layers,
+        rounded up; no schedule keeps fewer microbatches than 1F1B does; and nothing is divided
+        over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, so then
+        the answer is always yes.
+        """
+        model = self.scenario.model
+        fits = np.ones((len(table), len(ZERO_STAGES)), dtype=np.bool_)
+        if len(table) == 0 or 0 < model.n_moe_layers < model.n_layers:
+            return fits
+        one = np.ones_like(table.dp)
+        for stage in ZERO_STAGES:
+            divided = replace(
+                table,
+                zero_stage=stage * one,
+                dp_shard=table.dp if stage else one,
+                dp_replicate=one if stage else table.dp,
+            )
+            fits[:, stage] = self._memory(divided).stage_bytes[:, 0] <= self.allowed_bytes
+        return fits
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         """Return what the fullest rank holds."""

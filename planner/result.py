@@ -22,12 +22,12 @@ class SearchResult:
     scenario: Scenario
     plans: tuple[RankedPlan, ...]
     n_plans: int
-    """Legal plans: each was priced or is proven to be behind the ranked ones."""
+    """Legal plans: each was priced, or is proven not to fit or to be behind the ranked ones."""
     n_priced: int
     n_fitting: int
     """Of the priced ones, those that memory allows."""
     complete: bool
-    """Whether all legal plans were priced or proven to be behind."""
+    """Whether all legal plans were priced or proven to be no answer."""
     seconds: float
 
     @property
@@ -130,7 +130,7 @@ class SearchSummary(Spec):
     """How the answer was found."""
 
     plans: int
-    """Legal plans: each was priced or is proven to be behind the ranked ones."""
+    """Legal plans: each was priced, or is proven not to fit or to be behind the ranked ones."""
     priced: int
     feasible: int
     """Of the priced ones, those that memory allows."""

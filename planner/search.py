@@ -16,6 +16,9 @@ from simulator.spec.scenario import Scenario
 MAX_PRICED = 100_000_000
 """Priced plans after which a search stops and says that it is not complete."""
 
+MORE_LEADERS = 3
+"""Finalists beyond those asked for: events may change the order."""
+
 
 def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -> SearchResult:
     """Return the best plans of a scenario, at most `top`, each the best one of its mesh.
@@ -35,8 +38,7 @@ def find_plans(
     """Return the best plans of a scenario as `search` does, or None when it has no answer."""
     started_s = time.perf_counter()
     space, pricing = Space.of(scenario), Pricing.of(scenario)
-    # More than are asked for: events may change the order.
-    found = sweep(pricing, scenario, space, n_leaders=2 * top, max_priced=max_priced)
+    found = sweep(pricing, scenario, space, n_leaders=top + MORE_LEADERS, max_priced=max_priced)
     plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
     if not plans:
         return None

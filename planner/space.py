@@ -11,6 +11,7 @@ Of plans that run alike only the simplest is there (`_distinct`), and none that 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -26,6 +27,7 @@ from simulator.spec.target import TARGETS, Target, find_target
 
 _1F1B = SCHEDULES.index("1f1b")
 _INTERLEAVED = SCHEDULES.index("interleaved-1f1b")
+ZERO_STAGES = (0, 1, 2, 3)
 _BLOCK_CELLS = 1 << 22
 """Most bases x arrangements that are looked at together; bounds memory for any cluster."""
 
@@ -90,7 +92,7 @@ class Space:
 
         def pairs(piped_mask: BoolArray, sharded_mask: BoolArray) -> BoolArray:
             """All combinations of both halves of an arrangement, for every base."""
-            both = piped_mask.reshape(n_bases, -1, 1) & sharded_mask.reshape(n_bases, 1, -1)
+            both = sharded_mask.reshape(n_bases, -1, 1) & piped_mask.reshape(n_bases, 1, -1)
             return both.reshape(n_bases, -1)
 
         legal = pairs(
@@ -115,15 +117,16 @@ class Space:
             table=crossed.take(kept),
             base=base[kept],
             arrangements=Options(
-                pipelines.columns + shardings.columns,
+                shardings.columns + pipelines.columns,
                 np.hstack(
                     [
-                        np.repeat(pipelines.values, len(shardings.values), axis=0),
-                        np.tile(shardings.values, (len(pipelines.values), 1)),
+                        np.repeat(shardings.values, len(pipelines.values), axis=0),
+                        np.tile(pipelines.values, (len(shardings.values), 1)),
                     ]
                 ),
             ),
             allowed=allowed,
+            stages=np.ones((int(kept.sum()), len(ZERO_STAGES)), dtype=np.bool_),
         )
 
     def _bases(self) -> PlanTable:
@@ -158,7 +161,7 @@ class Space:
 
     def _shardings(self) -> Options:
         """Return every ZeRO stage with the number of ranks that it divides over."""
-        sharded = _grid((1, 2, 3), _divisors(self.n_devices))
+        sharded = _grid(ZERO_STAGES[1:], _divisors(self.n_devices))
         return Options(("zero_stage", "dp_shard"), np.vstack([[(0, 1)], sharded]))
 
     def _crossed(self, base: PlanTable, options: Options) -> PlanTable:
@@ -222,17 +225,36 @@ class Cores:
     base: IntArray
     """Row of `allowed` that a core belongs to."""
     arrangements: Options
+    """In the order of their ZeRO stages."""
     allowed: BoolArray
     """(sequence_parallel, recompute, base, arrangement)."""
+    stages: BoolArray
+    """(core, ZeRO stage): whether plans with this stage are among them."""
 
     def __len__(self) -> int:
         return len(self.table)
 
+    def with_stages(self, stages: BoolArray) -> Cores:
+        """Return the plans of these whose core has True for their ZeRO stage."""
+        return replace(self, stages=self.stages & stages)
+
     @property
     def counts(self) -> IntArray:
         """Plans of every core."""
-        counts: IntArray = np.count_nonzero(self.allowed, axis=3)
-        return counts[self.table.sequence_parallel, self.table.recompute, self.base]
+        of_stage = self._of_stage()[self._options(np.arange(len(self)))]
+        counts: IntArray = (of_stage * self.stages).sum(axis=1)
+        return counts
+
+    def _of_stage(self) -> IntArray:
+        """Arrangements of every base by ZeRO stage, which they are sorted by."""
+        starts = np.searchsorted(self._column("zero_stage"), [*ZERO_STAGES, len(ZERO_STAGES)])
+        parts = [self.allowed[..., a:b] for a, b in itertools.pairwise(starts)]
+        return np.stack([np.count_nonzero(part, axis=-1) for part in parts], axis=-1)
+
+    def _options(self, cores: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Where in `allowed` some cores stand."""
+        table = self.table
+        return table.sequence_parallel[cores], table.recompute[cores], self.base[cores]
 
     def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
         """Split some cores, in their order, into runs of at most `max_rows` plans."""
@@ -248,16 +270,18 @@ class Cores:
 
     def plans(self, cores: IntArray) -> tuple[PlanTable, IntArray]:
         """Write down all plans of some cores, and say which core each belongs to."""
-        options = self.table.sequence_parallel[cores], self.table.recompute[cores]
-        allowed = self.allowed[(*options, self.base[cores])]
+        allowed = self.allowed[self._options(cores)]
+        allowed = allowed & self.stages[cores][:, self._column("zero_stage")]
         row, choice = np.nonzero(allowed)
         core = cores[row]
         table = self.table.take(core)
-        decided = {
-            name: self.arrangements.values[choice, at]
-            for at, name in enumerate(self.arrangements.columns)
-        }
+        decided = {name: self._column(name)[choice] for name in self.arrangements.columns}
         return replace(table, dp_replicate=table.dp // decided["dp_shard"], **decided), core
+
+    def _column(self, name: str) -> IntArray:
+        """One decision of every arrangement."""
+        column: IntArray = self.arrangements.values[:, self.arrangements.columns.index(name)]
+        return column
 
 
 def _distinct(table: PlanTable) -> BoolArray:

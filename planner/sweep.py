@@ -31,6 +31,9 @@ class Prices(Protocol):
     def floor(self, table: PlanTable) -> StepFloor:
         """Return lower bounds of the step time, whatever the schedule and the sharding."""
 
+    def could_fit(self, table: PlanTable) -> BoolArray:
+        """Return whether any plan with such a core fits in memory, for each ZeRO stage: (n, 4)."""
+
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         """Return the memory of the fullest rank."""
 
@@ -51,12 +54,12 @@ class Sweep:
     leaders: Outlook | None
     """The best plan of each of the best meshes, best first; None when no plan is feasible."""
     n_plans: int
-    """Legal plans: each was priced or is proven to be behind the leaders."""
+    """Legal plans: each was priced, or is proven not to fit or to be behind the leaders."""
     n_priced: int
     n_fitting: int
     """Of the priced ones, those that memory allows."""
     complete: bool
-    """Whether all legal plans were priced or proven to be behind."""
+    """Whether all legal plans were priced or proven to be no answer."""
 
 
 def sweep(
@@ -70,15 +73,16 @@ def sweep(
 ) -> Sweep:
     """Go through the plans of a space and keep the best one of each of the best meshes.
 
-    Branch and bound: the cores with the least possible step time come first, and what has a bound
-    behind the last leader is not looked at. No more than `n_leaders` plans are kept.
+    Branch and bound: the cores with the least possible step time come first, and what cannot fit or
+    has a bound behind the last leader is not looked at. No more than `n_leaders` plans are kept.
     """
     goal = scenario.goal
     leaders: Outlook | None = None
     n_plans = n_priced = n_fitting = 0
     complete = True
-    for cores in space.cores():
-        n_plans += int(cores.counts.sum())
+    for all_cores in space.cores():
+        n_plans += int(all_cores.counts.sum())
+        cores = all_cores.with_stages(prices.could_fit(all_cores.table))
         floor = prices.floor(cores.table)
         deepest = most_virtual_stages(cores.table, scenario.model)
         promise = prices.promise(cores.table, floor.with_stages(deepest))

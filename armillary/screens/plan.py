@@ -39,7 +39,7 @@ def _found(result: SearchResult) -> list[str]:
     proven = result.n_plans - result.n_priced
     counts = f"{result.n_plans:,} legal plans in {result.seconds:.1f} s"
     counts += ": " if result.complete else " (NOT all were looked at): "
-    counts += f"{proven:,} proven slower, " if proven and result.complete else ""
+    counts += f"{proven:,} proven slower or too large, " if proven and result.complete else ""
     counts += f"{result.n_priced:,} priced, {result.n_fitting:,} of them fit in {capacity}"
     counts += f" less {margin:.0%}" if margin else ""
     return textwrap.wrap(f"{counts}; {BASIS[result.best.prediction.step.basis]}", WIDTH)

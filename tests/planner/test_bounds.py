@@ -14,7 +14,7 @@ from planner.space import Space
 from planner.sweep import sweep
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -40,6 +40,13 @@ def scenario_of(model: str, cluster: str, batch: int, goal: GoalSpec | None = No
     )
 
 
+def test_bounds_of_memory_leave_something_out() -> None:
+    scenario = scenario_of("llama3-70b", "h100-sxm:32", 32)
+    pricing = Pricing.of(scenario)
+    shares = [pricing.could_fit(cores.table).mean() for cores in Space.of(scenario).cores()]
+    assert 0.05 < np.mean(shares) < 0.7
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_no_plan_is_below_its_bounds(case: tuple[str, str, int]) -> None:
     scenario = scenario_of(*case)
@@ -51,6 +58,8 @@ def test_no_plan_is_below_its_bounds(case: tuple[str, str, int]) -> None:
         table, core = cores.plans(some)
         step_s = pricing.step_s(table)
         assert (floor.take(core).with_stages(table.virtual_stages) <= step_s * (1 + 1e-9)).all()
+        could_fit = pricing.could_fit(cores.table)[core, table.zero_stage]
+        assert could_fit[pricing.peak_bytes(table) <= pricing.allowed_bytes].all()
         deepest = most_virtual_stages(cores.table, scenario.model)
         assert (table.virtual_stages <= deepest[core]).all()
         outlook, promise = pricing.outlook(table, step_s), pricing.promise(table, step_s)
@@ -74,6 +83,9 @@ class Unbounded:
 
     def floor(self, table: PlanTable) -> StepFloor:
         return StepFloor(work_s=np.zeros(len(table)), fill_s=np.zeros(len(table)))
+
+    def could_fit(self, table: PlanTable) -> BoolArray:
+        return np.ones((len(table), 4), dtype=np.bool_)
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         return self.pricing.promise(table, 0.0 * step_s)

@@ -10,7 +10,7 @@ from planner.bounds import StepFloor
 from planner.objective import Outlook, order, within_goal
 from planner.space import Space
 from planner.sweep import MESH, Prices, Sweep, sweep
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -41,6 +41,9 @@ class Invented:
         mixed = core + 0.71 * table.microbatch_sequences + 0.83 * table.sequence_parallel
         noise: FloatArray = np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
         return noise
+
+    def could_fit(self, table: PlanTable) -> BoolArray:
+        return np.ones((len(table), 4), dtype=np.bool_)
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         return self._noise(table, 1)
