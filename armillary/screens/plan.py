@@ -36,13 +36,13 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
 def _found(result: SearchResult) -> list[str]:
     capacity = format_bytes(result.best.prediction.step.memory_capacity_bytes)
     margin = result.scenario.limits.memory_margin
-    proven = result.n_plans - result.n_priced
     counts = f"{result.n_plans:,} legal plans in {result.seconds:.1f} s"
-    counts += ": " if result.complete else " (NOT all were looked at): "
-    counts += f"{proven:,} proven slower or too large, " if proven and result.complete else ""
-    counts += f"{result.n_priced:,} priced, {result.n_fitting:,} of them fit in {capacity}"
-    counts += f" less {margin:.0%}" if margin else ""
-    return textwrap.wrap(f"{counts}; {BASIS[result.best.prediction.step.basis]}", WIDTH)
+    counts += "" if result.complete else " (NOT all were looked at)"
+    counts += f": {result.n_priced:,} priced"
+    counts += ", the others proven worse" if result.complete else ""
+    fitting = f"{result.n_fitting:,} of them fit in {capacity}"
+    fitting += f" less {margin:.0%}" if margin else ""
+    return [counts, f"{fitting}; {BASIS[result.best.prediction.step.basis]}"]
 
 
 def _table(plans: tuple[RankedPlan, ...]) -> list[str]:
