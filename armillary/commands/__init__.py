@@ -13,6 +13,8 @@ VERBS: tuple[str, ...] = (
     "explain",
     "export",
     "run",
+    "calibrate",
+    "compare",
     "validate",
     "list",
     "init",

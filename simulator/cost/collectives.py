@@ -25,8 +25,9 @@ from simulator.cost.algorithms import (
     tree,
 )
 from simulator.cost.groups import Group
-from simulator.cost.measured import Operation, measured_line
+from simulator.cost.measured import measured_line
 from simulator.cost.plan_table import FloatArray
+from simulator.spec.cluster import CollectiveName
 
 AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
 
@@ -95,7 +96,7 @@ def _candidates(
 
 
 def _time(
-    operation: Operation, message_bytes: FloatArray | float, group: Group, lines: list[Line]
+    operation: CollectiveName, message_bytes: FloatArray | float, group: Group, lines: list[Line]
 ) -> FloatArray:
     times = np.minimum.reduce([line.time_s(message_bytes) for line in lines])
     measured = measured_line(operation, group)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce_scatter_s
-from simulator.cost.groups import axis_group
+from simulator.cost.groups import axis_group, world_group
+from simulator.cost.measured_work import added_s
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 from simulator.cost.shares import (
@@ -19,6 +20,8 @@ from simulator.cost.shares import (
 from simulator.cost.stages import StageLayers
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
+
+NORM_AND_LOSS_BYTES = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +86,13 @@ def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
     shard_group = axis_group(cluster, table, "dp_shard_cp")
     copies = axis_group(cluster, table, "dp_replicate")
     split_s = reduce_scatter_s(gradients, shard_group)
+    split_s = split_s + added_s("shard-reduce", gradients, shard_group)
     split_s = split_s + all_reduce_s(gradients / shard_group.size, copies)
-    reduce_s = np.where(sharded, split_s, all_reduce_s(gradients, axis_group(cluster, table, "dp")))
-    gather_s = np.where(sharded, all_gather_s(weights, shard_group), 0.0)
+    replicas = axis_group(cluster, table, "dp")
+    whole_s = all_reduce_s(gradients, replicas) + added_s("replica-reduce", gradients, replicas)
+    reduce_s = np.where(sharded, split_s, whole_s)
+    gather_s = all_gather_s(weights, shard_group) + added_s("shard-gather", weights, shard_group)
+    gather_s = np.where(sharded, gather_s, 0.0)
     if setting.model.moe is not None:
         group = axis_group(cluster, table, "expert_dp")
         gradients = parameters.routed * gradient_bytes(job)
@@ -94,6 +101,12 @@ def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
         reduce_s = reduce_s + np.where(sharded, split_s, all_reduce_s(gradients, group))
         gather_s = gather_s + np.where(sharded, all_gather_s(weights, group), 0.0)
     return SyncTimes(reduce_s=reduce_s, gather_s=gather_s)
+
+
+def _agreement_s(setting: Setting) -> FloatArray:
+    """All ranks agree on loss and gradient norm: one small all-reduce."""
+    group = world_group(setting.cluster, setting.table)
+    return all_reduce_s(np.full(len(setting.table), NORM_AND_LOSS_BYTES), group)
 
 
 def stage_parameters(setting: Setting, stages: StageLayers) -> RankParameters:
@@ -130,5 +143,9 @@ def optimizer_s(setting: Setting, stages: StageLayers) -> FloatArray:
     """
     job = setting.job
     owned = owned_parameters(setting, stage_parameters(setting, stages)).max(axis=1)
+    work = setting.kernels.work
+    if work is not None:
+        update_s: FloatArray = work.update_s + owned * work.parameter_s + _agreement_s(setting)
+        return update_s
     traffic = 2.0 * gradient_bytes(job) + 2.0 * state_bytes(job) + 2.0 * weight_bytes(job)
     return setting.kernels.memory_s(owned * traffic)

@@ -56,8 +56,11 @@ def price_head(setting: Setting) -> tuple[LayerTime, LayerTime]:
     local = outputs / table.tp
     width = np.full(len(table), 1.0 * model.hidden_size)
     matmul_s = kernels.gemm_s(setting.tokens, local, width, wide=True)
-    loss_bytes = setting.software.logits_traffic_bytes * setting.tokens * local
-    loss_s = kernels.elementwise_s(loss_bytes, 5.0)
+    if kernels.work is not None:
+        loss_s = kernels.work.head_s + setting.tokens * local * kernels.work.logit_s
+    else:
+        loss_bytes = setting.software.logits_traffic_bytes * setting.tokens * local
+        loss_s = kernels.elementwise_s(loss_bytes, 5.0)
     group = axis_group(setting.cluster, table, "tp")
     scalars_s = all_reduce_s(4.0 * LOSS_SCALARS * setting.tokens, group)
     pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0

@@ -13,6 +13,7 @@ from simulator.cost.collectives import (
 )
 from simulator.cost.groups import axis_group
 from simulator.cost.layers import query_key_value_sizes
+from simulator.cost.measured_work import added_s
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 
@@ -33,8 +34,9 @@ def tensor_pair_s(setting: Setting) -> FloatArray:
     """
     group = axis_group(setting.cluster, setting.table, "tp")
     message = activation_bytes(setting)
-    whole_s = all_reduce_s(message, group)
+    whole_s = all_reduce_s(message, group) + added_s("tensor", message, group)
     split_s = all_gather_s(message, group) + reduce_scatter_s(message, group)
+    split_s = split_s + added_s("sequence", message, group)
     sequence = setting.table.sequence_parallel
     return (1 - sequence) * whole_s + sequence * split_s
 
@@ -82,4 +84,5 @@ def stage_transfer_s(setting: Setting) -> FloatArray:
     """One activation from a pipeline stage to the next; tp ranks send a part each."""
     group = axis_group(setting.cluster, setting.table, "pp")
     message = activation_bytes(setting) / setting.table.tp
-    return P2P_FACTOR * p2p_s(message, group)
+    factor = 1.0 if group.exchanges else P2P_FACTOR
+    return factor * p2p_s(message, group) + added_s("stage", message, group)

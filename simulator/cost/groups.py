@@ -16,7 +16,7 @@ import numpy as np
 from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
 from simulator.fabric.blocks import pod_devices, region_devices, scale_up_devices
 from simulator.fabric.scale_up import PortShares, port_shares
-from simulator.spec.cluster import ClusterSpec, CollectiveFit, LinkSpec
+from simulator.spec.cluster import ClusterSpec, CollectiveFit, ExchangeFit, LinkSpec
 from simulator.spec.plan import AXES
 
 AxisName = Literal[
@@ -60,8 +60,10 @@ class Group:
     """Innermost first; the product of the fan-outs is the size."""
     measured: tuple[CollectiveFit, ...]
     """Collectives that were measured on this cluster."""
+    exchanges: tuple[ExchangeFit, ...]
+    """What the runtime's exchanges were seen to add to a step on this cluster."""
     n_busy: IntArray
-    """Ranks that the job keeps busy on one node."""
+    """Ranks that are busy on one node."""
 
     @property
     def in_domain(self) -> IntArray:
@@ -89,6 +91,11 @@ def axis_group(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> Group:
     assert axis in get_args(AxisName), axis
     size, stride = _size_and_stride(table, axis)
     return _group(cluster, size, stride, table.n_ranks)
+
+
+def world_group(cluster: ClusterSpec, table: PlanTable) -> Group:
+    """Return the group of all ranks of every plan."""
+    return _group(cluster, table.n_ranks, np.ones_like(table.n_ranks), table.n_ranks)
 
 
 def _size_and_stride(table: PlanTable, axis: AxisName) -> tuple[IntArray, IntArray]:
@@ -135,7 +142,8 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
         size=size,
         levels=tuple(levels),
         measured=cluster.calibration.collectives if cluster.calibration else (),
-        n_busy=np.minimum(n_ranks, cluster.devices_per_node),
+        exchanges=cluster.calibration.exchanges if cluster.calibration else (),
+        n_busy=np.minimum(n_ranks, cluster.devices_per_node) + cluster.host.n_other_ranks,
     )
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.cost.host import busy_ranks, slowdown
 from simulator.cost.measured_gemms import MeasuredGemms
-from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
+from simulator.cost.measured_work import MeasuredWork, measured_work
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.cluster import ClusterSpec, KernelEfficiency
 from simulator.spec.job import JobSpec
@@ -42,9 +44,10 @@ class Kernels:
     """Whether the layers' multiplications read values narrower than the stored ones."""
     slowdown: FloatArray
     """How much slower a rank is because others use the same host (1 where nothing is shared)."""
-    busy: IntArray
-    """Ranks that compute on one host."""
+    busy: FloatArray
+    """Ranks that compute at the same time on one host."""
     measured: MeasuredGemms | None
+    work: MeasuredWork | None
 
     def gemm_s(
         self,
@@ -113,15 +116,13 @@ def device_kernels(
     device, efficiency = cluster.device, cluster.device.efficiency
     calibration = cluster.calibration
     wide = job.precision if job.precision in FULL_PRECISIONS else Precision.BF16
-    busy = np.minimum(table.n_ranks, cluster.devices_per_node)
-    slowdown = np.ones(len(table))
+    busy = busy_ranks(cluster, table)
+    slow = np.ones(len(table))
     memory_rate = device.memory_bandwidth_bytes_per_s * efficiency.memory_fraction
     peak = device.peak.of(wide)
     measured = None
     if calibration is not None:
-        if calibration.shared_slowdown:
-            steps = np.array(calibration.shared_slowdown)
-            slowdown = steps[np.minimum(busy, len(steps)) - 1]
+        slow = slowdown(calibration.shared_slowdown, busy)
         if calibration.memory_bandwidth_bytes_per_s:
             memory_rate = calibration.memory_bandwidth_bytes_per_s
         if calibration.gemms:
@@ -141,9 +142,10 @@ def device_kernels(
         gap_s=software.kernel_gap_s,
         value_bytes=4.0 if wide is Precision.FP32 else 2.0,
         quantised=job.precision is not wide,
-        slowdown=slowdown,
+        slowdown=slow,
         busy=busy,
         measured=measured,
+        work=measured_work(calibration, busy),
     )
 
 

@@ -16,6 +16,7 @@ from simulator.cost.layers import (
     Split,
     attention_linears,
     dense_ffn_linears,
+    n_weights,
     query_key_value_sizes,
     shared_expert_linears,
 )
@@ -118,7 +119,12 @@ def _elementwise_s(
     within = (
         (2.0 + 3.0 * model.gated_ffn) * inner + 2.0 * (queries + (keys + values) / 2)
     ) / table.tp
-    ideal = kernels.value_bytes * tokens * (HIDDEN_VALUES * hidden + within)
+    values_moved = tokens * (HIDDEN_VALUES * hidden + within)
+    if kernels.work is not None:
+        forward_s = kernels.work.layer_s + values_moved * kernels.work.layer_value_s
+        weights = n_weights(linears) / table.tp
+        return forward_s, BACKWARD_TRAFFIC * forward_s + weights * kernels.work.weight_s
+    ideal = kernels.value_bytes * values_moved
     norms = software.eager_norm_factor * EAGER_NORM_VALUES * hidden * tokens * kernels.value_bytes
     norms = norms * (model.norm == "rmsnorm")
     forward_bytes = software.elementwise_factor * ideal + norms / (1 + BACKWARD_TRAFFIC)

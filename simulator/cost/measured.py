@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from simulator.cost.algorithms import Line
 from simulator.cost.groups import Group
 from simulator.cost.plan_table import FloatArray, IntArray
-from simulator.spec.cluster import CollectiveFit
-
-Operation = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
+from simulator.spec.cluster import CollectiveFit, CollectiveName
 
 
-def measured_line(operation: Operation, group: Group) -> Line | None:
+def measured_line(operation: CollectiveName, group: Group) -> Line | None:
     """Return the measured time of an operation, or None where it was not measured.
 
     Of the fits with the nearest number of busy ranks, latency per hop and bandwidth are
@@ -32,7 +29,7 @@ def measured_line(operation: Operation, group: Group) -> Line | None:
     return Line(latency_s, s_per_byte * _wire_share(operation, sizes))
 
 
-def _wire_share(operation: Operation, sizes: IntArray) -> FloatArray:
+def _wire_share(operation: CollectiveName, sizes: IntArray) -> FloatArray:
     """Bytes through a rank's link over bytes of the message."""
     if operation == "p2p":
         return np.ones(len(sizes))

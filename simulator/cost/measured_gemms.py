@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from simulator.cost.host import slowdown
 from simulator.cost.plan_table import FloatArray, IntArray
 from simulator.spec.base import Precision
 from simulator.spec.cluster import Calibration
@@ -24,7 +25,7 @@ class MeasuredGemms:
     busy: IntArray
     rates_flops_per_s: FloatArray
     """Measured rate over `saturation_of` the shape."""
-    slowdown: FloatArray
+    slowdown: tuple[float, ...]
     """Of compute with 1, 2, 3 ... ranks busy; empty means unknown."""
 
     @classmethod
@@ -39,7 +40,7 @@ class MeasuredGemms:
             shapes=np.log(sizes),
             busy=np.array([point.n_busy_ranks for point in points], dtype=np.int64),
             rates_flops_per_s=2.0 * np.prod(sizes, axis=1) / times_s * lost,
-            slowdown=np.array(calibration.shared_slowdown),
+            slowdown=calibration.shared_slowdown,
         )
 
     @property
@@ -47,16 +48,18 @@ class MeasuredGemms:
         """Highest rate with the fewest ranks busy: what the machine can do."""
         return float(self.rates_flops_per_s[self.busy == self.busy.min()].max())
 
-    def large_rate(self, m: FloatArray, n: FloatArray, k: FloatArray, busy: IntArray) -> FloatArray:
+    def large_rate(
+        self, m: FloatArray, n: FloatArray, k: FloatArray, busy: FloatArray
+    ) -> FloatArray:
         """Rate without saturation losses near a shape, with `busy` ranks on the host."""
         wanted = np.log(np.stack(np.broadcast_arrays(m, n, k), axis=-1))
         rates = np.empty(wanted.shape[:-1])
         for level in np.unique(busy):
             rows = busy == level
-            rates[rows] = self._interpolate(wanted[rows], int(level))
+            rates[rows] = self._interpolate(wanted[rows], float(level))
         return rates
 
-    def _interpolate(self, wanted: FloatArray, busy: int) -> FloatArray:
+    def _interpolate(self, wanted: FloatArray, busy: float) -> FloatArray:
         distance = np.abs(np.log(self.busy / busy))
         nearest = int(self.busy[np.argmin(distance)])
         chosen = self.busy == nearest
@@ -66,7 +69,5 @@ class MeasuredGemms:
         rates: FloatArray = np.exp(logs) * (self._slowdown(nearest) / self._slowdown(busy))
         return rates
 
-    def _slowdown(self, busy: int) -> float:
-        if not self.slowdown.size:
-            return 1.0
-        return float(self.slowdown[min(busy, self.slowdown.size) - 1])
+    def _slowdown(self, busy: float) -> float:
+        return float(slowdown(self.slowdown, np.array([busy]))[0])

@@ -15,16 +15,17 @@ from simulator.cost.data_parallel import (
 )
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import stage_transfer_s
+from simulator.cost.host import busy_columns
 from simulator.cost.layer import LayerPasses, price_layer
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
 from simulator.cost.step_costs import EdgeCosts, LayerCosts, LayerTime, StepCosts
 from simulator.cost.unique import spread, unique_rows
-from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster import Calibration, ClusterSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.profiles import SoftwareProfile
+from simulator.spec.profiles import OverlapProfile, SoftwareProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ def price_step(
     Each part is computed for the distinct combinations of the decisions it depends on, and then
     spread over the plans.
     """
+    software = as_measured(software, cluster.calibration)
     setting = Setting.of(model, cluster, job, software, table)
     passes = _price_passes(setting)
     syncs = _price_syncs(setting)
@@ -83,6 +85,16 @@ def price_step(
     )
 
 
+def as_measured(software: SoftwareProfile, calibration: Calibration | None) -> SoftwareProfile:
+    """Return the software as its exchanges were measured: what hides was never in them."""
+    if calibration is None or not calibration.exchanges:
+        return software
+    none = OverlapProfile(tp=0.0, cp=0.0, ep=0.0, dp=0.0, pp=0.0)
+    return software.model_copy(
+        update={"overlap": none, "step_constant_s": 0.0, "growth_per_doubling": 0.0}
+    )
+
+
 def _price_passes(setting: Setting) -> _Passes:
     table = setting.table
     columns = (
@@ -93,6 +105,7 @@ def _price_passes(setting: Setting) -> _Passes:
         table.microbatch_sequences,
         table.recompute,
         table.n_ranks,
+        *busy_columns(setting.cluster, table),
     )
     subset, inverse = unique_rows(table, columns)
     distinct = setting.of_table(subset)
@@ -147,6 +160,7 @@ def _price_optimizer(setting: Setting) -> FloatArray:
         table.ep,
         1 * (table.zero_stage > 0),
         table.n_ranks,
+        *busy_columns(setting.cluster, table),
     )
     subset, inverse = unique_rows(table, columns)
     stages = StageLayers.of(setting.model, subset)

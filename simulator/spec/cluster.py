@@ -87,6 +87,8 @@ class HostSpec(Spec):
     """Everything in a node but its devices, busy."""
     device_copy_bandwidth_bytes_per_s: BytesPerSecond = Field(default=25e9, gt=0)
     """Device to host, per device."""
+    n_other_ranks: int = Field(default=0, ge=0)
+    """Ranks of other jobs that keep a node busy; they count where devices share cores."""
 
 
 class DeviceSpec(Spec):
@@ -152,6 +154,9 @@ class FabricSpec(Spec):
         return self
 
 
+CollectiveName = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
+
+
 class CollectiveFit(Spec):
     """A measured collective: time = alpha + wire bytes / bandwidth.
 
@@ -159,7 +164,7 @@ class CollectiveFit(Spec):
     point to point 1, of the full (unsharded) message.
     """
 
-    operation: Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
+    operation: CollectiveName
     n_ranks: PositiveInt
     alpha_s: Seconds = Field(ge=0)
     bandwidth_bytes_per_s: BytesPerSecond = Field(gt=0)
@@ -178,6 +183,53 @@ class GemmPoint(Spec):
     n_busy_ranks: PositiveInt = 1
     """Ranks that compute at the same time on the machine."""
     time_s: Seconds = Field(gt=0)
+    backward_s: Seconds = Field(default=0.0, ge=0)
+    """The two products of its backward together; 0 means not measured (twice time_s)."""
+
+
+class WorkFit(Spec):
+    """What a rank spends beside multiplications and attention, fitted to small reference steps.
+
+    Dispatch of kernels, elementwise traffic, optimizer: a fixed part and a part per value.
+    """
+
+    n_busy_ranks: PositiveInt = 1
+    layer_s: Seconds = Field(ge=0)
+    """Forward of one layer over one microbatch; its backward takes 1.5 times that."""
+    layer_value_s: Seconds = Field(ge=0)
+    """Per elementwise value of the same."""
+    weight_s: Seconds = Field(ge=0)
+    """Per weight of a layer and microbatch: gradients written or added up in the backward."""
+    head_s: Seconds = Field(ge=0)
+    """Forward and backward of head and loss over one microbatch."""
+    logit_s: Seconds = Field(ge=0)
+    update_s: Seconds = Field(ge=0)
+    """Gradient norm and optimizer step."""
+    parameter_s: Seconds = Field(ge=0)
+    relative_error: NonNegative = 0.0
+    """Mean, over the reference steps."""
+
+
+ExchangeName = Literal[
+    "replica-reduce", "shard-reduce", "shard-gather", "tensor", "sequence", "stage"
+]
+"""What a mechanism exchanges: the gradients of a layer between copies, or reduced and its weights
+gathered where they are divided; one pair of linear maps without and with sequence parallelism; an
+activation from a pipeline stage to the next."""
+
+
+class ExchangeFit(Spec):
+    """What an exchange of the runtime adds to its bare collective: fixed + bytes x byte_s.
+
+    Fitted to small reference steps; hooks, copies and waiting are inside, and nothing of it hides
+    behind compute. Bytes are of the full message.
+    """
+
+    exchange: ExchangeName
+    n_ranks: PositiveInt
+    n_busy_ranks: PositiveInt
+    fixed_s: Seconds = Field(ge=0)
+    byte_s: Seconds = Field(ge=0)
 
 
 class Calibration(Spec):
@@ -187,6 +239,8 @@ class Calibration(Spec):
     tool_version: str = ""
     gemms: tuple[GemmPoint, ...] = ()
     collectives: tuple[CollectiveFit, ...] = ()
+    work: tuple[WorkFit, ...] = ()
+    exchanges: tuple[ExchangeFit, ...] = ()
     memory_bandwidth_bytes_per_s: BytesPerSecond = Field(default=0.0, ge=0)
     """Of one rank alone; 0 means not measured."""
     shared_slowdown: tuple[float, ...] = ()

@@ -1,0 +1,137 @@
+"""What one rank of a calibration does, top to bottom.
+
+One launch holds as many ranks as the largest session; in the smaller sessions the others wait.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from runtime.calibrate.collectives import measure_collectives
+from runtime.calibrate.findings import (
+    CollectivePoint,
+    Findings,
+    RankFindings,
+    write_findings,
+)
+from runtime.calibrate.kernels import (
+    FULL_SHAPES,
+    QUICK_SHAPES,
+    GemmShape,
+    measure_attention,
+    measure_gemms,
+    measure_launch,
+    measure_memory_bandwidth,
+)
+from runtime.calibrate.reference import alone, measure_references, together
+from runtime.calibrate.timing import Together
+from runtime.telemetry import peak_memory_bytes
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is measured, and for how long."""
+
+    shapes: tuple[GemmShape, ...]
+    sizes_bytes: tuple[int, ...]
+    """Of collectives."""
+    window_s: float
+    """For one call."""
+    n_steps: int
+    """Of every reference."""
+
+
+QUICK = Effort(
+    shapes=QUICK_SHAPES,
+    sizes_bytes=(16 * KIB, 256 * KIB, 2 * MIB, 16 * MIB),
+    window_s=0.04,
+    n_steps=6,
+)
+FULL = Effort(
+    shapes=FULL_SHAPES,
+    sizes_bytes=(4 * KIB, 64 * KIB, 256 * KIB, 1 * MIB, 4 * MIB, 16 * MIB, 64 * MIB),
+    window_s=0.1,
+    n_steps=8,
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure with each number of ranks at work and leave the findings in the job's folder."""
+    folder, counts, quick = Path(arguments[0]), json.loads(arguments[1]), arguments[2] == "quick"
+    torch.manual_seed(0)
+    rank = dist.get_rank()
+    bare_bytes = _bare_rank_bytes()
+    sessions: list[Findings] = []
+    for count in counts:
+        groups = {
+            size: _groups_of(size, count) for size in sorted({1, 2, count}) if count % size == 0
+        }
+        if rank < count:
+            sessions.append(_measure(groups, count, quick=quick))
+        dist.barrier()
+    write_findings(
+        folder, rank, RankFindings(process_memory_bytes=bare_bytes, sessions=tuple(sessions))
+    )
+
+
+def _bare_rank_bytes() -> float:
+    """Return the most that a rank has held before a model: every kind of library call made once."""
+    import runtime.worker  # noqa: F401  what a training rank imports
+
+    layer = torch.nn.Linear(16, 16)
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    layer(torch.zeros(4, 16)).sum().backward()
+    optimizer.step()
+    dist.all_reduce(torch.zeros(4))
+    return peak_memory_bytes(torch.device("cpu"))
+
+
+def _groups_of(size: int, n_ranks: int) -> dist.ProcessGroup:
+    """Return this rank's group of neighbours among the first n ranks; all ranks must call it.
+
+    Ranks beyond them get the world, and must not use it.
+    """
+    own = dist.group.WORLD
+    assert own is not None
+    for first in range(0, n_ranks, size):
+        members = list(range(first, first + size))
+        group = dist.new_group(members)
+        if dist.get_rank() in members:
+            own = group
+    return own
+
+
+def _measure(groups: dict[int, dist.ProcessGroup], n_busy: int, *, quick: bool) -> Findings:
+    effort = QUICK if quick else FULL
+    window_s = effort.window_s
+    ranks = Together(groups[n_busy], n_busy)
+    ranks.meet()
+    gemms = measure_gemms(effort.shapes, n_busy, window_s=window_s)
+    attention = measure_attention(window_s=2 * window_s)
+    bandwidth = measure_memory_bandwidth(window_s=2 * window_s)
+    launch_s = measure_launch(window_s=window_s)
+    references = measure_references(alone(), ranks, None, n_steps=effort.n_steps)
+    collectives: list[CollectivePoint] = []
+    for size, group in groups.items():
+        if size > 1:
+            collectives += measure_collectives(
+                effort.sizes_bytes, group, size, ranks, window_s=window_s
+            )
+            references += measure_references(together(size), ranks, group, n_steps=effort.n_steps)
+    return Findings(
+        n_busy_ranks=n_busy,
+        gemms=tuple(gemms),
+        attention=attention,
+        memory_bandwidth_bytes_per_s=bandwidth,
+        launch_s=launch_s,
+        collectives=tuple(collectives),
+        references=tuple(references),
+    )

@@ -1,0 +1,216 @@
+"""Sets what a run measured beside what its plan predicted, part by part."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import ValidationError
+
+from runtime.result import RunResult, StepMetrics, read_metrics
+from runtime.run_dir import Event, RunDir, read_events
+from simulator.spec.base import Basis, Spec
+from simulator.spec.errors import InputError
+from simulator.spec.files import read_text, write_atomic
+from simulator.spec.plan_file import PlanFile
+from simulator.spec.prediction import StepBreakdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPARISON_NAME = "comparison.json"
+PLAN_LIMIT_BYTES = 64 * 2**20
+GOOD_ERROR = 0.10
+"""A step predicted within this share needs no advice."""
+
+
+class Quantity(Spec):
+    """One number, predicted and measured."""
+
+    predicted: float
+    interval: tuple[float, float] | None = None
+    """90 % interval of the prediction, where it has one."""
+    measured: float
+    spread: tuple[float, float] | None = None
+    """10th and 90th percentile of what was measured, where it was measured more than once."""
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less one."""
+        return self.predicted / self.measured - 1.0 if self.measured else 0.0
+
+
+class Part(Spec):
+    """One part of a step."""
+
+    name: str
+    predicted_s: float
+    measured_s: float
+
+
+class Comparison(Spec):
+    """A run beside its prediction: what `compare --json` prints and comparison.json holds."""
+
+    version: Literal[1] = 1
+    plan: str
+    """Short label of the plan."""
+    n_steps: int
+    n_warmup_steps: int
+    """First steps that are left out: the first fifth."""
+    step_s: Quantity
+    tokens_per_s: Quantity
+    peak_memory_bytes: Quantity
+    goodput: Quantity
+    """Measured: time in steps over time since the first rank started, start-up included."""
+    parts: tuple[Part, ...]
+    differs_most: str
+    """Name of the part with the largest difference."""
+    step_scale: float
+    """What would make the predicted step equal the measured one, as calibration.step_scale."""
+    suggestion: str
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per part: predicted and measured seconds."""
+        import pandas as pd
+
+        return pd.DataFrame([part.model_dump() for part in self.parts]).set_index("name")
+
+
+@dataclass(frozen=True, slots=True)
+class _PartRule:
+    """Which predicted parts and which measured time are the same thing."""
+
+    name: str
+    predicted: tuple[str, ...]
+    measured: Callable[[StepMetrics], float]
+
+
+PART_RULES = (
+    _PartRule(
+        "forward + backward",
+        ("forward", "backward", "recompute", "tp", "cp", "ep", "pp", "dp", "bubble"),
+        lambda step: step.forward_backward_s,
+    ),
+    _PartRule("optimizer", ("optimizer",), lambda step: step.optimizer_s),
+    _PartRule(
+        "data and the rest",
+        ("other",),
+        lambda step: step.step_s - step.forward_backward_s - step.optimizer_s,
+    ),
+)
+"""A rank cannot tell waiting for a message from computing beside it, so communication inside the
+passes is measured together with them."""
+
+
+def compare(run_dir: str | Path) -> Comparison:
+    """Compare a run with its prediction and leave comparison.json in its directory.
+
+    Raises InputError when the directory holds no run that was measured.
+    """
+    place = RunDir(Path(run_dir))
+    plan_file = _read_plan(place)
+    result = RunResult(run_dir=place.root, steps=_read_steps(place))
+    comparison = _compare(plan_file, result, read_events(place))
+    write_atomic(place.root / COMPARISON_NAME, comparison.model_dump_json(indent=1))
+    return comparison
+
+
+def _read_plan(place: RunDir) -> PlanFile:
+    if not place.plan.exists():
+        raise InputError("no run here: plan.json is missing", where=str(place.root))
+    text = read_text(place.plan, limit_bytes=PLAN_LIMIT_BYTES)
+    try:
+        return PlanFile.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{field}: {first['msg']}", where=str(place.plan)) from None
+
+
+def _read_steps(place: RunDir) -> tuple[StepMetrics, ...]:
+    steps = read_metrics(place.metrics) if place.metrics.exists() else ()
+    if not steps:
+        raise InputError(
+            "no step was measured here", where=str(place.metrics), fix="let the run finish a step"
+        )
+    return steps
+
+
+def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Comparison:
+    step, steady = plan_file.prediction.step, result.steady_steps
+    interval = step.interval_step_s
+    step_s = Quantity(
+        predicted=step.step_s,
+        interval=(interval.low, interval.high),
+        measured=result.step_s,
+        spread=_spread([metrics.step_s for metrics in steady]),
+    )
+    parts = tuple(_part(rule, step.breakdown, steady) for rule in PART_RULES)
+    scale = step_s.measured / step_s.predicted
+    calibration = plan_file.scenario.cluster.calibration
+    if calibration is not None:
+        scale *= calibration.step_scale
+    return Comparison(
+        plan=plan_file.plan.label(),
+        n_steps=len(result.steps),
+        n_warmup_steps=len(result.steps) - len(steady),
+        step_s=step_s,
+        tokens_per_s=Quantity(
+            predicted=step.tokens_per_s,
+            measured=result.tokens_per_s,
+            spread=_spread([metrics.tokens_per_s for metrics in steady]),
+        ),
+        peak_memory_bytes=Quantity(
+            predicted=step.peak_memory_bytes, measured=result.peak_memory_bytes
+        ),
+        goodput=Quantity(
+            predicted=plan_file.prediction.campaign.goodput,
+            measured=_measured_goodput(result, events),
+        ),
+        parts=parts,
+        differs_most=max(parts, key=lambda part: abs(part.predicted_s - part.measured_s)).name,
+        step_scale=scale,
+        suggestion=_suggestion(plan_file, step_s, scale),
+    )
+
+
+def _part(rule: _PartRule, breakdown: StepBreakdown, steady: tuple[StepMetrics, ...]) -> Part:
+    predicted = dict(breakdown.parts())
+    return Part(
+        name=rule.name,
+        predicted_s=sum(predicted[name] for name in rule.predicted),
+        measured_s=statistics.median(rule.measured(step) for step in steady),
+    )
+
+
+def _spread(values: list[float]) -> tuple[float, float] | None:
+    """10th and 90th percentile; None for fewer than three values."""
+    if len(values) < 3:
+        return None
+    tenths = statistics.quantiles(values, n=10, method="inclusive")
+    return tenths[0], tenths[-1]
+
+
+def _measured_goodput(result: RunResult, events: list[Event]) -> float:
+    """Time in steps that counted over the time since the first rank started."""
+    useful_s = sum(step.step_s for step in result.steps)
+    starts = [event.time_s for event in events if event.event == "start"]
+    ends = [event.time_s for event in events if event.event == "end"]
+    if not starts or not ends:
+        return 1.0
+    return min(1.0, useful_s / (max(ends) - min(starts)))
+
+
+def _suggestion(plan_file: PlanFile, step_s: Quantity, scale: float) -> str:
+    """What would bring the next prediction closer."""
+    if abs(step_s.error) <= GOOD_ERROR:
+        return "the prediction holds"
+    if plan_file.prediction.step.basis is not Basis.MEASURED:
+        return "measure this machine (armillary calibrate) and plan with the cluster file it writes"
+    return (
+        f"set cluster.calibration.step_scale to {scale:.3g} in later plans for this cluster, "
+        "or calibrate again while the machine is quiet"
+    )
