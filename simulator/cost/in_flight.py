@@ -25,7 +25,7 @@ def in_flight(table: PlanTable, rank: IntArray) -> FloatArray:
     warm_up = 2 * (pp - rank - 1) + (virtual - 1) * pp
     interleaved = np.minimum(warm_up + 1, n_micro * virtual) / virtual
     held: FloatArray = np.select(
-        [schedule == SCHEDULES.index("gpipe"), virtual > 1],
+        [schedule == SCHEDULES.index("gpipe"), schedule == SCHEDULES.index("interleaved-1f1b")],
         [1.0 * np.broadcast_to(n_micro, rank.shape), interleaved],
         1.0 * plain,
     )
