@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 
-from simulator.schedule.action import BACKWARD, FORWARD, Action
+from simulator.schedule.action import (
+    BACKWARD,
+    BACKWARD_INPUT,
+    BACKWARD_WEIGHT,
+    FORWARD,
+    Action,
+    Kind,
+)
 from simulator.spec.errors import InputError
 
 
@@ -44,31 +53,72 @@ def one_forward_one_backward(shape: Shape, rank: int) -> list[Action]:
     return _alternate(shape, rank, n_ahead=shape.pp - 1 - rank, round_size=shape.n_microbatches)
 
 
+def looped_breadth_first(shape: Shape, rank: int) -> list[Action]:
+    """All microbatches through a chunk before the next one; backwards in the opposite order.
+
+    References
+    ----------
+    Lamy-Poirier 2022, "Breadth-first pipeline parallelism";
+    pytorch/pytorch:torch/distributed/pipelining/schedules.py `ScheduleLoopedBFS`.
+    """
+    chunks, microbatches = range(rank, shape.n_chunks, shape.pp), range(shape.n_microbatches)
+    passes = [(chunk, microbatch) for chunk in chunks for microbatch in microbatches]
+    forwards = [Action(chunk, FORWARD, microbatch) for chunk, microbatch in passes]
+    return forwards + [Action(chunk, BACKWARD, microbatch) for chunk, microbatch in passes[::-1]]
+
+
 def interleaved(shape: Shape, rank: int) -> list[Action]:
     """1F1B over several chunks per rank, a round of microbatches on each chunk in turn.
-
-    A round is pp microbatches; when their number is not a multiple of pp, rounds grow so that they
-    are equal (torch's rule), and a number that cannot be divided so is refused.
 
     References
     ----------
     Narayanan et al. 2021, section 2.2; pytorch/pytorch:torch/distributed/pipelining/schedules.py
     `ScheduleInterleaved1F1B`.
     """
-    n_rounds = max(1, shape.n_microbatches // shape.pp)
-    if shape.n_microbatches % n_rounds:
-        raise InputError(
-            f"interleaved-1f1b cannot divide n_microbatches={shape.n_microbatches} into "
-            f"{n_rounds} equal rounds over pp={shape.pp} ranks",
-            fix=f"make n_microbatches a multiple of {shape.pp}",
-        )
-    round_size = shape.n_microbatches // n_rounds
+    round_size = _round_size(shape)
     n_ahead = (shape.virtual_stages - 1) * round_size + 2 * (shape.pp - 1 - rank)
     return _alternate(shape, rank, n_ahead=n_ahead, round_size=round_size)
 
 
-def _alternate(shape: Shape, rank: int, *, n_ahead: int, round_size: int) -> list[Action]:
-    """Run `n_ahead` forwards, then a forward and a backward in turn, then the rest backwards."""
+def zero_bubble(shape: Shape, rank: int) -> list[Action]:
+    """Interleaved, half as far ahead: gradients of weights, put off by `rank` passes, fill the gap.
+
+    With one chunk per rank it is ZB-H1.
+
+    References
+    ----------
+    Qi et al. 2023, "Zero bubble pipeline parallelism", section 2.3;
+    pytorch/pytorch:torch/distributed/pipelining/schedules.py `ScheduleInterleavedZeroBubble`.
+    """
+    round_size = _round_size(shape)
+    n_ahead = (shape.virtual_stages - 1) * round_size + shape.pp - 1 - rank
+    return _alternate(shape, rank, n_ahead=n_ahead, round_size=round_size, weights_behind=rank)
+
+
+def _round_size(shape: Shape) -> int:
+    """Return the microbatches that go through one chunk before the next chunk's turn.
+
+    A round is pp microbatches; when their number is not a multiple of pp, rounds grow so that they
+    are equal (torch's rule), and a number that cannot be divided so is refused.
+    """
+    n_rounds = max(1, shape.n_microbatches // shape.pp)
+    if shape.n_microbatches % n_rounds:
+        raise InputError(
+            f"interleaved chunks cannot divide n_microbatches={shape.n_microbatches} into "
+            f"{n_rounds} equal rounds over pp={shape.pp} ranks",
+            fix=f"make n_microbatches a multiple of {shape.pp}",
+        )
+    return shape.n_microbatches // n_rounds
+
+
+def _alternate(
+    shape: Shape, rank: int, *, n_ahead: int, round_size: int, weights_behind: int | None = None
+) -> list[Action]:
+    """Run `n_ahead` forwards, then a forward and a backward in turn, then the rest backwards.
+
+    With `weights_behind` backwards are split, and the gradients of weights follow that many
+    backwards later.
+    """
     chunks = range(rank, shape.n_chunks, shape.pp)
     passes = [
         (chunk, microbatch)
@@ -76,14 +126,15 @@ def _alternate(shape: Shape, rank: int, *, n_ahead: int, round_size: int) -> lis
         for chunk in chunks
         for microbatch in range(start, start + round_size)
     ]
-    backward_chunk = dict(zip(chunks, reversed(chunks), strict=True))
+    mirrored = dict(zip(chunks, reversed(chunks), strict=True))
+    backward: Kind = BACKWARD if weights_behind is None else BACKWARD_INPUT
     forwards = [Action(chunk, FORWARD, microbatch) for chunk, microbatch in passes]
-    backwards = [
-        Action(backward_chunk[chunk], BACKWARD, microbatch) for chunk, microbatch in passes
-    ]
+    backwards = [Action(mirrored[chunk], backward, microbatch) for chunk, microbatch in passes]
     n_ahead = min(n_ahead, len(passes))
-    n_alternating = len(passes) - n_ahead
-    order = forwards[:n_ahead]
-    for forward, backward in zip(forwards[n_ahead:], backwards[:n_alternating], strict=True):
-        order += (forward, backward)
-    return order + backwards[n_alternating:]
+    order, upcoming = forwards[:n_ahead], iter(forwards[n_ahead:])
+    put_off = deque(each._replace(kind=BACKWARD_WEIGHT) for each in backwards)
+    for at, each in enumerate(backwards):
+        order += [*islice(upcoming, 1), each]
+        if weights_behind is not None and at >= weights_behind:
+            order.append(put_off.popleft())
+    return order if weights_behind is None else [*order, *put_off]

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from simulator.schedule.action import Action
-from simulator.schedule.orders import Shape, gpipe, interleaved, one_forward_one_backward
+from simulator.schedule.orders import (
+    Shape,
+    gpipe,
+    interleaved,
+    looped_breadth_first,
+    one_forward_one_backward,
+    zero_bubble,
+)
 from simulator.schedule.schedule import Schedule
+from simulator.schedule.v_orders import dualpipe_v, zero_bubble_v
 from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.plan import PlanSpec
 
@@ -19,29 +27,51 @@ class ScheduleRule:
 
     order: Callable[[Shape, int], list[Action]]
     """What a rank does, in order."""
-    several_chunks: bool
-    """Whether a rank may hold more than one chunk."""
+    chunks: tuple[int, int]
+    """Fewest and most chunks of a rank."""
     description: str
 
+
+MANY = 10_000
 
 SCHEDULE_RULES: dict[str, ScheduleRule] = {
     "gpipe": ScheduleRule(
         order=gpipe,
-        several_chunks=False,
+        chunks=(1, 1),
         description="all forwards, then all backwards",
     ),
     "1f1b": ScheduleRule(
         order=one_forward_one_backward,
-        several_chunks=False,
+        chunks=(1, 1),
         description="one forward, one backward in turn; at most pp microbatches in flight",
     ),
     "interleaved-1f1b": ScheduleRule(
         order=interleaved,
-        several_chunks=True,
+        chunks=(1, MANY),
         description="1f1b over several chunks per rank; the bubble shrinks by their number",
     ),
+    "looped-bfs": ScheduleRule(
+        order=looped_breadth_first,
+        chunks=(1, MANY),
+        description="every microbatch through a chunk before the next chunk",
+    ),
+    "zero-bubble": ScheduleRule(
+        order=zero_bubble,
+        chunks=(1, MANY),
+        description="gradients of weights fill the bubble; ZB-H1 with one chunk per rank",
+    ),
+    "zb-v": ScheduleRule(
+        order=zero_bubble_v,
+        chunks=(2, 2),
+        description="chunks in a V, gradients of weights put off: no bubble with even passes",
+    ),
+    "dualpipe-v": ScheduleRule(
+        order=dualpipe_v,
+        chunks=(2, 2),
+        description="chunks in a V, forwards and backwards of both directions paired",
+    ),
 }
-"""Schedules by the name that a plan gives (`simulator.spec.plan.ScheduleName`)."""
+"""Schedules by name. Plans can give those of `simulator.spec.plan.ScheduleName`."""
 
 
 @lru_cache(maxsize=64)
@@ -58,10 +88,16 @@ def make_schedule(name: str, pp: int, virtual_stages: int, n_microbatches: int) 
             f"pp={pp}, virtual_stages={virtual_stages}, n_microbatches={n_microbatches}: "
             "all must be at least 1"
         )
-    if virtual_stages > 1 and not rule.several_chunks:
-        able = [other for other, candidate in SCHEDULE_RULES.items() if candidate.several_chunks]
+    fewest, most = rule.chunks
+    if not fewest <= virtual_stages <= most:
+        able = [
+            other
+            for other, candidate in SCHEDULE_RULES.items()
+            if candidate.chunks[0] <= virtual_stages <= candidate.chunks[1]
+        ]
+        count = "one chunk" if most == 1 else f"{fewest} chunks"
         raise InputError(
-            f"schedule {name} has one chunk per rank, and virtual_stages={virtual_stages}",
+            f"schedule {name} has {count} per rank, and virtual_stages={virtual_stages}",
             fix="take " + " or ".join(able),
         )
     shape = Shape(pp=pp, virtual_stages=virtual_stages, n_microbatches=n_microbatches)

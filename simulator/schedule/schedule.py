@@ -44,6 +44,11 @@ class Schedule:
         """Pipeline ranks."""
         return len(self.ranks)
 
+    @property
+    def n_passes(self) -> int:
+        """Forward passes of one rank."""
+        return self.n_chunks // self.pp * self.n_microbatches
+
     def rank_of_chunk(self) -> tuple[int, ...]:
         """Return the rank that holds each chunk."""
         places = {action.chunk: rank for rank, row in enumerate(self.ranks) for action in row}

@@ -14,6 +14,7 @@ import simpy
 
 from simulator.cost.step_costs import StepCosts
 from simulator.schedule import Schedule, actions_of
+from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepBreakdown
@@ -53,13 +54,15 @@ def simulate_step(
     plan: PlanSpec,
     model: ModelSpec,
     *,
+    schedule: Schedule | None = None,
     trace: Trace | None = None,
 ) -> EventStep:
     """Return the time of one step of `plan`, whose prices are the first row of `costs`.
 
-    `trace` collects what happened when.
+    Another `schedule` than the plan's may be given, for as many chunks and microbatches; `trace`
+    collects what happened when.
     """
-    schedule = actions_of(plan)
+    schedule = actions_of(plan) if schedule is None else _fitting(schedule, plan)
     chunks = chunk_costs(costs, plan, model)
     environment = simpy.Environment()
     links = Links(
@@ -82,6 +85,17 @@ def simulate_step(
     processes = [environment.process(rank.run()) for rank in ranks]
     environment.run(environment.all_of(processes))
     return _outcome(costs, schedule, chunks, ranks, trace)
+
+
+def _fitting(schedule: Schedule, plan: PlanSpec) -> Schedule:
+    has = (schedule.pp, schedule.n_chunks, schedule.n_microbatches)
+    needs = (plan.pp, plan.n_chunks, plan.n_microbatches)
+    if has != needs:
+        raise InputError(
+            f"schedule {schedule.name} is for (ranks, chunks, microbatches) = {has}, and the plan "
+            f"has {needs}"
+        )
+    return schedule
 
 
 def _outcome(

@@ -14,12 +14,13 @@ from simulator.schedule import (
     bubble_fraction,
     make_schedule,
 )
+from simulator.schedule.timeline import finish_times
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec, ScheduleName
 
 
-def test_plans_name_exactly_the_schedules_there_are() -> None:
-    assert set(get_args(ScheduleName)) == set(SCHEDULE_RULES)
+def test_plans_name_schedules_that_there_are() -> None:
+    assert set(get_args(ScheduleName)) <= set(SCHEDULE_RULES)
 
 
 @pytest.mark.parametrize("name", ["gpipe", "1f1b"])
@@ -66,27 +67,73 @@ def test_in_flight_of_interleaved(pp: int, virtual_stages: int, rounds: int) -> 
     )
 
 
-@given(
-    name=st.sampled_from(sorted(SCHEDULE_RULES)),
-    pp=st.integers(1, 6),
-    virtual_stages=st.integers(1, 4),
-    n_microbatches=st.integers(1, 20),
-)
-def test_every_schedule_is_legal_and_survives_csv(
-    name: str, pp: int, virtual_stages: int, n_microbatches: int
+@given(pp=st.integers(1, 8), virtual_stages=st.integers(1, 4), extra=st.integers(0, 12))
+def test_looped_breadth_first_holds_everything(pp: int, virtual_stages: int, extra: int) -> None:
+    """The bubble of interleaving, with the memory of GPipe (Lamy-Poirier 2022, table 1)."""
+    n_microbatches = pp + extra
+    schedule = make_schedule("looped-bfs", pp, virtual_stages, n_microbatches)
+    assert schedule.peak_in_flight() == (n_microbatches * virtual_stages,) * pp
+    expected = (pp - 1) / (n_microbatches * virtual_stages)
+    assert bubble_fraction(schedule) == pytest.approx(expected)
+
+
+@given(pp=st.integers(1, 8), virtual_stages=st.integers(1, 4), rounds=st.integers(2, 5))
+def test_zero_bubble_idles_a_third_with_the_memory_of_1f1b(
+    pp: int, virtual_stages: int, rounds: int
 ) -> None:
-    """Construction checks that it can be executed; here: nothing twice, looped placement."""
-    rounds = max(1, n_microbatches // pp)
-    if name != "interleaved-1f1b":
-        virtual_stages = 1
-    elif n_microbatches % rounds:
-        n_microbatches = pp * rounds
-    schedule = make_schedule(name, pp, virtual_stages, n_microbatches)
+    """(pp - 1)(F + I - W), Qi et al. 2023 table 2 (ZB-H1); pp microbatches in flight."""
+    schedule = make_schedule("zero-bubble", pp, virtual_stages, pp * rounds)
+    assert schedule.peak_in_flight() == (pp * virtual_stages,) * pp
+    assert bubble_fraction(schedule) == pytest.approx((pp - 1) / (3 * schedule.n_passes))
+
+
+@given(pp=st.integers(1, 8), extra=st.integers(0, 12))
+def test_zero_bubble_v_never_idles_between_its_first_and_last_pass(pp: int, extra: int) -> None:
+    """Qi et al. 2023 section 6; rank r begins r forwards late, with the memory of 1F1B."""
+    schedule = make_schedule("zb-v", pp, 2, 2 * pp + extra)
+    busy = 3.0 * schedule.n_passes
+    assert finish_times(schedule) == pytest.approx([rank + busy for rank in range(pp)])
+    assert max(schedule.peak_in_flight()) == 2 * pp
+
+
+@given(pp=st.integers(1, 8), extra=st.integers(0, 12))
+def test_dualpipe_v_holds_one_chunk_more_than_there_are(pp: int, extra: int) -> None:
+    """deepseek-ai/DualPipe: 2 pp + 1 chunks in flight, at most (pp - 1)(F&B + B - 3W) idle."""
+    schedule = make_schedule("dualpipe-v", pp, 2, 2 * pp + extra)
+    assert max(schedule.peak_in_flight()) <= 2 * pp + 1
+    assert bubble_fraction(schedule) * 3 * schedule.n_passes <= (pp - 1) * (3 + 2 - 3) + 1e-9
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    name = draw(st.sampled_from(sorted(SCHEDULE_RULES)))
+    pp = draw(st.integers(1, 6))
+    fewest, most = SCHEDULE_RULES[name].chunks
+    virtual_stages = draw(st.integers(fewest, min(most, 4)))
+    least = 2 * pp if name == "dualpipe-v" else 1
+    n_microbatches = draw(st.integers(least, 20))
+    if name in ("interleaved-1f1b", "zero-bubble") and n_microbatches % max(
+        1, n_microbatches // pp
+    ):
+        n_microbatches = pp * (n_microbatches // pp)
+    return make_schedule(name, pp, virtual_stages, n_microbatches)
+
+
+@given(schedules())
+def test_every_schedule_is_legal_and_survives_csv(schedule: Schedule) -> None:
+    """Construction checks that it can be executed; here: nothing twice, and read as written."""
     passes = [action for row in schedule.ranks for action in row]
-    assert len(passes) == len(set(passes)) == 2 * pp * virtual_stages * n_microbatches
-    assert schedule.rank_of_chunk() == tuple(c % pp for c in range(pp * virtual_stages))
+    assert len(passes) == len(set(passes))
     assert bubble_fraction(schedule) >= -1e-12
-    assert Schedule.from_csv(schedule.to_csv(), name=name) == schedule
+    assert Schedule.from_csv(schedule.to_csv(), name=schedule.name) == schedule
+
+
+@given(schedules())
+def test_chunks_lie_in_a_loop_or_in_a_v(schedule: Schedule) -> None:
+    pp, n_chunks = schedule.pp, schedule.n_chunks
+    loop = tuple(chunk % pp for chunk in range(n_chunks))
+    v = tuple(min(chunk, 2 * pp - 1 - chunk) for chunk in range(n_chunks))
+    assert schedule.rank_of_chunk() == (v if schedule.name in ("zb-v", "dualpipe-v") else loop)
 
 
 def test_csv_form() -> None:
@@ -127,9 +174,14 @@ def test_bad_tables_are_refused_with_the_place(text: str, says: str) -> None:
     ("arguments", "says"),
     [
         (("1f1p", 2, 1, 2), "unknown schedule '1f1p'; did you mean 1f1b"),
-        (("1f1b", 2, 2, 2), "has one chunk per rank, and virtual_stages=2; take interleaved-1f1b"),
+        (
+            ("1f1b", 2, 2, 2),
+            "has one chunk per rank, and virtual_stages=2; take interleaved-1f1b or",
+        ),
         (("interleaved-1f1b", 4, 2, 9), "make n_microbatches a multiple of 4"),
         (("gpipe", 2, 1, 0), "all must be at least 1"),
+        (("zb-v", 2, 3, 4), "has 2 chunks per rank, and virtual_stages=3"),
+        (("dualpipe-v", 4, 2, 7), "needs at least 2 x pp = 8 microbatches"),
     ],
 )
 def test_impossible_sizes_are_refused(arguments: tuple[str, int, int, int], says: str) -> None:

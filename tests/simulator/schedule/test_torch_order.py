@@ -1,5 +1,6 @@
 """Our tables against the order in which torch.distributed.pipelining's own classes work."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,21 +57,40 @@ def executed_by_torch(name: str, pp: int, n_microbatches: int) -> list[list[str]
     return rows
 
 
-def torch_interleaved(pp: int, virtual_stages: int, n_microbatches: int) -> dict[int, list[Any]]:
+MULTI: dict[str, Any] = {
+    "interleaved-1f1b": torch_schedules.ScheduleInterleaved1F1B,
+    "zero-bubble": torch_schedules.ScheduleInterleavedZeroBubble,
+    "looped-bfs": torch_schedules.ScheduleLoopedBFS,
+    "zb-v": torch_schedules.ScheduleZBVZeroBubble,
+    "dualpipe-v": torch_schedules.ScheduleDualPipeV,
+}
+
+
+def ordered_by_torch(
+    name: str, pp: int, virtual_stages: int, n_microbatches: int
+) -> dict[int, list[Any]]:
     rounds = max(1, n_microbatches // pp)
     shape: Any = SimpleNamespace(
+        _stages=[None] * virtual_stages,
         n_local_stages=virtual_stages,
+        num_stages=virtual_stages * pp,
         pp_group_size=pp,
         microbatches_per_round=n_microbatches // rounds,
         _n_microbatches=n_microbatches,
     )
-    order = torch_schedules.ScheduleInterleaved1F1B._calculate_single_rank_operations
+    order = MULTI[name]._calculate_single_rank_operations
     return {rank: order(shape, rank) for rank in range(pp)}
 
 
 def compute_cells(order: dict[int, list[Any]]) -> list[list[str]]:
+    """Passes by rank; pairs that torch may overlap one after the other, as it runs them."""
     return [
-        [str(action) for action in row if action is not None and action.is_compute_op]
+        [
+            str(each)
+            for action in row
+            if action is not None and action.is_compute_op
+            for each in (action.sub_actions or (action,))
+        ]
         for _, row in sorted(order.items())
     ]
 
@@ -88,19 +108,38 @@ def test_single_chunk_schedules_follow_torch(name: str, pp: int, extra: int) -> 
     assert cells(ours) == executed_by_torch(name, pp, n_microbatches)
 
 
+@pytest.mark.parametrize("name", ["interleaved-1f1b", "zero-bubble", "looped-bfs"])
 @pytest.mark.parametrize("pp", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("virtual_stages", [1, 2, 3, 7])
 @pytest.mark.parametrize("rounds", [1, 2, 5])
-def test_interleaved_follows_torch(pp: int, virtual_stages: int, rounds: int) -> None:
-    n_microbatches = pp * rounds
-    ours = make_schedule("interleaved-1f1b", pp, virtual_stages, n_microbatches)
-    assert cells(ours) == compute_cells(torch_interleaved(pp, virtual_stages, n_microbatches))
+def test_looped_schedules_follow_torch(
+    name: str, pp: int, virtual_stages: int, rounds: int
+) -> None:
+    sizes = (name, pp, virtual_stages, pp * rounds)
+    assert cells(make_schedule(*sizes)) == compute_cells(ordered_by_torch(*sizes))
 
 
+@pytest.mark.parametrize("name", ["interleaved-1f1b", "zero-bubble"])
 @pytest.mark.parametrize(("pp", "n_microbatches"), [(4, 10), (4, 3), (3, 4), (8, 2)])
-def test_interleaved_follows_torch_where_rounds_are_not_pp(pp: int, n_microbatches: int) -> None:
-    ours = make_schedule("interleaved-1f1b", pp, 2, n_microbatches)
-    assert cells(ours) == compute_cells(torch_interleaved(pp, 2, n_microbatches))
+def test_looped_schedules_follow_torch_where_rounds_are_not_pp(
+    name: str, pp: int, n_microbatches: int
+) -> None:
+    sizes = (name, pp, 2, n_microbatches)
+    assert cells(make_schedule(*sizes)) == compute_cells(ordered_by_torch(*sizes))
+
+
+@pytest.mark.parametrize("name", ["zb-v", "dualpipe-v"])
+@pytest.mark.parametrize("pp", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("extra", [0, 1, 4, 13])
+def test_v_schedules_follow_torch(name: str, pp: int, extra: int) -> None:
+    sizes = (name, pp, 2, 2 * pp + extra)
+    assert cells(make_schedule(*sizes)) == compute_cells(ordered_by_torch(*sizes))
+
+
+@pytest.mark.parametrize("n_microbatches", [1, 2, 5, 7])
+def test_zb_v_follows_torch_with_few_microbatches(n_microbatches: int) -> None:
+    sizes = ("zb-v", 4, 2, n_microbatches)
+    assert cells(make_schedule(*sizes)) == compute_cells(ordered_by_torch(*sizes))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +150,10 @@ def test_interleaved_follows_torch_where_rounds_are_not_pp(pp: int, n_microbatch
         ("1f1b", 8, 1, 3),
         ("interleaved-1f1b", 2, 2, 4),
         ("interleaved-1f1b", 4, 3, 8),
+        ("zero-bubble", 4, 2, 8),
+        ("looped-bfs", 3, 2, 5),
+        ("zb-v", 4, 2, 8),
+        ("dualpipe-v", 4, 2, 9),
     ],
 )
 def test_torch_lowers_our_csv(name: str, pp: int, virtual_stages: int, n_microbatches: int) -> None:
@@ -124,5 +167,6 @@ def test_torch_lowers_our_csv(name: str, pp: int, virtual_stages: int, n_microba
     assert tuple(places[chunk] for chunk in range(schedule.n_chunks)) == schedule.rank_of_chunk()
     lowered = torch_schedules._add_send_recv(actions, places.__getitem__, schedule.n_chunks)
     sends = [action for row in lowered.values() for action in row if "SEND" in str(action)]
-    crossing = schedule.n_chunks - 1 if pp > 1 else 0
+    ranks = schedule.rank_of_chunk()
+    crossing = sum(here != there for here, there in pairwise(ranks))
     assert len(sends) == 2 * crossing * n_microbatches

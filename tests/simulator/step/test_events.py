@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.cost.step_costs import LayerCosts, StepCosts
-from simulator.schedule import Kind, actions_of
+from simulator.schedule import Kind, actions_of, make_schedule
 from simulator.schedule.timeline import finish_times
+from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec, ScheduleName
 from simulator.step.events import EventStep, simulate_step
 from tests.simulator.step.price_list import column, edge, layer, model, step_costs, with_edges
@@ -197,6 +198,26 @@ def test_scale_and_constants_stand_behind_everything() -> None:
     assert step.step_s == pytest.approx(1.1 * 3.5 + 0.25)
     assert step.breakdown.optimizer_s == 0.5
     assert step.breakdown.other_s == pytest.approx(0.25 + 0.35)
+
+
+@pytest.mark.parametrize("name", ["zero-bubble", "zb-v", "dualpipe-v"])
+def test_put_off_weight_gradients_shorten_a_step(name: str) -> None:
+    """Of 4 ranks with 2 chunks, 3 x 3 s of idle time shrink to 3 x 1 s."""
+    plan = PlanSpec(pp=4, virtual_stages=2, schedule="interleaved-1f1b", n_microbatches=8)
+    other = make_schedule(name, 4, 2, 8)
+    costs = step_costs(LAYER)
+    plain = simulate(plan, costs)
+    split = simulate_step(costs, plan, model(8), schedule=other)
+    assert plain.step_s == pytest.approx(16 * 3.0 + 9.0)
+    assert split.step_s == pytest.approx(16 * 3.0 + 3.0)
+    assert split.breakdown.total_s == pytest.approx(split.step_s)
+
+
+def test_a_schedule_for_another_plan_is_refused() -> None:
+    with pytest.raises(InputError, match="schedule 1f1b is for"):
+        simulate_step(
+            step_costs(LAYER), PlanSpec(pp=2), model(2), schedule=make_schedule("1f1b", 2, 1, 2)
+        )
 
 
 @given(st.data())
