@@ -67,6 +67,12 @@ def picture_form(path: Path, *, where: str) -> Literal["svg", "png"]:
     return forms[path.suffix]
 
 
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page to mail (HTML).", rich_help_panel=_OUTPUT),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the command line says about the question."""

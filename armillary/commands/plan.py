@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from armillary import options
+from armillary import __version__, options
 from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
 
 
@@ -26,6 +26,7 @@ def command(
     target: options.TargetName = None,
     top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
     out: Annotated[Path, typer.Option(help="Folder for plan.json.")] = DEFAULT_FOLDER,
+    report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Search the best plan: mesh, schedule, microbatch, sharding, recompute.
@@ -55,6 +56,10 @@ def command(
     result = search(asked.scenario(), top=top)
     folder = OutputFolder(out)
     folder.save(result)
+    if report is not None:
+        from armillary.report import Report, write_report
+
+        write_report(report, Report.of(result.plan_file(__version__)))
     if as_json:
         typer.echo(result.answer(question(result.scenario)).model_dump_json(indent=2))
         return

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from armillary import options
+
 if TYPE_CHECKING:
     from runtime.result import StepMetrics
 
 RUNS = Path("runs")
+COMPARISON, REPORT = "comparison.json", "report.html"
 N_PROGRESS_LINES = 20
 
 
@@ -34,6 +37,7 @@ def command(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
     ] = 0,
+    report: options.ReportFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train for real under a plan, and set what was measured beside what was predicted.
@@ -43,8 +47,12 @@ def command(
     armillary run armillary-out/plan.json --steps 50
     """
     from armillary.choice import chosen_plan
+    from armillary.report import Report, write_report
+    from armillary.screens.compare import compare_screen
     from armillary.screens.run import run_json, run_screen
+    from runtime.compare import compare
     from runtime.launch import require_torch, run
+    from simulator.spec.files import write_atomic
 
     require_torch()
     plan_file = chosen_plan(place, rank)
@@ -59,7 +67,15 @@ def command(
         port=port,
         on_step=_progress(steps or plan_file.scenario.run.steps),
     )
-    typer.echo(run_json(result) if as_json else run_screen(result))
+    comparison = compare(folder)
+    write_atomic(folder / COMPARISON, comparison.model_dump_json(indent=2) + "\n")
+    for page in (folder / REPORT, report):
+        if page is not None:
+            write_report(page, Report.of(plan_file, comparison=comparison))
+    if as_json:
+        typer.echo(run_json(result))
+    else:
+        typer.echo(f"{run_screen(result)}\n\n{compare_screen(comparison)}")
 
 
 def _default_run_dir(name: str, *, resume: bool) -> Path:

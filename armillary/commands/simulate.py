@@ -33,6 +33,7 @@ def command(
     timeline: Annotated[
         Path | None, typer.Option(help="Draw the step: a picture (.svg or .png).")
     ] = None,
+    report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what happens in one step and over the whole training.
@@ -49,9 +50,8 @@ def command(
     from simulator.step.timeline_figure import timeline_figure
     from simulator.step.trace import write_chrome_trace
 
-    simulation = simulate_plan(
-        chosen_plan(place, rank, overrides=tuple(overrides or ())), engine=_engine(engine)
-    )
+    plan_file = chosen_plan(place, rank, overrides=tuple(overrides or ()))
+    simulation = simulate_plan(plan_file, engine=_engine(engine))
     title = f"{simulation.scenario.name}: {simulation.plan.label()}"
     written = [path for path in (trace, timeline) if path is not None]
     if written:
@@ -61,6 +61,12 @@ def command(
         if timeline is not None:
             form = options.picture_form(timeline, where="--timeline")
             write_atomic(timeline, timeline_figure(spans, title=title, form=form))
+    if report is not None:
+        from armillary.report import Report, write_report
+
+        fresh = plan_file.model_copy(update={"prediction": simulation.prediction})
+        write_report(report, Report.of(fresh))
+        written.append(report)
     if as_json:
         typer.echo(simulation.answer().model_dump_json(indent=2))
     else:

@@ -1,0 +1,215 @@
+"""Fills the template of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from armillary.question import question
+from armillary.report.figures import (
+    comparison_figure,
+    inline_svg,
+    memory_figure,
+    steps_figure,
+)
+from armillary.screens.basis import BASIS
+from runtime.compare import Comparison, Quantity
+from simulator.spec.files import write_atomic
+from simulator.spec.plan_file import PlanFile, RankedPlan
+from simulator.spec.prediction import Prediction
+from simulator.spec.units import (
+    format_bytes,
+    format_count,
+    format_energy,
+    format_flops,
+    format_seconds,
+    format_usd,
+)
+
+FOLDER = Path(__file__).parent
+
+NOT_MODELLED = (
+    "congestion between jobs that share the network, and routing inside switches",
+    "thermal throttling and power capping of single devices, beyond the average that the "
+    "efficiencies contain",
+    "cache effects and kernel selection per shape, beyond what was measured or fitted",
+    "reading the training data from remote storage",
+    "loss spikes, rollbacks by hand and changes of the recipe during the run",
+)
+"""What a reader should not expect the numbers to contain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a page tells."""
+
+    plan_file: PlanFile
+    timeline_svg: bytes | None = None
+    """Picture of one step by events."""
+    comparison: Comparison | None = None
+    """The run beside its prediction."""
+
+    @classmethod
+    def of(cls, plan_file: PlanFile, *, comparison: Comparison | None = None) -> Report:
+        """Return the report of a plan, with the time line of its step."""
+        from simulator.step.predict import traced_step
+        from simulator.step.timeline_figure import timeline_figure
+
+        spans = traced_step(plan_file.scenario, plan_file.plan)
+        picture = timeline_figure(spans, title=plan_file.plan.label())
+        return cls(plan_file=plan_file, timeline_svg=picture, comparison=comparison)
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One number at the top of the page."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of predicted against measured."""
+
+    name: str
+    predicted: str
+    measured: str
+    error: str
+
+
+def write_report(path: str | Path, report: Report) -> None:
+    """Write the page, whole or not at all."""
+    write_atomic(path, render(report))
+
+
+def render(report: Report) -> str:
+    """Return the page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    plan_file = report.plan_file
+    scenario, step = plan_file.scenario, plan_file.prediction.step
+    campaign = plan_file.prediction.campaign
+    plans = plan_file.alternatives or (
+        RankedPlan(rank=1, plan=plan_file.plan, prediction=plan_file.prediction),
+    )
+    return environment.get_template("template.html.j2").render(
+        title=scenario.name,
+        question=question(scenario),
+        plan=plan_file.plan.label(),
+        basis=BASIS[step.basis],
+        cards=_cards(plan_file.prediction),
+        plans=plans,
+        chosen=plan_file.plan,
+        step_figure=steps_figure(plans),
+        memory_figure=memory_figure(step.memory, step.memory_capacity_bytes),
+        n_stages=len(step.memory),
+        timeline=None if report.timeline_svg is None else inline_svg(report.timeline_svg),
+        comparison=report.comparison,
+        comparison_rows=() if report.comparison is None else _rows(report.comparison),
+        comparison_figure=(
+            None if report.comparison is None else comparison_figure(report.comparison)
+        ),
+        losses=sorted(campaign.losses.items(), key=lambda item: -item[1]),
+        assumptions=(*step.assumptions, *campaign.assumptions),
+        not_modelled=NOT_MODELLED,
+        provenance=plan_file.provenance,
+        style=Markup((FOLDER / "style.css").read_text()),
+        data=_json_for_html(plan_file, report.comparison),
+        **FORMATS,
+    )
+
+
+FORMATS = {
+    "seconds": format_seconds,
+    "size": format_bytes,
+    "count": format_count,
+    "usd": format_usd,
+    "percent": lambda share: f"{100 * share:.1f} %",
+}
+"""What the template prints numbers with."""
+
+
+def _cards(prediction: Prediction) -> tuple[_Card, ...]:
+    step, campaign = prediction.step, prediction.campaign
+    interval = step.interval_step_s
+    cards = [
+        _Card(
+            "one step",
+            format_seconds(step.step_s),
+            f"{format_seconds(interval.low)} to {format_seconds(interval.high)} (90 %)",
+        ),
+        _Card("tokens per second", format_count(step.tokens_per_s), _rate_detail(prediction)),
+        _Card(
+            "peak memory",
+            format_bytes(step.peak_memory_bytes),
+            f"{format_bytes(step.memory_margin_bytes)} free of "
+            f"{format_bytes(step.memory_capacity_bytes)}",
+        ),
+        _Card(
+            "whole training",
+            format_seconds(campaign.calendar_s),
+            f"{campaign.n_steps:,} steps, goodput {100 * campaign.goodput:.1f} %",
+        ),
+    ]
+    if campaign.cost_usd is not None:
+        cards.append(
+            _Card(
+                "cost",
+                format_usd(campaign.cost_usd),
+                f"{format_count(campaign.device_hours)} device hours",
+            )
+        )
+    if campaign.energy_j is not None:
+        co2 = "" if campaign.co2_kg is None else f"{campaign.co2_kg / 1000:,.3g} t CO₂"
+        cards.append(_Card("energy", format_energy(campaign.energy_j), co2))
+    return tuple(cards)
+
+
+def _rate_detail(prediction: Prediction) -> str:
+    step = prediction.step
+    return f"MFU {100 * step.mfu:.1f} %, {format_flops(step.model_flops_per_device_per_s)} a device"
+
+
+def _rows(comparison: Comparison) -> tuple[_Row, ...]:
+    quantities = [("step", comparison.step_s, format_seconds)]
+    quantities += [
+        (
+            part.name,
+            Quantity(predicted=part.predicted_s, measured=part.measured_s),
+            format_seconds,
+        )
+        for part in comparison.parts
+    ]
+    quantities += [
+        ("tokens per second", comparison.tokens_per_s, format_count),
+        ("peak memory of a rank", comparison.peak_memory_bytes, format_bytes),
+        ("goodput", comparison.goodput, FORMATS["percent"]),
+    ]
+    return tuple(
+        _Row(name, form(pair.predicted), form(pair.measured), f"{100 * pair.error:+.1f} %")
+        for name, pair, form in quantities
+    )
+
+
+def _json_for_html(plan_file: PlanFile, comparison: Comparison | None) -> Markup:
+    """Return everything on the page as JSON that cannot end the element it stands in."""
+    value = {
+        "plan_file": plan_file.model_dump(mode="json"),
+        "comparison": None if comparison is None else comparison.model_dump(mode="json"),
+    }
+    text = json.dumps(value, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
