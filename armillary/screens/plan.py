@@ -39,7 +39,8 @@ def _found(result: SearchResult) -> list[str]:
     counts = f"{result.n_plans:,} legal plans in {result.seconds:.1f} s"
     counts += "" if result.complete else " (NOT all were looked at)"
     counts += f": {result.n_priced:,} priced"
-    counts += ", the others proven worse" if result.complete else ""
+    others = result.complete and result.n_priced < result.n_plans
+    counts += ", the others proven worse" if others else ""
     fitting = f"{result.n_fitting:,} of them fit in {capacity}"
     fitting += f" less {margin:.0%}" if margin else ""
     return [counts, f"{fitting}; {BASIS[result.best.prediction.step.basis]}"]
