@@ -1,7 +1,8 @@
 """Plans per second of the search: the 405B question, and the spaces of Calculon's own examples.
 
 Two ways through each space: with bounds, as `armillary plan` goes (every legal plan is priced or
-proven slower), and pricing memory and step time of each plan without them. CPU seconds, best of three runs.
+proven to be no answer), and pricing memory and step time of each plan without them. CPU seconds,
+best of three runs.
 
 Calculon takes 65.7 CPU s for 530B on 5,128 devices (8,112 executions) and does some 109 to 652
 executions per CPU s on 175B and 64 devices, where its space has 3.2 M.

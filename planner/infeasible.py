@@ -19,6 +19,7 @@ from planner.objective import Outlook
 from planner.pricing import Pricing
 from planner.space import Space
 from planner.sweep import sweep
+from simulator.campaign.predict import predict
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -103,23 +104,22 @@ def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:
 
 def goal_missed(scenario: Scenario) -> NoFeasiblePlan:
     """Return the error for a scenario whose deadline or budget no plan meets, with what helps."""
-    free = scenario.model_copy(update={"goal": GoalSpec()})
-    best = _quickest(free)
-    assert best is not None, "plans that fit exist, and without a goal all of them are feasible"
+    found = _quickest(scenario.model_copy(update={"goal": GoalSpec()}))
+    assert found is not None, "plans that fit exist, and without a goal all of them are feasible"
+    plan = found.table.plan(0, scenario.job.precision)
+    best = predict(scenario, plan, engine="events").campaign
     missed = []
-    goal, days = scenario.goal, format_seconds(best.calendar_s[0])
-    if goal.finish_within is not None and best.calendar_s[0] > goal.finish_within:
+    goal, cost_usd = scenario.goal, best.cost_usd
+    if goal.finish_within is not None and best.calendar_s > goal.finish_within:
+        deadline = format_seconds(goal.finish_within)
         missed.append(
-            f"takes {days}, and goal.finish_within is {format_seconds(goal.finish_within)}"
+            f"takes {format_seconds(best.calendar_s)}, and goal.finish_within is {deadline}"
         )
-    if goal.budget is not None and best.cost_usd is not None and best.cost_usd[0] > goal.budget:
-        missed.append(
-            f"costs {format_usd(best.cost_usd[0])}, and goal.budget is {format_usd(goal.budget)}"
-        )
-    label = best.table.plan(0, scenario.job.precision).label()
+    if goal.budget is not None and cost_usd is not None and cost_usd > goal.budget:
+        missed.append(f"costs {format_usd(cost_usd)}, and goal.budget is {format_usd(goal.budget)}")
     kinds: tuple[Changes, ...] = (without_limits, more_devices)
     return NoFeasiblePlan(
-        f"no plan meets the goal: the fastest ({label}) {' and '.join(missed)}",
+        f"no plan meets the goal: the fastest ({plan.label()}) {' and '.join(missed)}",
         fix=_advice(scenario, kinds, _in_time),
     )
 

@@ -17,6 +17,7 @@ from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import EconomicsSpec, GoalSpec, PlanLimits, Scenario
+from simulator.spec.units import format_usd
 
 
 def mesh_of(plan: PlanSpec) -> tuple[int, ...]:
@@ -175,3 +176,12 @@ def test_no_answer_says_what_would_help(
 def test_a_price_must_be_known_for_a_budget() -> None:
     with pytest.raises(InputError, match="no price is known for cpu"):
         search(ask("tiny-llama-5m", "cpu:2", goal=GoalSpec(budget=10.0)))
+
+
+def test_a_budget_that_is_too_small_says_what_the_fastest_costs() -> None:
+    economics = EconomicsSpec(usd_per_device_hour=2.0)
+    with pytest.raises(NoFeasiblePlan) as raised:
+        search(ask(goal=GoalSpec(budget=10.0), economics=economics), top=1)
+    cheap = search(ask(economics=economics), top=1).best.prediction.campaign.cost_usd
+    assert cheap is not None
+    assert f"costs {format_usd(cheap)}, and goal.budget is $10" in str(raised.value)
