@@ -23,7 +23,7 @@ MAX_STAGES = 8
 """More pipeline stages than this are shown by the fullest, the emptiest, first and last."""
 _GIB = 2.0**30
 _SHORT = {
-    "activations": "activ.",
+    "activations": "act.",
     "framework": "fixed",
     "gradients": "grad.",
     "optimizer": "opt.",
