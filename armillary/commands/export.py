@@ -23,7 +23,8 @@ def command(
         typer.Option(metavar="TARGET", help="torchtitan, megatron, deepspeed, torchrun or slurm."),
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[
-        Path | None, typer.Option(help="Folder; default armillary-out/export-TARGET.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder; default armillary-out/export-TARGET."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -25,7 +25,9 @@ def command(
     budget: options.Budget = None,
     target: options.TargetName = None,
     top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for plan.json.")] = DEFAULT_FOLDER,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for plan.json.")
+    ] = DEFAULT_FOLDER,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:

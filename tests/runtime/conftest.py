@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def ranks_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ranks import jobs from here: they run with PYTHONSAFEPATH, outside of this folder."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
 
 
 @pytest.fixture
