@@ -97,6 +97,7 @@ def _describe(
         peak=PeakRates(fp32_flops_per_s=peaks[Precision.FP32], bf16_flops_per_s=reference),
         efficiency=KernelEfficiency(
             gemm_fraction=1.0,
+            gemm_wave_length=0.0,
             gemm_saturation_length=0.0,
             attention_fraction=min(1.0, alone.attention.flops_per_s / peaks[Precision.FP32]),
             attention_backward_ratio=alone.attention.backward_ratio,

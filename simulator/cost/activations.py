@@ -16,8 +16,6 @@ STATISTICS_BYTES = 4.0
 SCORE_BYTES = 5.0
 """Per score without fusion: softmax output, dropout mask and dropped-out scores.
 Korthikanti et al., arXiv 2205.05198, section 4.1."""
-KEPT_OUTPUTS = 0.5
-"""Share of matrix-multiplication outputs that per-operator recompute keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ def _value_dim(model: ModelSpec) -> int:
 def _ffn_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
     """Norm, outputs of the first matrix and input of the second one."""
     model, tp, value = setting.model, setting.table.tp, setting.kernels.value_bytes
-    widths = 2.0 + model.gated_ffn
+    widths = 2.0 + model.gated_ffn + setting.software.ffn_copies
     if not mixture or model.moe is None:
         return _norm_bytes(setting) + value * widths * model.ffn_size / tp * setting.tokens
     moe = model.moe
@@ -96,12 +94,13 @@ def _routed_bytes(setting: Setting, moe: MoeSpec) -> FloatArray:
     """Router scores; permuted inputs, inner values and outputs of the experts."""
     model, value = setting.model, setting.kernels.value_bytes
     tokens = setting.tokens / setting.table.tp
-    inner = (2.0 + model.gated_ffn) * moe.expert_ffn_size
+    inner = (2.0 + model.gated_ffn + setting.software.ffn_copies) * moe.expert_ffn_size
     return tokens * (value * moe.top_k * (2.0 * model.hidden_size + inner) + 8.0 * moe.n_experts)
 
 
 def _selective_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
-    """Attention output, and every second output of a matrix multiplication."""
+    """Attention output, and those outputs of matrix multiplications that are not repeated."""
+    kept = 1.0 - setting.software.selective_matmul_share
     model, tp, value = setting.model, setting.table.tp, setting.kernels.value_bytes
     queries, keys, values = query_key_value_sizes(model)
     attention = model.n_heads * _value_dim(model)
@@ -110,6 +109,6 @@ def _selective_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
         moe = model.moe
         routed = moe.top_k * (1.0 + model.gated_ffn) * moe.expert_ffn_size
         inner = (1.0 + model.gated_ffn) * moe.shared_ffn_size + routed
-    split = attention + KEPT_OUTPUTS * (queries + keys + values + inner)
-    whole = KEPT_OUTPUTS * 2.0 * model.hidden_size
+    split = attention + kept * (queries + keys + values + inner)
+    whole = kept * 2.0 * model.hidden_size
     return value * (split / tp * setting.tokens + whole * _tokens(setting))

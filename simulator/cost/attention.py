@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.cost.layers import score_width
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
@@ -41,12 +39,14 @@ def _head_dim(setting: Setting) -> float:
 
 
 def _unfused_forward_s(setting: Setting) -> FloatArray:
-    """Two batched multiplications over all pairs, and the scores through memory."""
+    """Two batched multiplications over all pairs, and the scores through memory.
+
+    The narrow head dimension is not a saturation loss here: it shows as the scores' traffic.
+    """
     model, job, table, kernels = setting.model, setting.job, setting.table, setting.kernels
-    length = np.full(len(table), float(job.sequence_length))
+    length = float(job.sequence_length)
     heads = table.microbatch_sequences * model.n_heads / (table.tp * table.cp)
-    width = np.full(len(table), _head_dim(setting))
-    products_s = 2.0 * kernels.gemm_s(length, length, width, batch=heads, wide=True)
+    flops = 2.0 * heads * length**2 * score_width(model) / model.n_heads
+    products_s = kernels.batched_gemm_s(flops, length)
     score_bytes = setting.software.unfused_score_bytes * kernels.value_bytes / 2.0
-    traffic_s = kernels.elementwise_s(heads * length**2 * score_bytes, 3.0)
-    return products_s + traffic_s
+    return products_s + kernels.elementwise_s(heads * length**2 * score_bytes, 3.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce_scatter_s
-from simulator.cost.groups import axis_group, world_group
+from simulator.cost.groups import Group, world_group
 from simulator.cost.measured_work import added_s
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
@@ -50,7 +51,9 @@ def state_bytes(job: JobSpec) -> float:
 
 def layer_sync(setting: Setting, *, mixture: bool) -> SyncTimes:
     """Synchronisation of one layer."""
-    return _sync(setting, layer_parameters(setting.model, setting.table, mixture=mixture))
+    return _sync(
+        setting, layer_parameters(setting.model, setting.table, setting.expert_tp, mixture=mixture)
+    )
 
 
 def embedding_sync(setting: Setting) -> SyncTimes:
@@ -72,35 +75,55 @@ def head_sync(setting: Setting) -> SyncTimes:
         return _sync(setting, RankParameters(common=common, routed=np.zeros(len(table))))
     separate = 1.0 * (table.pp > 1)
     copy = _sync(setting, RankParameters(common=separate * common, routed=np.zeros(len(table))))
-    group = axis_group(setting.cluster, table, "pp")
+    group = setting.group("pp")
     tie_s = p2p_s(common * gradient_bytes(setting.job), group)
     return SyncTimes(reduce_s=copy.reduce_s + separate * tie_s, gather_s=copy.gather_s)
 
 
 def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
     """All-reduce without sharding; with it reduce-scatter, all-reduce of copies and all-gather."""
-    table, cluster, job = setting.table, setting.cluster, setting.job
-    gradients = parameters.common * gradient_bytes(job)
-    weights = parameters.common * weight_bytes(job)
-    sharded = table.zero_stage > 0
-    shard_group = axis_group(cluster, table, "dp_shard_cp")
-    copies = axis_group(cluster, table, "dp_replicate")
-    split_s = reduce_scatter_s(gradients, shard_group)
-    split_s = split_s + added_s("shard-reduce", gradients, shard_group)
-    split_s = split_s + all_reduce_s(gradients / shard_group.size, copies)
-    replicas = axis_group(cluster, table, "dp")
-    whole_s = all_reduce_s(gradients, replicas) + added_s("replica-reduce", gradients, replicas)
-    reduce_s = np.where(sharded, split_s, whole_s)
-    gather_s = all_gather_s(weights, shard_group) + added_s("shard-gather", weights, shard_group)
-    gather_s = np.where(sharded, gather_s, 0.0)
-    if setting.model.moe is not None:
-        group = axis_group(cluster, table, "expert_dp")
-        gradients = parameters.routed * gradient_bytes(job)
-        weights = parameters.routed * weight_bytes(job)
-        split_s = reduce_scatter_s(gradients, group)
-        reduce_s = reduce_s + np.where(sharded, split_s, all_reduce_s(gradients, group))
-        gather_s = gather_s + np.where(sharded, all_gather_s(weights, group), 0.0)
-    return SyncTimes(reduce_s=reduce_s, gather_s=gather_s)
+    shard_group = setting.group("dp_shard_cp")
+    copies = setting.group("dp_replicate")
+    everyone = setting.group("dp")
+    common = _group_sync(setting, parameters.common, shard_group, copies, everyone)
+    if setting.model.moe is None:
+        return common
+    holders = setting.group("expert_dp")
+    routed = _group_sync(setting, parameters.routed, holders, None, holders)
+    return SyncTimes(
+        reduce_s=common.reduce_s + routed.reduce_s, gather_s=common.gather_s + routed.gather_s
+    )
+
+
+def _group_sync(
+    setting: Setting, n_parameters: FloatArray, shards: Group, copies: Group | None, everyone: Group
+) -> SyncTimes:
+    """Collectives of some parameters, bucket by bucket."""
+    gradients = n_parameters * gradient_bytes(setting.job)
+    weights = n_parameters * weight_bytes(setting.job)
+    sharded = setting.table.zero_stage > 0
+    split_s = _in_buckets(setting, reduce_scatter_s, gradients, shards)
+    split_s = split_s + added_s("shard-reduce", gradients, shards)
+    if copies is not None:
+        split_s = split_s + _in_buckets(setting, all_reduce_s, gradients / shards.size, copies)
+    whole_s = _in_buckets(setting, all_reduce_s, gradients, everyone)
+    whole_s = whole_s + added_s("replica-reduce", gradients, everyone)
+    gather_s = _in_buckets(setting, all_gather_s, weights, shards)
+    gather_s = gather_s + added_s("shard-gather", weights, shards)
+    return SyncTimes(
+        reduce_s=np.where(sharded, split_s, whole_s), gather_s=np.where(sharded, gather_s, 0.0)
+    )
+
+
+def _in_buckets(
+    setting: Setting,
+    collective: Callable[[FloatArray, Group], FloatArray],
+    message_bytes: FloatArray,
+    group: Group,
+) -> FloatArray:
+    bucket = setting.software.bucket_bytes
+    n_buckets = np.maximum(message_bytes / bucket, 1.0) if bucket else 1.0
+    return n_buckets * collective(message_bytes / n_buckets, group)
 
 
 def _agreement_s(setting: Setting) -> FloatArray:
@@ -112,8 +135,8 @@ def _agreement_s(setting: Setting) -> FloatArray:
 def stage_parameters(setting: Setting, stages: StageLayers) -> RankParameters:
     """Parameters on one rank of the first, middle and last stage; shape (n, 3)."""
     model, table = setting.model, setting.table
-    dense = layer_parameters(model, table, mixture=False)
-    moe = layer_parameters(model, table, mixture=True)
+    dense = layer_parameters(model, table, setting.expert_tp, mixture=False)
+    moe = layer_parameters(model, table, setting.expert_tp, mixture=True)
     head = head_parameters(model, table)
     if model.tied_embeddings:
         head = head * (table.pp > 1)

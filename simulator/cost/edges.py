@@ -7,8 +7,6 @@ import numpy as np
 from simulator.cost.collectives import all_reduce_s
 from simulator.cost.exchange import tensor_pair_s
 from simulator.cost.flops import head_weights
-from simulator.cost.groups import axis_group
-from simulator.cost.passes import BACKWARD_MATMULS
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 from simulator.cost.step_costs import LayerTime
@@ -56,16 +54,18 @@ def price_head(setting: Setting) -> tuple[LayerTime, LayerTime]:
     local = outputs / table.tp
     width = np.full(len(table), 1.0 * model.hidden_size)
     matmul_s = kernels.gemm_s(setting.tokens, local, width, wide=True)
+    matmul_backward_s = kernels.gemm_s(setting.tokens, width, local, wide=True)
+    matmul_backward_s = matmul_backward_s + kernels.gemm_s(width, local, setting.tokens, wide=True)
     if kernels.work is not None:
         loss_s = kernels.work.head_s + setting.tokens * local * kernels.work.logit_s
     else:
         loss_bytes = setting.software.logits_traffic_bytes * setting.tokens * local
         loss_s = kernels.elementwise_s(loss_bytes, 5.0)
-    group = axis_group(setting.cluster, table, "tp")
+    group = setting.group("tp")
     scalars_s = all_reduce_s(4.0 * LOSS_SCALARS * setting.tokens, group)
     pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0
     forward = _only(matmul_s + LOSS_FORWARD_SHARE * loss_s, pair_s + scalars_s)
-    backward = _only(BACKWARD_MATMULS * matmul_s + (1.0 - LOSS_FORWARD_SHARE) * loss_s, pair_s)
+    backward = _only(matmul_backward_s + (1.0 - LOSS_FORWARD_SHARE) * loss_s, pair_s)
     return forward, backward
 
 

@@ -11,13 +11,12 @@ from simulator.cost.collectives import (
     p2p_s,
     reduce_scatter_s,
 )
-from simulator.cost.groups import axis_group
 from simulator.cost.layers import query_key_value_sizes
 from simulator.cost.measured_work import added_s
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 
-P2P_FACTOR = 1.9
+P2P_FACTOR = 2.0
 """Measured time of a stage-to-stage transfer over bytes / bandwidth."""
 
 
@@ -32,7 +31,7 @@ def tensor_pair_s(setting: Setting) -> FloatArray:
     One all-reduce, or with sequence parallelism an all-gather and a reduce-scatter.
     Korthikanti et al., arXiv 2205.05198, section 4.2.
     """
-    group = axis_group(setting.cluster, setting.table, "tp")
+    group = setting.group("tp")
     message = activation_bytes(setting)
     whole_s = all_reduce_s(message, group) + added_s("tensor", message, group)
     split_s = all_gather_s(message, group) + reduce_scatter_s(message, group)
@@ -44,14 +43,17 @@ def tensor_pair_s(setting: Setting) -> FloatArray:
 def tensor_s(setting: Setting, *, mixture: bool) -> FloatArray:
     """Tensor-parallel collectives of one pass of a layer.
 
-    Attention and feed-forward network need one pair each. Experts that are not divided by tp need
-    none, but the shared ones do.
+    Attention and feed-forward network need one pair each, shared experts too. Experts that are
+    divided by tp need one for every copy of a token (for every token where they are all here), and
+    nothing hides it.
     """
-    pairs = np.full(len(setting.table), 2.0)
+    pair_s = tensor_pair_s(setting)
+    exposed = 1.0 - setting.software.overlap.tp
     moe = setting.model.moe
-    if mixture and moe is not None and not moe.shared_ffn_size:
-        pairs = 1.0 + (setting.expert_tp > 1)
-    return (1.0 - setting.software.overlap.tp) * pairs * tensor_pair_s(setting)
+    if not mixture or moe is None:
+        return exposed * 2.0 * pair_s
+    copies = np.where(setting.table.ep > 1, moe.top_k, 1.0) * (setting.expert_tp > 1)
+    return (exposed * (1.0 + (moe.shared_ffn_size > 0)) + copies) * pair_s
 
 
 def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
@@ -62,7 +64,7 @@ def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
     table = setting.table
     _, keys, values = query_key_value_sizes(setting.model)
     chunk = setting.tokens * (keys + values) / table.tp * setting.kernels.value_bytes
-    group = axis_group(setting.cluster, table, "cp")
+    group = setting.group("cp")
     steps_s = (table.cp - 1.0) * p2p_s(chunk, group)
     forward_s = (1.0 - setting.software.overlap.cp) * steps_s
     return forward_s, 2.0 * forward_s
@@ -74,15 +76,21 @@ def expert_s(setting: Setting) -> FloatArray:
     if moe is None:
         return 0.0 * setting.tokens
     table = setting.table
-    tokens = setting.tokens / table.tp * setting.expert_tp
-    message = tokens * moe.top_k * setting.model.hidden_size * setting.kernels.value_bytes
-    group = axis_group(setting.cluster, table, "ep")
+    message = (
+        setting.tokens
+        / table.tp
+        * moe.top_k
+        * setting.model.hidden_size
+        * setting.kernels.value_bytes
+    )
+    group = setting.group("ep")
     return (1.0 - setting.software.overlap.ep) * 2.0 * all_to_all_s(message, group, moe.top_k)
 
 
 def stage_transfer_s(setting: Setting) -> FloatArray:
-    """One activation from a pipeline stage to the next; tp ranks send a part each."""
-    group = axis_group(setting.cluster, setting.table, "pp")
-    message = activation_bytes(setting) / setting.table.tp
+    """One activation from a pipeline stage to the next."""
+    group = setting.group("pp")
+    scattered = setting.software.scatters_transfers
+    message = activation_bytes(setting) / (setting.table.tp if scattered else 1.0)
     factor = 1.0 if group.exchanges else P2P_FACTOR
     return factor * p2p_s(message, group) + added_s("stage", message, group)

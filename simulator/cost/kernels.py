@@ -15,10 +15,10 @@ from simulator.spec.cluster import ClusterSpec, KernelEfficiency
 from simulator.spec.job import JobSpec
 from simulator.spec.profiles import SoftwareProfile
 
-HEAD_DIM_HALF = 20.0
+HEAD_DIM_HALF = 17.0
 """Head width at which fused attention reaches half of what wide heads reach."""
 REFERENCE_HEAD_DIM = 128.0
-GROUP_ROWS_HALF = 250.0
+GROUP_ROWS_HALF = 280.0
 """Rows per group at which grouped multiplications (experts) reach half of their rate."""
 FULL_PRECISIONS = (Precision.FP32, Precision.BF16, Precision.FP16)
 """Formats in which everything is computed; the narrower ones are for layer matrices only."""
@@ -32,6 +32,7 @@ class Kernels:
     """Large multiplications in the job's number format."""
     wide_gemm_flops_per_s: float
     """Large multiplications of what a low-precision job leaves in 16 bit."""
+    wave_length: float
     saturation_length: float
     attention_flops_per_s: float
     attention_backward_ratio: float
@@ -50,42 +51,46 @@ class Kernels:
     work: MeasuredWork | None
 
     def gemm_s(
-        self,
-        m: FloatArray,
-        n: FloatArray,
-        k: FloatArray,
-        *,
-        batch: FloatArray | float = 1.0,
-        wide: bool = False,
+        self, m: FloatArray, n: FloatArray, k: FloatArray, *, wide: bool = False
     ) -> FloatArray:
-        """Time of `batch` (m x k) by (k x n) multiplications in one kernel.
+        """Time of one (m x k) by (k x n) multiplication.
 
-        `wide` keeps them in 16 bit or more where the job's format is narrower.
+        `wide` keeps it in 16 bit or more where the job's format is narrower.
 
-
-        The rate falls with each short dimension as d/(d + d0): tiles do not fill the device and
-        the pipeline of each tile has to fill. Memory traffic and the launch are lower bounds.
+        The rate falls where the tiles of the result do not fill the device many times over, and
+        where the pipeline of each tile is short. Memory traffic and the launch are lower bounds.
         """
-        flops = 2.0 * batch * m * n * k
-        saturation = saturation_of(m, n, k, self.saturation_length)
         if self.measured is not None:
-            compute_s = flops / (saturation * self.measured.large_rate(m, n, k, self.busy))
+            compute_s = 2.0 * m * n * k / self.measured.rate(m, n, k, self.busy)
         else:
-            rate = self.wide_gemm_flops_per_s if wide else self.gemm_flops_per_s
-            compute_s = flops / (saturation * rate)
-        traffic_s = self.memory_s(self.value_bytes * batch * (m * n + n * k + m * k))
+            large = self.wide_gemm_flops_per_s if wide else self.gemm_flops_per_s
+            compute_s = 2.0 * m * n * k / (large * self._filled(m * n) * self._saturated(k))
+        traffic_s = self.memory_s(self.value_bytes * (m * n + n * k + m * k))
         return np.maximum(np.maximum(compute_s, traffic_s), self.launch_s) + self.gap_s
+
+    def _filled(self, area: FloatArray | float) -> FloatArray | float:
+        """Share of the rate that a result of so many elements reaches: waves of tiles."""
+        return area / (area + self.wave_length**2)
+
+    def _saturated(self, inner: FloatArray | float) -> FloatArray | float:
+        """Share of the rate that an inner dimension reaches: the pipeline of one tile."""
+        return inner / (inner + self.saturation_length)
 
     def grouped_gemm_s(
         self, groups: FloatArray, rows: FloatArray, n: FloatArray | float, k: FloatArray | float
     ) -> FloatArray:
         """Time of one multiplication per group, with `rows` rows each, in one kernel."""
-        length = self.saturation_length
-        saturation = rows / (rows + GROUP_ROWS_HALF) * n * k / ((n + length) * (k + length))
+        saturation = rows / (rows + GROUP_ROWS_HALF) * self._saturated(k)
         compute_s = 2.0 * groups * rows * n * k / (saturation * self.gemm_flops_per_s)
         traffic_s = self.memory_s(self.value_bytes * groups * (rows * (n + k) + n * k))
         slowest_s = np.maximum(compute_s * self.slowdown, traffic_s)
         return np.maximum(slowest_s, self.launch_s) + self.gap_s
+
+    def batched_gemm_s(self, flops: FloatArray, length: float) -> FloatArray:
+        """Time of many multiplications with a narrow inner dimension, (length x length) each."""
+        rate = self.wide_gemm_flops_per_s * self._filled(length**2)
+        compute_s = flops / rate * self.slowdown
+        return np.maximum(compute_s, self.launch_s) + self.gap_s
 
     def attention_s(self, flops: FloatArray, head_dim: float) -> FloatArray:
         """Time of a fused attention forward that computes `flops`."""
@@ -102,11 +107,6 @@ class Kernels:
         """Time of memory-bound kernels that move `traffic_bytes` together."""
         floor_s = n_kernels * self.launch_s
         return np.maximum(self.memory_s(traffic_bytes), floor_s) + n_kernels * self.gap_s
-
-
-def saturation_of(m: FloatArray, n: FloatArray, k: FloatArray, length: float) -> FloatArray:
-    """Share of the large-shape rate that a multiplication of this shape reaches."""
-    return m * n * k / ((m + length) * (n + length) * (k + length))
 
 
 def device_kernels(
@@ -126,14 +126,13 @@ def device_kernels(
         if calibration.memory_bandwidth_bytes_per_s:
             memory_rate = calibration.memory_bandwidth_bytes_per_s
         if calibration.gemms:
-            measured = MeasuredGemms.of(
-                calibration, job.precision, efficiency.gemm_saturation_length
-            )
+            measured = MeasuredGemms.of(calibration, job.precision)
             peak = measured.best_rate_alone / efficiency.gemm_fraction
     wide_rate = peak * efficiency.gemm_fraction * software.gemm_factor
     return Kernels(
-        gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide),
+        gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide, software),
         wide_gemm_flops_per_s=wide_rate,
+        wave_length=efficiency.gemm_wave_length,
         saturation_length=efficiency.gemm_saturation_length,
         attention_flops_per_s=peak * _attention_fraction(efficiency, software),
         attention_backward_ratio=efficiency.attention_backward_ratio,
@@ -160,7 +159,9 @@ def _attention_fraction(efficiency: KernelEfficiency, software: SoftwareProfile)
     return earlier[software.attention_kernel]
 
 
-def _low_precision_gain(cluster: ClusterSpec, precision: Precision, wide: Precision) -> float:
+def _low_precision_gain(
+    cluster: ClusterSpec, precision: Precision, wide: Precision, software: SoftwareProfile
+) -> float:
     """Speed of the narrow format over the wide one, as far as kernels reach it."""
     if precision is wide:
         return 1.0
@@ -168,7 +169,7 @@ def _low_precision_gain(cluster: ClusterSpec, precision: Precision, wide: Precis
     wide_peak, fp8_peak = peak.of(wide), peak.of(Precision.FP8)
     if not fp8_peak:
         return 1.0
-    gain = max(1.0, fp8_peak / wide_peak * efficiency.fp8_fraction)
+    gain = fp8_peak / wide_peak * efficiency.fp8_fraction * software.low_precision_factor
     if precision is Precision.NVFP4 and peak.of(Precision.NVFP4):
         gain *= max(1.0, peak.of(Precision.NVFP4) / fp8_peak * efficiency.fp4_fraction)
     return gain

@@ -20,7 +20,7 @@ from simulator.cost.layers import (
     query_key_value_sizes,
     shared_expert_linears,
 )
-from simulator.cost.passes import BACKWARD_TRAFFIC, KernelTimes
+from simulator.cost.passes import BACKWARD_TRAFFIC, QUANTISE_BYTES, KernelTimes
 from simulator.cost.plan_table import RECOMPUTES, FloatArray, IntArray
 from simulator.cost.setting import Setting
 from simulator.cost.step_costs import LayerTime
@@ -30,15 +30,11 @@ HIDDEN_VALUES = 14.0
 two norms, two residual additions, the inputs and outputs around them."""
 KERNELS_PER_LAYER = 10.0
 """Memory-bound kernels of a fused forward."""
-QUANTISE_BYTES = 4.0
-"""Traffic of casting one value: 2 read, 1 written, 1 written transposed."""
 EAGER_NORM_VALUES = 10.0
 """Values per hidden element that one extra unit of `eager_norm_factor` moves in a layer's forward
 and backward together."""
 HOST_FORWARD_SHARE = 1.0 / 3.0
 """Share of a mixture layer's launches in its forward pass."""
-KEPT_MATMULS = 0.5
-"""Share of the multiplications that per-operator recompute does not repeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +83,10 @@ def _kernel_times(setting: Setting, *, mixture: bool) -> KernelTimes:
         inner = model.ffn_size
     forward_s, backward_s = attention_passes_s(setting)
     element_forward_s, element_backward_s = _elementwise_s(setting, every_token, inner)
+    matmul_s, matmul_backward_s = linears_s(setting, every_token)
     own = KernelTimes(
-        matmul_s=linears_s(setting, every_token),
+        matmul_s=matmul_s,
+        matmul_backward_s=matmul_backward_s,
         attention_s=forward_s,
         attention_backward_s=backward_s,
         elementwise_s=element_forward_s,
@@ -97,15 +95,20 @@ def _kernel_times(setting: Setting, *, mixture: bool) -> KernelTimes:
     return own + routed
 
 
-def linears_s(setting: Setting, linears: Iterable[Linear], *, wide: bool = False) -> FloatArray:
-    """Forward time of linear maps over the tokens of one microbatch."""
-    tp = setting.table.tp
-    total_s = np.zeros(len(setting.table))
+def linears_s(setting: Setting, linears: Iterable[Linear]) -> tuple[FloatArray, FloatArray]:
+    """Forward and backward time of linear maps over the tokens of one microbatch.
+
+    The backward has two multiplications: gradients of the input and of the weights.
+    """
+    tp, tokens = setting.table.tp, setting.tokens
+    forward_s, backward_s = np.zeros(len(tp)), np.zeros(len(tp))
     for linear in linears:
-        n_in = linear.n_in / tp if linear.split == "in" else np.full(len(tp), 1.0 * linear.n_in)
-        n_out = linear.n_out / tp if linear.split == "out" else np.full(len(tp), 1.0 * linear.n_out)
-        total_s += setting.kernels.gemm_s(setting.tokens, n_out, n_in, wide=wide)
-    return total_s
+        n_in = linear.n_in / (tp if linear.split == "in" else np.ones(len(tp)))
+        n_out = linear.n_out / (tp if linear.split == "out" else np.ones(len(tp)))
+        forward_s += setting.kernels.gemm_s(tokens, n_out, n_in)
+        backward_s += setting.kernels.gemm_s(tokens, n_in, n_out)
+        backward_s += setting.kernels.gemm_s(n_in, n_out, tokens)
+    return forward_s, backward_s
 
 
 def _elementwise_s(
@@ -156,7 +159,7 @@ def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> Laye
 
     Full recompute repeats the forward, collectives included, but for the last operator. Selective
     recompute repeats the attention core where it is unfused (Korthikanti et al., arXiv 2205.05198)
-    and otherwise every second multiplication and all memory-bound kernels.
+    and otherwise some of the multiplications and all memory-bound kernels.
     """
     table, software = setting.table, setting.software
     full = 1.0 * (table.recompute == RECOMPUTES.index("full"))
@@ -164,7 +167,7 @@ def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> Laye
     if setting.job.attention == "unfused":
         again_s = times.attention_s
     else:
-        again_s = (1.0 - KEPT_MATMULS) * times.matmul_s + times.elementwise_s
+        again_s = software.selective_matmul_share * times.matmul_s + times.elementwise_s
     return LayerTime(
         compute_s=full * software.recompute_fraction * forward.compute_s + selective * again_s,
         tp_s=full * forward.tp_s,

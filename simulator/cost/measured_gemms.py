@@ -18,28 +18,26 @@ SHARPNESS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredGemms:
-    """Points of one number format: shape, ranks busy, and the rate without saturation losses."""
+    """Points of one number format: shape, ranks busy, and rate."""
 
     shapes: FloatArray
     """(points, 3): logarithms of m, n, k."""
     busy: IntArray
     rates_flops_per_s: FloatArray
-    """Measured rate over `saturation_of` the shape."""
     slowdown: tuple[float, ...]
     """Of compute with 1, 2, 3 ... ranks busy; empty means unknown."""
 
     @classmethod
-    def of(cls, calibration: Calibration, precision: Precision, saturation: float) -> Self:
+    def of(cls, calibration: Calibration, precision: Precision) -> Self:
         """Take the points of a precision, or all when that one was not measured."""
         points = [point for point in calibration.gemms if point.precision is precision]
         points = points or list(calibration.gemms)
         sizes = np.array([(point.m, point.n, point.k) for point in points], dtype=np.float64)
         times_s = np.array([point.time_s for point in points])
-        lost = np.prod((sizes + saturation) / sizes, axis=1)
         return cls(
             shapes=np.log(sizes),
             busy=np.array([point.n_busy_ranks for point in points], dtype=np.int64),
-            rates_flops_per_s=2.0 * np.prod(sizes, axis=1) / times_s * lost,
+            rates_flops_per_s=2.0 * np.prod(sizes, axis=1) / times_s,
             slowdown=calibration.shared_slowdown,
         )
 
@@ -48,10 +46,8 @@ class MeasuredGemms:
         """Highest rate with the fewest ranks busy: what the machine can do."""
         return float(self.rates_flops_per_s[self.busy == self.busy.min()].max())
 
-    def large_rate(
-        self, m: FloatArray, n: FloatArray, k: FloatArray, busy: FloatArray
-    ) -> FloatArray:
-        """Rate without saturation losses near a shape, with `busy` ranks on the host."""
+    def rate(self, m: FloatArray, n: FloatArray, k: FloatArray, busy: FloatArray) -> FloatArray:
+        """Rate near a shape, with `busy` ranks on the host."""
         wanted = np.log(np.stack(np.broadcast_arrays(m, n, k), axis=-1))
         rates = np.empty(wanted.shape[:-1])
         for level in np.unique(busy):

@@ -85,14 +85,16 @@ def memory_held(
     )
     activations = held * kept + working
     logits = (stages.heads > 0) * passes.logits_bytes[:, None]
-    tensors = states.total_bytes + activations + logits
+    mask = software.mask_bytes * job.sequence_length**2 * table.microbatch_sequences
+    buffers = states.buffers_bytes + mask[:, None]
+    tensors = states.total_bytes + activations + logits + mask[:, None]
     return MemoryTable(
         weights_bytes=states.weights_bytes,
         gradients_bytes=states.gradients_bytes,
         optimizer_bytes=states.optimizer_bytes,
         activations_bytes=activations,
         logits_bytes=logits,
-        buffers_bytes=states.buffers_bytes,
+        buffers_bytes=buffers,
         framework_bytes=_framework_bytes(cluster, software) + software.fragmentation * tensors,
     )
 
@@ -149,6 +151,7 @@ def _distinct_states(setting: Setting) -> _States:
         table.cp,
         table.tp,
         table.ep,
+        setting.expert_tp,
         table.zero_stage,
     )
     subset, inverse = unique_rows(table, columns)
@@ -163,6 +166,7 @@ def _distinct_passes(setting: Setting) -> _Passes:
         table.sequence_parallel,
         table.cp,
         table.ep,
+        setting.expert_tp,
         table.microbatch_sequences,
         table.recompute,
     )
@@ -219,7 +223,9 @@ def _gathered_bytes(setting: Setting, stages: StageLayers) -> FloatArray:
 
 def _heaviest_layer(setting: Setting, stages: StageLayers) -> FloatArray:
     def parameters(*, mixture: bool) -> FloatArray:
-        held: RankParameters = layer_parameters(setting.model, setting.table, mixture=mixture)
+        held: RankParameters = layer_parameters(
+            setting.model, setting.table, setting.expert_tp, mixture=mixture
+        )
         return held.common + held.routed
 
     dense = (stages.dense > 0) * parameters(mixture=False)[:, None]

@@ -9,10 +9,10 @@ import numpy as np
 
 from simulator.cost.plan_table import FloatArray
 
-BACKWARD_TRAFFIC = 1.5
+BACKWARD_TRAFFIC = 1.55
 """Memory traffic of a backward pass over its forward."""
-BACKWARD_MATMULS = 2.0
-"""Two multiplications of the same shape: gradients of the input and of the weights."""
+QUANTISE_BYTES = 4.0
+"""Traffic of casting one value: 2 read, 1 written, 1 written transposed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class KernelTimes:
     """Seconds for one microbatch; arrays over the table."""
 
     matmul_s: FloatArray
+    matmul_backward_s: FloatArray
     attention_s: FloatArray
     attention_backward_s: FloatArray
     elementwise_s: FloatArray
@@ -33,8 +34,7 @@ class KernelTimes:
     @property
     def backward_s(self) -> FloatArray:
         """All kernels of the backward pass."""
-        matmuls_s = BACKWARD_MATMULS * self.matmul_s
-        return matmuls_s + self.attention_backward_s + self.elementwise_backward_s
+        return self.matmul_backward_s + self.attention_backward_s + self.elementwise_backward_s
 
     def __add__(self, other: Self) -> Self:
         return type(self)(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
+import numpy as np
+
+from simulator.cost.groups import AxisName, Group, axis_group
 from simulator.cost.kernels import Kernels, device_kernels
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
@@ -23,6 +26,8 @@ class Setting:
     software: SoftwareProfile
     table: PlanTable
     kernels: Kernels
+    groups: dict[AxisName, Group] = field(default_factory=dict, repr=False, compare=False)
+    """Those that were asked for; see `group`."""
 
     @classmethod
     def of(
@@ -46,7 +51,13 @@ class Setting:
     def of_table(self, table: PlanTable) -> Self:
         """Return the same setting for other plans."""
         kernels = device_kernels(self.cluster, self.job, self.software, table)
-        return replace(self, table=table, kernels=kernels)
+        return replace(self, table=table, kernels=kernels, groups={})
+
+    def group(self, axis: AxisName) -> Group:
+        """Ranks that communicate along one axis, worked out once."""
+        if axis not in self.groups:
+            self.groups[axis] = axis_group(self.cluster, self.table, axis)
+        return self.groups[axis]
 
     @property
     def tokens(self) -> FloatArray:
@@ -63,8 +74,14 @@ class Setting:
         return share
 
     @property
-    def expert_tp(self) -> FloatArray:
-        """Ranks that divide each expert's matrices: tp without expert parallelism, else 1."""
+    def expert_tp(self) -> IntArray:
+        """Ranks that divide each expert's matrices.
+
+        All tensor-parallel ones without expert parallelism; with it, where the software does so
+        and there are enough other ranks to spread the experts over.
+        """
         table = self.table
-        ranks: FloatArray = 1.0 * (table.ep == 1) * table.tp + (table.ep > 1)
-        return ranks
+        divided = table.ep == 1
+        if self.software.splits_experts:
+            divided = (table.dp * table.cp) % table.ep == 0
+        return np.where(divided, table.tp, 1)

@@ -17,7 +17,7 @@ from simulator.cost.layers import (
     norm_parameters,
     shared_expert_linears,
 )
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.spec.model import ModelSpec
 
 
@@ -31,14 +31,16 @@ class RankParameters:
     """Experts: replicated over the ranks that hold copies of the same expert."""
 
 
-def layer_parameters(model: ModelSpec, table: PlanTable, *, mixture: bool) -> RankParameters:
-    """Parameters of one layer on one rank."""
+def layer_parameters(
+    model: ModelSpec, table: PlanTable, expert_tp: IntArray, *, mixture: bool
+) -> RankParameters:
+    """Parameters of one layer on one rank; `expert_tp` ranks divide each expert."""
     linears = attention_linears(model)
     routed = np.zeros(len(table))
     if mixture and model.moe is not None:
         linears += shared_expert_linears(model, model.moe)
         experts = model.moe.n_experts * n_weights(expert_linears(model, model.moe))
-        routed = experts / (table.ep * (1.0 + (table.ep == 1) * (table.tp - 1.0)))
+        routed = experts / (table.ep * expert_tp)
     else:
         linears += dense_ffn_linears(model)
     return RankParameters(common=_divided(linears, table) + norm_parameters(model), routed=routed)

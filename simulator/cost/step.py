@@ -74,7 +74,7 @@ def price_step(
         embedding=_edge(passes.embedding, syncs.embedding),
         head=_edge(passes.head, syncs.head),
         p2p_s=_price_transfer(setting),
-        p2p_overlap=np.full(n, software.overlap.pp),
+        p2p_overlap=np.where(table.virtual_stages > 1, software.overlap.pp, 0.0),
         dp_overlap=np.full(n, software.overlap.dp),
         dp_contention=np.full(n, software.dp_contention),
         gather_every_pass=1.0 * (table.zero_stage == 3),
@@ -105,6 +105,7 @@ def _price_passes(setting: Setting) -> _Passes:
         table.microbatch_sequences,
         table.recompute,
         table.n_ranks,
+        setting.expert_tp,
         *busy_columns(setting.cluster, table),
     )
     subset, inverse = unique_rows(table, columns)
@@ -128,6 +129,7 @@ def _price_syncs(setting: Setting) -> _Syncs:
         table.cp,
         table.tp,
         table.ep,
+        setting.expert_tp,
         1 * (table.zero_stage > 0),
     )
     subset, inverse = unique_rows(table, columns)
@@ -158,6 +160,7 @@ def _price_optimizer(setting: Setting) -> FloatArray:
         table.cp,
         table.tp,
         table.ep,
+        setting.expert_tp,
         1 * (table.zero_stage > 0),
         table.n_ranks,
         *busy_columns(setting.cluster, table),

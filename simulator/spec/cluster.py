@@ -46,8 +46,11 @@ class KernelEfficiency(Spec):
 
     gemm_fraction: Fraction
     """Share of the peak that a large matrix multiplication reaches."""
-    gemm_saturation_length: NonNegative = 190.0
-    """d0 in the factor d/(d + d0) for each of M, N, K."""
+    gemm_wave_length: NonNegative = 1600.0
+    """Square root of A0 in the factor A/(A + A0) for a result of A = M N elements: waves of
+    tiles."""
+    gemm_saturation_length: NonNegative = 250.0
+    """K0 in the factor K/(K + K0) for the inner dimension."""
     fp8_fraction: Fraction = 0.84
     """Share of the fp8 peak ratio that fp8 multiplications really gain."""
     fp4_fraction: Fraction = 0.7
@@ -57,7 +60,7 @@ class KernelEfficiency(Spec):
     """The same with the first FlashAttention; 0 means two thirds of `attention_fraction`."""
     flash2_fraction: Fraction = 0.0
     """The same with FlashAttention-2; 0 means `attention_fraction`."""
-    attention_backward_ratio: Positive = 2.8
+    attention_backward_ratio: Positive = 2.85
     """Time of attention backward over forward."""
     memory_fraction: Fraction = 0.85
     """Share of memory bandwidth that elementwise kernels reach."""

@@ -18,7 +18,7 @@ class OverlapProfile(Spec):
     ep: Fraction = 0.0
     dp: Fraction = 0.5
     pp: Fraction = 0.0
-    """Of point-to-point transfers between pipeline stages."""
+    """Of point-to-point transfers between interleaved pipeline stages; others wait for theirs."""
 
 
 class SoftwareProfile(Spec):
@@ -31,29 +31,45 @@ class SoftwareProfile(Spec):
     """Elementwise memory traffic over the ideal of fused kernels."""
     eager_norm_factor: NonNegative = 0.0
     """Extra passes over the hidden state of an unfused fp32 RMSNorm, per norm."""
-    recompute_fraction: Fraction = 0.91
+    recompute_fraction: Fraction = 0.88
     """Cost of recomputing a whole layer over its forward."""
+    selective_matmul_share: Fraction = 0.5
+    """Share of the multiplications that selective recompute repeats."""
     logits_traffic_bytes: NonNegative = 20.0
     """Memory traffic of head and loss per logit."""
     gemm_factor: Positive = 1.0
     """On the device's matrix-multiply efficiency."""
+    low_precision_factor: Positive = 1.0
+    """On the gain of formats below 16 bit: the scaling recipe."""
     attention_kernel: Literal["best", "flash-1", "flash-2"] = "best"
     """Generation of the fused attention kernel."""
     unfused_score_bytes: NonNegative = 8.0
     """Memory traffic per score and forward pass where attention is not fused, in 16 bit."""
+    permute_factor: NonNegative = 3.0
+    """Memory traffic of permuting tokens to experts and back over reading and writing each once."""
+    splits_experts: bool = False
+    """Whether tensor parallelism divides experts where expert parallelism leaves room for it."""
+    scatters_transfers: bool = True
+    """Whether tensor-parallel ranks send a part each to the next stage."""
     moe_launch_s: Seconds = Field(default=0.0, ge=0)
     """Least time of a mixture layer, forward and backward: the host that launches its kernels."""
     kernel_gap_s: Seconds = Field(default=0.0, ge=0)
     """Idle time between two kernels (0 with CUDA graphs)."""
+    bucket_bytes: Bytes = Field(default=0.0, ge=0)
+    """Largest message of gradients or weights; 0 means those of a layer travel together."""
     dp_contention: Fraction = 0.0
     """Share of hidden data-parallel traffic by which it slows the compute it hides behind."""
     step_constant_s: Seconds = Field(default=0.010, ge=0)
-    growth_per_doubling: NonNegative = 0.005
+    growth_per_doubling: NonNegative = 0.0055
     """Growth of the step per doubling of the ranks: jitter, stragglers, fabric."""
     logits_bytes: NonNegative = 12.0
     """Memory held per logit."""
     norm_copies: NonNegative = 0.0
     """fp32 copies of the hidden state that each norm keeps."""
+    ffn_copies: NonNegative = 0.0
+    """Values of inner feed-forward width kept beyond those of fused kernels."""
+    mask_bytes: NonNegative = 0.0
+    """Memory per pair of positions and sequence of a microbatch that no parallelism divides."""
     framework_bytes: Bytes = Field(default=5.0 * 2**30, ge=0)
     """Context, communication buffers and libraries per rank."""
     fragmentation: Fraction = 0.03

@@ -142,7 +142,8 @@ def exposed_once(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray
         [once_gathered * unit.gather_s for unit in units.each],
         [unit.forward_s for unit in units.each],
     )
-    return last_s + first_s + _queueing_s(costs, table, units)
+    queued_s = _queueing_s(costs, table, units)
+    return last_s + first_s + queued_s + _slowed_further_s(costs, table, units)
 
 
 def _shown_once(
@@ -180,6 +181,24 @@ def _shown_once(
     spare_s = units.stages.rank * chunk_s.max(axis=1)[:, None]
     shown_s: FloatArray = np.maximum((1.0 - share) * all_s + late_s - spare_s, 0.0).max(axis=1)
     return shown_s
+
+
+def _slowed_further_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
+    """Compute that hidden traffic slows on the other stages, which the first forward and the last
+    backward cross one after another.
+    """
+    once_reduced = 1.0 - costs.reduce_every_microbatch
+    once_gathered = 1.0 - costs.gather_every_pass
+    n_layers = units.model.n_layers / table.n_chunks
+    hidden_s = np.zeros(len(table))
+    for totals_s, passes_s in (
+        ([once_reduced * u.reduce_s for u in units.each], [u.backward_s for u in units.each]),
+        ([once_gathered * u.gather_s for u in units.each], [u.forward_s for u in units.each]),
+    ):
+        total_s = costs.dp_overlap * units.mean_layer(totals_s)
+        hidden_s += n_layers * np.minimum(total_s, units.mean_layer(passes_s))
+    slowed: FloatArray = (table.pp - 1.0) * costs.dp_contention * hidden_s
+    return slowed
 
 
 def _queueing_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:

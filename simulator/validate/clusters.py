@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from simulator.catalog import find_device
+from simulator.catalog import find_device, find_fabric
 from simulator.catalog.cluster import build_cluster, default_fabric
 from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec, FabricSpec
 from simulator.validate.rows import RunRow
 
+KNOWN_FABRICS = ((r"Hagemann", "hagemann-a100"),)
+"""Fabrics of the catalog whose efficiency was measured, by a word of the source."""
 GBPS = 1e9 / 8
 _PER_DEVICE = re.compile(r"(\d+) ?Gb(?:/s|ps) per GPU")
 _PER_NODE = re.compile(r"(\d+) ?x ?(\d+) ?Gb(?:/s|ps)?\b")
@@ -41,6 +43,9 @@ def _node_size(n_devices: int, usual: int) -> int:
 def _fabric(row: RunRow, device: DeviceSpec, n_nodes: int, per_node: int) -> FabricSpec:
     """The device's usual fabric, at the speed that the row states."""
     fabric = default_fabric(device, n_nodes, per_node)
+    for pattern, name in KNOWN_FABRICS:
+        if n_nodes > 1 and re.search(pattern, row.source):
+            return find_fabric(name)
     stated = _stated_gbps(row.interconnect, per_node)
     if n_nodes == 1 or not stated:
         return fabric

@@ -15,6 +15,7 @@ from simulator.spec.legality import violations
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.validate.clusters import cluster_of
+from simulator.validate.corrections import corrected, corrections_of
 from simulator.validate.models import model_of
 from simulator.validate.rows import RunRow
 from simulator.validate.software import has_unfused_attention, software_rule
@@ -48,7 +49,7 @@ class _NotExpressible(Exception):
 def express(row: RunRow) -> Case | Skipped:
     """Return the case behind a row, or why there is none."""
     try:
-        return _case(row)
+        return _case(corrected(row))
     except _NotExpressible as reason:
         return Skipped(row=row, reason=str(reason))
     except ArmillaryError as error:
@@ -75,6 +76,7 @@ def _case(row: RunRow) -> Case:
         raise _NotExpressible(broken[0].message)
     if not row.recompute:
         assumed.append("recompute")
+    assumed += corrections_of(row)
     return Case(
         row=row, model=model, cluster=cluster, job=job, plan=plan, assumed=tuple(sorted(assumed))
     )
@@ -131,9 +133,6 @@ def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
     sharded, zero = _sharding(row, dp)
     layers = _layers_per_chunk(row.n_layers or 1, pp * virtual)
     micro, n_micro = _microbatches(row, dp, assumed)
-    recompute: RecomputeName = "none"
-    if row.recompute:
-        recompute = _recompute(row)
     return PlanSpec(
         pp=pp,
         dp_replicate=dp // sharded,
@@ -147,7 +146,7 @@ def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
         virtual_stages=virtual,
         microbatch_sequences=micro,
         n_microbatches=n_micro,
-        recompute=recompute,
+        recompute=_recompute(row),
         precision=_job(row).precision,
         layers_per_chunk=layers,
     )
@@ -155,11 +154,17 @@ def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
 
 def _recompute(row: RunRow) -> RecomputeName:
     words: dict[str, RecomputeName] = {"none": "none", "no": "none", "full": "full"}
+    if not row.recompute:
+        return software_rule(row).blank_recompute or "none"
     return words.get(row.recompute.lower(), "selective")
 
 
 def _has_sequence_parallel(row: RunRow) -> bool:
-    return (row.tp or 1) > 1 and row.sequence_parallel is not False
+    if (row.tp or 1) == 1:
+        return False
+    if software_rule(row).profile == "maxtext":
+        return True  # its tensor axis divides the activations between the matrices too
+    return row.sequence_parallel is not False
 
 
 def _virtual_stages(row: RunRow, assumed: list[str]) -> int:
@@ -191,6 +196,8 @@ def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
     if not local or rest:
         raise _NotExpressible(f"batch {row.global_batch_seqs} is not divisible by dp={dp}")
     micro = row.micro_batch
+    if software_rule(row).profile == "maxtext":
+        micro = local  # its batch is per device, tp devices share it, and nothing is accumulated
     if micro is None:
         assumed.append("micro_batch")
         fsdp = "fsdp" in row.zero_stage_or_fsdp.lower() and (row.pp or 1) > 1
@@ -209,6 +216,8 @@ def _sharding(row: RunRow, dp: int) -> tuple[int, int]:
     stage = _zero_stage(text)
     if stage == 0 or dp * (row.cp or 1) == 1:
         return 1, 0
+    if stage == 3 and (row.pp or 1) > 1:
+        stage = 2  # torch keeps gathered weights from forward to backward in a pipeline
     sharded = dp
     within = re.search(r"over (\d+) ranks|slice \((\d+)\)|fsdp (\d+)", text)
     if within:

@@ -18,6 +18,7 @@ from simulator.spec.model import ModelSpec
 from simulator.spec.profiles import SoftwareProfile
 from simulator.step.closed_form import step_times
 from simulator.validate.express import Case
+from simulator.validate.software import software_rule
 
 EDGE = 1.1
 """Prediction over capacity up to which a blank recompute cell is taken to mean a lighter kind."""
@@ -69,8 +70,12 @@ def memory_bytes(cases: Sequence[Case], find: SoftwareFinder = find_software) ->
 
 
 def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[Case]:
-    """Fill blank recompute cells with the lightest kind that fits in memory."""
-    blank = [case for case in cases if "recompute" in case.assumed]
+    """Fill blank recompute cells that no rule has filled with the lightest kind that fits."""
+    blank = [
+        case
+        for case in cases
+        if "recompute" in case.assumed and not software_rule(case.row).blank_recompute
+    ]
     chosen: dict[int, Case] = {}
     for kind in reversed(RECOMPUTES):
         lighter = [

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.spec.plan import RecomputeName
 from simulator.validate.rows import RunRow
 
 
@@ -16,26 +17,35 @@ class Rule:
     profile: str
     patterns: tuple[str, ...]
     gradient_dtype: Literal["fp32", "bf16"] = "fp32"
+    blank_recompute: RecomputeName | None = None
+    """What a blank recompute cell means; None: the lightest kind that fits in memory."""
 
 
 RULES = (
-    Rule("maxtext", (r"jax|maxtext|tpu",)),
+    Rule("maxtext", (r"tpu",)),
+    Rule("maxtext-gpu", (r"jax|maxtext",), blank_recompute="selective"),
     Rule("megatron-plain", (r"simumax|no comm overlap",)),
-    Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti|mt-nlg")),
-    Rule("megatron-bridge-25", (r"container 2(5\.|6\.02;)",), "bf16"),
-    Rule("megatron-bridge-26.02.01", (r"container 26\.0(2\.|4)",), "bf16"),
-    Rule("megatron-bridge-26.06", (r"container 26",), "bf16"),
-    Rule("megatron-core-2024", (r"megatron|nemo|transformer.?engine|\bte\b",), "bf16"),
+    Rule("megatron-deepspeed", (r"mt-nlg",)),
+    Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti", r"fp16"), "bf16"),
+    Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti")),
+    Rule("megatron-bridge-25.09", (r"container 25\.09",), "bf16", "none"),
+    Rule("megatron-bridge-25.11", (r"container 2(5\.|6\.02;)",), "bf16", "none"),
+    Rule("megatron-bridge-26.02.01", (r"container 26\.0(2\.|4)",), "bf16", "none"),
+    Rule("megatron-bridge-26.06", (r"container 26",), "bf16", "none"),
+    Rule("megatron-core-split-experts", (r"etp=4|v25\.03;.*grok",), "bf16", "none"),
+    Rule("megatron-core-2024", (r"megatron|nemo|transformer.?engine|\bte\b",), "bf16", "none"),
     Rule("torchtitan-eager", (r"torchtitan", r"; eager;")),
+    Rule("torchtitan-async-tp-rowwise", (r"torchtitan", r"async ?tp", r"rowwise")),
     Rule("torchtitan-async-tp", (r"torchtitan", r"async ?tp")),
-    Rule("torchtitan", (r"torchtitan",)),
+    Rule("torchtitan-rowwise", (r"torchtitan", r"rowwise")),
+    Rule("torchtitan", (r"torchtitan",), blank_recompute="full"),
     Rule("llm-foundry", (r"llm-foundry|mosaic|composer",)),
-    Rule("internevo", (r"internevo|internlm",)),
-    Rule("llama-eager-rms", (r"aleph|hagemann", r"rms kernel")),
-    Rule("llama-eager-flash1", (r"aleph|hagemann", r"flash.?attention.?v?1")),
-    Rule("llama-eager-softmax", (r"aleph|hagemann", r"\| fused \|")),
-    Rule("llama-eager-torch", (r"aleph|hagemann", r"\| torch \|")),
-    Rule("llama-eager", (r"aleph|hagemann",)),
+    Rule("internevo", (r"internevo|internlm",), "bf16"),
+    Rule("llama-eager-rms", (r"aleph|hagemann", r"rms kernel"), "bf16"),
+    Rule("llama-eager-flash1", (r"aleph|hagemann", r"flash.?attention.?v?1"), "bf16"),
+    Rule("llama-eager-softmax", (r"aleph|hagemann", r"\| fused \|"), "bf16"),
+    Rule("llama-eager-torch", (r"aleph|hagemann", r"\| torch \|"), "bf16"),
+    Rule("llama-eager", (r"aleph|hagemann",), "bf16"),
     Rule("torchtitan", (r"compile", r"fsdp2")),
     Rule("fsdp-eager", (r"fsdp|zero-3",)),
     Rule("nanotron", (r"nanotron|picotron|eager",)),
@@ -46,8 +56,8 @@ RULES = (
 
 def software_rule(row: RunRow) -> Rule:
     """Return the first rule that the row meets."""
-    said = [row.device, row.source, row.zero_stage_or_fsdp, row.attention_impl, row.notes]
-    text = " | ".join([*said, ""]).lower()
+    said = [row.device, row.source, row.precision, row.zero_stage_or_fsdp, row.attention_impl]
+    text = " | ".join([*said, row.notes, row.model]).lower()
     for rule in RULES:
         if all(re.search(pattern, text) for pattern in rule.patterns):
             return rule
@@ -55,5 +65,10 @@ def software_rule(row: RunRow) -> Rule:
 
 
 def has_unfused_attention(row: RunRow) -> bool:
-    """Whether scores go through memory."""
+    """Whether scores go through memory.
+
+    Attention sinks (GPT-OSS) had no fused kernel before Megatron-Bridge 26.06.
+    """
+    if re.search(r"gpt.?oss", row.model.lower()):
+        return bool(re.search(r"container 2(5|6\.0[24])", row.notes))
     return bool(re.match(r"(unfused|fused$|torch$|eager|math|naive)", row.attention_impl.lower()))

@@ -56,7 +56,8 @@ def test_blank_cells_are_filled_by_rule_and_named() -> None:
 
 def test_fsdp_pipelines_run_as_many_microbatches_as_stages() -> None:
     found = case(zero_stage_or_fsdp="FSDP2 (ZeRO-3)", micro_batch=None, vpp=1)
-    assert (found.plan.n_microbatches, found.plan.zero_stage, found.plan.dp_shard) == (4, 3, 2)
+    assert (found.plan.n_microbatches, found.plan.dp_shard) == (4, 2)
+    assert found.plan.zero_stage == 2  # gathered weights stay from forward to backward
 
 
 def test_layers_that_only_divide_with_embedding_and_head() -> None:
