@@ -13,8 +13,8 @@ from simulator.cost.plan_table import PlanTable
 from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
+from simulator.cost.uncertainty import step_factor
 from simulator.spec.base import Precision
-from simulator.spec.cluster import ClusterSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
@@ -24,12 +24,6 @@ from simulator.step.events import simulate_step
 from simulator.step.spans import Span, Trace
 
 Engine = Literal["closed-form", "events"]
-
-UNCALIBRATED_FACTOR = 1.21
-"""Half-width, as a factor, that holds 90 % of the published runs of a source that no constant was
-fitted to."""
-CALIBRATED_FACTOR = 1.10
-"""The same where the cluster's own steps were measured."""
 
 
 def predict_step(
@@ -45,7 +39,7 @@ def predict_step(
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
     per_device = flops / step_s / plan.n_ranks
     wide = plan.precision if plan.precision in FULL_PRECISIONS else Precision.BF16
-    factor = CALIBRATED_FACTOR if _has_measured_steps(cluster) else UNCALIBRATED_FACTOR
+    factor = step_factor(cluster, model, plan.n_ranks)
     return StepPrediction(
         step_s=step_s,
         interval_step_s=Interval(low=step_s / factor, high=step_s * factor),
@@ -91,10 +85,6 @@ ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]]
     "events": events,
 }
 """The clocks that put the price list of a step on a time line."""
-
-
-def _has_measured_steps(cluster: ClusterSpec) -> bool:
-    return cluster.calibration is not None and cluster.calibration.step_scale_runs > 0
 
 
 def _assumptions(scenario: Scenario) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.cost.uncertainty import MEMORY_FACTOR, step_factor
 from simulator.spec.prediction import Interval
-from simulator.step.predict import UNCALIBRATED_FACTOR
 from simulator.validate.express import Case, Skipped, express
 from simulator.validate.outcome import Outcome
 from simulator.validate.predicted import (
@@ -32,9 +32,6 @@ PUBLISHED = tuple(
     Path(__file__).with_name(name) for name in ("published_runs.csv", "published_oom.csv")
 )
 """The tables that ship with Armillary; every row names its source."""
-
-MEMORY_FACTOR = 1.15
-"""Half-width of the 90 % interval of peak memory, as a factor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +104,9 @@ def _outcome(predicted: Predicted) -> Outcome:
     return Outcome(
         row=case.row,
         predicted_step_s=predicted.step_s,
-        interval_step_s=_around(predicted.step_s, UNCALIBRATED_FACTOR),
+        interval_step_s=_around(
+            predicted.step_s, step_factor(case.cluster, case.model, case.plan.n_ranks)
+        ),
         predicted_memory_bytes=predicted.memory_bytes,
         interval_memory_bytes=_around(predicted.memory_bytes, MEMORY_FACTOR),
         fits=predicted.fits,
