@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from simulator.spec.base import Spec
 from simulator.spec.plan import PlanSpec
@@ -21,7 +23,8 @@ def inputs_sha256(scenario: Scenario) -> str:
 class Provenance(Spec):
     """Who wrote the file and from what."""
 
-    armillary_version: str
+    armillary_version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,40}$")]
+    """It stands in the comments of exported scripts, so it is held to the letters of a version."""
     seed: int
     inputs_sha256: str
     """Hash of the resolved scenario."""

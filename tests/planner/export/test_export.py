@@ -178,3 +178,11 @@ def test_no_line_is_built_from_free_text() -> None:
 def test_every_plan_is_used() -> None:
     assert {name for _, name in PAIRS} == set(PLANS)
     assert {target for target, _ in PAIRS} == set(EXPORTERS)
+
+
+@pytest.mark.parametrize("version", ["1.0\ntouch /tmp/x", "1.0 ; x", "", "$(x)"])
+def test_a_version_cannot_become_a_line_of_a_script(version: str) -> None:
+    """It stands in the header of every exported script, and a plan file is a stranger's."""
+    provenance = plan_file("tiny").provenance
+    with pytest.raises(ValueError, match="pattern"):
+        type(provenance).model_validate(provenance.model_dump() | {"armillary_version": version})
