@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +68,10 @@ def measure_gemms(
     All shapes are measured in several rounds, so that a disturbance hits them only once, and the
     fastest round counts.
     """
-    rounds = [_measure_round(shapes, n_busy_ranks, window_s / N_ROUNDS) for _ in range(N_ROUNDS)]
+    by_shape: dict[tuple[Precision, int, int, int], list[GemmPoint]] = defaultdict(list)
+    for _ in range(N_ROUNDS):
+        for point in _measure_round(shapes, n_busy_ranks, window_s / N_ROUNDS):
+            by_shape[point.precision, point.m, point.n, point.k].append(point)
     return [
         points[0].model_copy(
             update={
@@ -75,8 +79,7 @@ def measure_gemms(
                 "backward_s": min(point.backward_s for point in points),
             }
         )
-        for points in zip(*rounds, strict=False)  # a slow round may stop at a smaller shape
-        if len({(point.precision, point.m, point.n, point.k) for point in points}) == 1
+        for points in by_shape.values()
     ]
 
 
