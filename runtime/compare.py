@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ValidationError
-
 from runtime.result import RunResult, StepMetrics, read_metrics
 from runtime.run_dir import Event, RunDir, read_events
+from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
-from simulator.spec.files import read_text, write_atomic
+from simulator.spec.files import write_atomic
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.prediction import StepBreakdown
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COMPARISON_NAME = "comparison.json"
-PLAN_LIMIT_BYTES = 64 * 2**20
 GOOD_ERROR = 0.10
 """A step predicted within this share needs no advice."""
 
@@ -121,13 +119,7 @@ def compare(run_dir: str | Path) -> Comparison:
 def _read_plan(place: RunDir) -> PlanFile:
     if not place.plan.exists():
         raise InputError("no run here: plan.json is missing", where=str(place.root))
-    text = read_text(place.plan, limit_bytes=PLAN_LIMIT_BYTES)
-    try:
-        return PlanFile.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{field}: {first['msg']}", where=str(place.plan)) from None
+    return read_plan_file(place.plan)
 
 
 def _read_steps(place: RunDir) -> tuple[StepMetrics, ...]:

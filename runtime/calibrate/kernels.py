@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -65,8 +66,8 @@ def measure_gemms(
 ) -> list[GemmPoint]:
     """Time a linear map's product and the two of its backward, per shape and number format.
 
-    All shapes are measured in several rounds, so that a disturbance hits them only once, and the
-    fastest round counts.
+    All shapes are measured in several rounds, so that a disturbance hits each of them only once,
+    and the median round counts.
     """
     by_shape: dict[tuple[Precision, int, int, int], list[GemmPoint]] = defaultdict(list)
     for _ in range(N_ROUNDS):
@@ -75,8 +76,8 @@ def measure_gemms(
     return [
         points[0].model_copy(
             update={
-                "time_s": min(point.time_s for point in points),
-                "backward_s": min(point.backward_s for point in points),
+                "time_s": statistics.median(point.time_s for point in points),
+                "backward_s": statistics.median(point.backward_s for point in points),
             }
         )
         for points in by_shape.values()

@@ -6,6 +6,7 @@ software adds to multiplications, attention and messages: dispatch, hooks, copie
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from runtime.calibrate.findings import ReferencePoint
-from runtime.calibrate.timing import Together, lower_quartile
+from runtime.calibrate.timing import Together
 from runtime.execute import forward_backward_of
 from runtime.mesh import Mesh
 from runtime.optimizer import make_optimizer
@@ -126,6 +127,11 @@ def measure_references(
     return [job.point(ranks) for job in jobs]
 
 
+def run_once(reference: Reference) -> None:
+    """Do one step of a rank that talks to nobody."""
+    _Job(reference, None).run()
+
+
 class _Job:
     """A reference step, built and ready to be repeated."""
 
@@ -144,6 +150,10 @@ class _Job:
     def step(self, ranks: Together) -> None:
         """Run once, in step with the others, and remember how long it took."""
         ranks.meet()
+        self.run()
+
+    def run(self) -> None:
+        """Run once and remember how long it took."""
         begin = time.perf_counter()
         self._passes(self._tokens, self._tokens)
         middle = time.perf_counter()
@@ -162,8 +172,8 @@ class _Job:
             sequence_length=SEQUENCE_LENGTH,
             plan=self._reference.plan,
             n_busy_ranks=ranks.n_ranks,
-            passes_s=lower_quartile(ranks.slowest(self._passes_s)),
-            update_s=lower_quartile(ranks.slowest(self._updates_s)),
+            passes_s=statistics.median(ranks.slowest(self._passes_s)),
+            update_s=statistics.median(ranks.slowest(self._updates_s)),
         )
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from runtime.calibrate.findings import ReferencePoint
 from simulator.catalog import find_software
+from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
@@ -91,7 +92,7 @@ def _fit_alone(cluster: ClusterSpec, points: Sequence[ReferencePoint], n_busy: i
 
     measured_s = np.array([point.passes_s for point in points])
     constants, error = _solve(
-        lambda constants: _passes_s(_with_work(cluster, work(constants)), points),
+        lambda constants: passes_s(_with_work(cluster, work(constants)), points),
         np.array([SCALES[kind] for kind in ("fixed", "value", "value", "fixed", "value")]),
         measured_s,
     )
@@ -102,8 +103,6 @@ def _fit_alone(cluster: ClusterSpec, points: Sequence[ReferencePoint], n_busy: i
 
 
 def _fit_update(points: Sequence[ReferencePoint]) -> tuple[float, float]:
-    from simulator.cost.parameters import count_parameters
-
     counts = np.array([float(count_parameters(point.model).total) for point in points])
     (update_s, parameter_s), _ = _solve(
         lambda constants: constants[0] + constants[1] * counts,
@@ -131,7 +130,7 @@ def _fit_exchanges(
         )
 
     constants, _ = _solve(
-        lambda constants: _passes_s(_with_exchanges(cluster, fits(constants)), points),
+        lambda constants: passes_s(_with_exchanges(cluster, fits(constants)), points),
         np.array([SCALES["fixed"], SCALES["value"]] * len(names)),
         np.array([point.passes_s for point in points]),
     )
@@ -154,7 +153,7 @@ def _solve(
     return constants, float(np.abs(predict(constants) / measured_s - 1.0).mean())
 
 
-def _passes_s(cluster: ClusterSpec, points: Sequence[ReferencePoint]) -> Constants:
+def passes_s(cluster: ClusterSpec, points: Sequence[ReferencePoint]) -> Constants:
     """Predicted time of forward and backward with everything exchanged in them."""
     return np.array([_predict_passes_s(cluster, point) for point in points])
 

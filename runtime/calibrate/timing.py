@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 
@@ -17,8 +18,8 @@ def seconds_per_call(call: Callable[[], object], *, window_s: float) -> float:
     """Return the typical duration of a call in seconds.
 
     The window is cut into chunks that outlast the scheduler's time slices, so that each chunk pays
-    for the ranks it shares a core with. Of the chunks the lower quartile counts: other programs
-    only ever add to a duration.
+    for the ranks it shares a core with; the median of the chunks counts, as it does for the steps
+    of a run.
     """
     call()
     begin = time.perf_counter()
@@ -32,12 +33,7 @@ def seconds_per_call(call: Callable[[], object], *, window_s: float) -> float:
         for _ in range(n_calls):
             call()
         chunks.append((time.perf_counter() - begin) / n_calls)
-    return lower_quartile(chunks)
-
-
-def lower_quartile(seconds: list[float]) -> float:
-    """Return a duration that a quarter of the measurements stay below."""
-    return sorted(seconds)[len(seconds) // 4]
+    return statistics.median(chunks)
 
 
 class Together:
@@ -73,4 +69,4 @@ class Together:
             begin = time.perf_counter()
             call()
             seconds.append(time.perf_counter() - begin)
-        return lower_quartile(self.slowest(seconds))
+        return statistics.median(self.slowest(seconds))

@@ -29,9 +29,11 @@ from runtime.calibrate.kernels import (
     measure_launch,
     measure_memory_bandwidth,
 )
-from runtime.calibrate.reference import alone, measure_references, together
+from runtime.calibrate.reference import alone, measure_references, run_once, together
 from runtime.calibrate.timing import Together
-from runtime.telemetry import peak_memory_bytes
+from runtime.data import open_batches
+from runtime.run_dir import RunDir
+from runtime.telemetry import MetricsLog, peak_memory_bytes
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     folder, counts, quick = Path(arguments[0]), json.loads(arguments[1]), arguments[2] == "quick"
     torch.manual_seed(0)
     rank = dist.get_rank()
-    bare_bytes = _bare_rank_bytes()
+    bare_bytes = _bare_rank_bytes(folder)
     sessions: list[Findings] = []
     for count in counts:
         groups = {
@@ -82,14 +84,20 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-def _bare_rank_bytes() -> float:
-    """Return the most that a rank has held before a model: every kind of library call made once."""
+def _bare_rank_bytes(folder: Path) -> float:
+    """Return the most that a rank holds when it trains next to nothing: one small step.
+
+    Libraries, text and logs are what a training rank has; every rank keeps its own log here.
+    """
     import runtime.worker  # noqa: F401  what a training rank imports
 
-    layer = torch.nn.Linear(16, 16)
-    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
-    layer(torch.zeros(4, 16)).sum().backward()
-    optimizer.step()
+    reference = alone()[0]
+    place = RunDir(folder / f"bare-{dist.get_rank()}")
+    place.root.mkdir()
+    batches = open_batches(reference.scenario, place, writes=True)
+    batches(0)
+    with MetricsLog(place, writes=True):
+        run_once(reference)
     dist.all_reduce(torch.zeros(4))
     return peak_memory_bytes(torch.device("cpu"))
 
