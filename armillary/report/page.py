@@ -19,7 +19,7 @@ from armillary.screens.basis import BASIS
 from runtime.compare import Comparison, Quantity
 from simulator.spec.files import write_atomic
 from simulator.spec.plan_file import PlanFile, RankedPlan
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import CampaignPrediction, Prediction
 from simulator.spec.units import (
     format_bytes,
     format_count,
@@ -121,7 +121,7 @@ def render(report: Report) -> str:
         comparison_figure=(
             None if report.comparison is None else comparison_figure(report.comparison)
         ),
-        losses=sorted(campaign.losses.items(), key=lambda item: -item[1]),
+        losses=_visible_losses(campaign),
         assumptions=(*step.assumptions, *campaign.assumptions),
         not_modelled=NOT_MODELLED,
         provenance=plan_file.provenance,
@@ -172,9 +172,15 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
             )
         )
     if campaign.energy_j is not None:
-        co2 = "" if campaign.co2_kg is None else f"{campaign.co2_kg / 1000:,.3g} t CO₂"
+        co2 = "" if campaign.co2_kg is None else f"{format_count(campaign.co2_kg / 1000)} t CO₂"
         cards.append(_Card("energy", format_energy(campaign.energy_j), co2))
     return tuple(cards)
+
+
+def _visible_losses(campaign: CampaignPrediction) -> list[tuple[str, float]]:
+    """Return the classes of loss that do not print as zero, the largest first."""
+    visible = [(name, share) for name, share in campaign.losses.items() if share >= 0.0005]
+    return sorted(visible, key=lambda item: -item[1])
 
 
 def _rate_detail(prediction: Prediction) -> str:
