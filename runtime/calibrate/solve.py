@@ -30,10 +30,10 @@ from simulator.step.closed_form import step_times
 
 Constants = npt.NDArray[np.float64]
 
-SCALES = {"fixed": 1e-3, "value": 1e-9}
-"""Sizes near which the constants lie: a millisecond, and a nanosecond per value or byte."""
+SCALES = {"fixed": 1e-3, "value": 1e-9, "logit": 1e-8}
+"""Sizes near which the constants lie, in seconds: of a fixed part, per value or byte, per logit."""
 
-RIDGE = 0.01
+RIDGE = 0.003
 """Pull of each constant towards zero, in units of its scale: what no step tells stays out."""
 
 EXCHANGES: tuple[tuple[ExchangeName, ...], ...] = (
@@ -93,7 +93,7 @@ def _fit_alone(cluster: ClusterSpec, points: Sequence[ReferencePoint], n_busy: i
     measured_s = np.array([point.passes_s for point in points])
     constants, error = _solve(
         lambda constants: passes_s(_with_work(cluster, work(constants)), points),
-        np.array([SCALES[kind] for kind in ("fixed", "value", "value", "fixed", "value")]),
+        np.array([SCALES[kind] for kind in ("fixed", "value", "value", "fixed", "logit")]),
         measured_s,
     )
     update_s, parameter_s = _fit_update(points)

@@ -201,7 +201,7 @@ class WorkFit(Spec):
 
     n_busy_ranks: PositiveInt = 1
     layer_s: Seconds = Field(ge=0)
-    """Forward of one layer over one microbatch; its backward takes 1.5 times that."""
+    """Forward of one layer over one microbatch; its backward takes about 1.5 times that."""
     layer_value_s: Seconds = Field(ge=0)
     """Per elementwise value of the same."""
     weight_s: Seconds = Field(ge=0)

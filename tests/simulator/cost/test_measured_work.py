@@ -7,6 +7,7 @@ from simulator.catalog import find_model, find_software
 from simulator.catalog.cluster import parse_cluster
 from simulator.cost.groups import axis_group
 from simulator.cost.measured_work import added_s, measured_work
+from simulator.cost.passes import BACKWARD_TRAFFIC
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.step import price_step
 from simulator.spec.base import Precision
@@ -70,10 +71,10 @@ def test_an_exchange_costs_what_its_nearest_fit_says() -> None:
 
 @pytest.mark.parametrize(
     ("field", "times"),
-    [("layer_s", 2.5 * 6), ("head_s", 1.0), ("update_s", 1.0)],
+    [("layer_s", (1 + BACKWARD_TRAFFIC) * 6), ("head_s", 1.0), ("update_s", 1.0)],
 )
 def test_each_constant_adds_what_it_says(field: str, times: float) -> None:
-    """Forward and 1.5 times that backward in each of 6 layers; head and update once."""
+    """Forward and its multiple, the backward, in each of 6 layers; head and update once."""
     model, table = find_model("tiny-llama-5m"), PlanTable.of([PlanSpec(microbatch_sequences=4)])
 
     def total_s(work: WorkFit) -> float:
