@@ -52,10 +52,10 @@ def steps(n: int = 10, *, first_s: float = 9.0, **changes: float) -> list[StepMe
     ]
 
 
-def with_basis(plan_file: PlanFile, basis: Basis, **calibrated: float) -> PlanFile:
+def with_basis(plan_file: PlanFile, basis: Basis, *, step_scale: float) -> PlanFile:
     step = plan_file.prediction.step.model_copy(update={"basis": basis})
     prediction = plan_file.prediction.model_copy(update={"step": step})
-    calibration = Calibration(date="2026-11-25", **calibrated)
+    calibration = Calibration(date="2026-11-25", step_scale=step_scale)
     cluster = plan_file.scenario.cluster.model_copy(update={"calibration": calibration})
     scenario = plan_file.scenario.model_copy(update={"cluster": cluster})
     sha256 = inputs_sha256(scenario)

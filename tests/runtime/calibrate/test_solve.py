@@ -6,6 +6,7 @@ from runtime.calibrate import solve
 from runtime.calibrate.findings import ReferencePoint
 from runtime.calibrate.reference import SEQUENCE_LENGTH, Reference, alone, together
 from simulator.catalog.cluster import parse_cluster
+from simulator.cost.parameters import count_parameters
 from simulator.spec.base import Precision
 from simulator.spec.cluster import (
     Calibration,
@@ -64,7 +65,7 @@ def measured_by(cluster: ClusterSpec, references: tuple[Reference, ...]) -> list
             n_busy_ranks=2,
             passes_s=1.0,
             update_s=TRUE_WORK.update_s
-            + TRUE_WORK.parameter_s * solve.count_parameters(reference.model).total,
+            + TRUE_WORK.parameter_s * count_parameters(reference.model).total,
         )
         for reference in references
     ]
