@@ -44,9 +44,9 @@ def leave_run(place: Path, plan_file: PlanFile, steps: list[StepMetrics]) -> Run
     return run_dir
 
 
-def steps(n: int = 10, *, first_s: float = 9.0, **changes: float) -> list[StepMetrics]:
+def steps(n: int = 10, *, first_s: float = 9.0, step_s: float = 1.25) -> list[StepMetrics]:
     """A slow first step, then steady ones."""
-    steady = replace(STEADY, **changes)
+    steady = replace(STEADY, step_s=step_s)
     return [replace(steady, step=1, step_s=first_s, forward_backward_s=first_s - 0.25)] + [
         replace(steady, step=step) for step in range(2, n + 1)
     ]
