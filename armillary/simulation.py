@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from simulator.campaign.predict import predict
+from simulator.campaign.events import CampaignRun
+from simulator.campaign.predict import predict, setting_of
+from simulator.campaign.replay import read_outages
+from simulator.campaign.replicas import run_replicas, summarize
 from simulator.spec.base import Basis, Spec
+from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import Interval, Prediction
 from simulator.spec.scenario import Scenario
-from simulator.step.predict import Engine
+from simulator.step.predict import Engine, predict_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +29,8 @@ class Simulation:
     scenario: Scenario
     plan: PlanSpec
     prediction: Prediction
+    first_run: CampaignRun | None = None
+    """The first replica, with its segments; None in closed form."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per pipeline stage: what its fullest rank holds, in bytes."""
@@ -50,26 +57,82 @@ class Simulation:
             ),
             campaign=CampaignAnswer(
                 goodput=campaign.goodput,
-                interval_goodput=(campaign.goodput_interval.low, campaign.goodput_interval.high),
+                interval_goodput=_pair(campaign.goodput_interval),
+                engine=campaign.engine,
+                replicas=campaign.n_replicas,
                 losses=campaign.losses,
                 steps=campaign.n_steps,
                 calendar_s=campaign.calendar_s,
+                interval_calendar_s=(
+                    None
+                    if campaign.calendar_interval_s is None
+                    else _pair(campaign.calendar_interval_s)
+                ),
                 device_hours=campaign.device_hours,
                 cost_usd=campaign.cost_usd,
                 energy_j=campaign.energy_j,
                 co2_kg=campaign.co2_kg,
                 failures=campaign.expected_failures,
+                failures_by_cause=campaign.failures,
                 checkpoint_interval_s=campaign.checkpoint_interval_s,
             ),
             assumptions=step.assumptions + campaign.assumptions,
         )
 
 
-def simulate_plan(plan_file: PlanFile, *, engine: Engine = "events") -> Simulation:
-    """Predict the chosen plan of a plan file anew."""
+def simulate_plan(
+    plan_file: PlanFile,
+    *,
+    engine: Engine = "events",
+    n_replicas: int = 20,
+    within: float | None = None,
+) -> Simulation:
+    """Predict the chosen plan of a plan file anew.
+
+    By events, the whole training is simulated `n_replicas` times, or until the mean goodput is
+    known to `within`.
+    """
     scenario, plan = plan_file.scenario, plan_file.plan
-    prediction = predict(scenario, plan, engine=engine)
-    return Simulation(scenario=scenario, plan=plan, prediction=prediction)
+    if engine == "closed-form":
+        return Simulation(
+            scenario=scenario, plan=plan, prediction=predict(scenario, plan, engine=engine)
+        )
+    step = predict_step(scenario, plan, engine=engine)
+    setting = setting_of(scenario, plan, step, replan=best_step_s)
+    runs = run_replicas(setting, n_replicas=n_replicas, within=within)
+    prediction = Prediction(step=step, campaign=summarize(setting, runs))
+    return Simulation(scenario=scenario, plan=plan, prediction=prediction, first_run=runs[0])
+
+
+def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
+    """Return the plan file with the outages of a file. Raises InputError where they do not fit."""
+    outages = read_outages(path)
+    scenario = plan_file.scenario
+    n_units = scenario.cluster.n_nodes + (scenario.reliability.spares or 0)
+    last = max((outage.node for outage in outages), default=-1)
+    if last >= n_units:
+        raise InputError(
+            f"node {last} fails, and there are {n_units} nodes and spares, counted from 0",
+            where=str(path),
+        )
+    reliability = scenario.reliability.model_copy(update={"replay": outages})
+    changed = scenario.model_copy(update={"reliability": reliability})
+    return plan_file.model_copy(update={"scenario": changed})
+
+
+def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:
+    """Step time of the best plan on some of the nodes of a scenario; None when there is none."""
+    from planner.search import find_plans
+
+    cluster = scenario.cluster.model_copy(update={"n_nodes": n_nodes})
+    reliability = scenario.reliability.model_copy(update={"spares": None, "replay": ()})
+    fewer = scenario.model_copy(update={"cluster": cluster, "reliability": reliability})
+    found = find_plans(fewer, top=1)
+    return None if found is None else found.best.prediction.step.step_s
+
+
+def _pair(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
 
 
 class StepAnswer(Spec):
@@ -94,15 +157,22 @@ class CampaignAnswer(Spec):
 
     goodput: float
     interval_goodput: tuple[float, float]
+    """90 % of single campaigns: low, high."""
+    engine: str
+    replicas: int
+    """Campaigns that were simulated; 0 in closed form."""
     losses: dict[str, float]
     """Shares of paid device time; with the goodput they add up to 1."""
     steps: int
     calendar_s: float
+    interval_calendar_s: tuple[float, float] | None
+    """None in closed form."""
     device_hours: float
     cost_usd: float | None
     energy_j: float | None
     co2_kg: float | None
     failures: float
+    failures_by_cause: dict[str, float]
     checkpoint_interval_s: float
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from simulator.campaign.bill import bill
-from simulator.campaign.closed_form import campaign_table, checkpoint_rhythm
+from simulator.campaign.closed_form import campaign_table
+from simulator.campaign.money import MONTH_S
+from simulator.campaign.rhythm import checkpoint_rhythm
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import layer_sync, optimizer_s
@@ -207,7 +209,7 @@ def _goodput_inputs(case: Case) -> list[Input]:
     ]
     return [
         *rows,
-        Input("failures_per_device_day", f"{terms.failures_per_device_s * 86400:.3g}", profile),
+        Input("failures_per_device_day", f"{terms.failures.per_device_s * 86400:.3g}", profile),
         Input("restart_s", format_seconds(terms.restart_s), profile),
         Input(
             "checkpoint_interval_s",
@@ -234,13 +236,28 @@ def _calendar_inputs(case: Case) -> list[Input]:
 
 
 def _cost_inputs(case: Case) -> list[Input]:
-    price, economics = case.terms.usd_per_device_hour, case.scenario.economics
-    source = f"price {economics.price}" if economics.price else "the device's first price"
-    if economics.usd_per_device_hour is not None:
-        source = "economics.usd_per_device_hour"
+    money, economics = case.terms.money, case.scenario.economics
+    sources = (
+        (bool(economics.price_series), "economics.price_series, from the start on"),
+        (economics.own is not None, "economics.own, written off over its years"),
+        (economics.usd_per_device_hour is not None, "economics.usd_per_device_hour"),
+        (economics.price is not None, f"price {economics.price}"),
+    )
+    source = next((text for applies, text in sources if applies), "the device's first price")
+    rows = [
+        Input("device_hours", format_count(case.prediction.campaign.device_hours), "all devices")
+    ]
+    if money is None:
+        return [*rows, Input("usd_per_device_hour", "unknown", source)]
+    extras = (
+        ("usd_per_kwh", money.usd_per_kwh, "economics.own.usd_per_kwh"),
+        ("storage", money.usd_per_s * MONTH_S, "economics.usd_per_tb_month, a month"),
+        ("egress", money.usd_once, "economics.usd_per_tb_egress"),
+    )
     return [
-        Input("device_hours", format_count(case.prediction.campaign.device_hours), "all devices"),
-        Input("usd_per_device_hour", "unknown" if price is None else f"${price:.3g}", source),
+        *rows,
+        Input("usd_per_device_hour", f"${money.usd_per_device_hour[0]:.3g}", source),
+        *(Input(name, f"${usd:,.3g}", place) for name, usd, place in extras if usd),
     ]
 
 
@@ -313,7 +330,7 @@ NUMBERS: dict[str, Number] = {
         ),
         Number(
             "cost_usd",
-            "device_hours x usd_per_device_hour",
+            "device_hours x usd_per_device_hour, plus storage, egress and one's own electricity",
             lambda case: _or_unknown(case.prediction.campaign.cost_usd, format_usd),
             _cost_inputs,
             bill,

@@ -9,12 +9,12 @@ import numpy as np
 from planner.bounds import StepFloor, step_floor
 from planner.objective import Outlook
 from planner.space import ZERO_STAGES
-from simulator.campaign.checkpoint_size import state_bytes_per_parameter
-from simulator.campaign.closed_form import campaign_table, checkpoint_rhythm
+from simulator.campaign.checkpoint_size import checkpoint_bytes
+from simulator.campaign.closed_form import campaign_table
+from simulator.campaign.rhythm import checkpoint_rhythm
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.catalog import find_software
 from simulator.cost.memory import MemoryTable, memory_held
-from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
@@ -50,12 +50,11 @@ class Pricing:
         """
         terms = campaign_terms(scenario)
         _require_known(scenario, terms)
-        n_parameters = count_parameters(scenario.model).total
         return cls(
             scenario,
             find_software(scenario.job.software),
             terms,
-            n_parameters * state_bytes_per_parameter(scenario.job),
+            checkpoint_bytes(scenario.model, scenario.job),
             allowed_bytes(scenario),
         )
 
@@ -99,14 +98,16 @@ class Pricing:
         terms = self.terms
         calendar_s = terms.n_steps * step_s
         device_s = calendar_s * table.n_ranks
-        price, power = terms.usd_per_device_hour, terms.power
+        money, power = terms.money, terms.power
         return Outlook(
             table=table,
             peak_bytes=np.zeros(len(table)),
             step_s=step_s,
             calendar_s=calendar_s,
-            cost_usd=None if price is None else device_s / 3600 * price,
-            energy_j=None if power is None else device_s * power.busy_w * power.pue,
+            cost_usd=(
+                None if money is None else device_s / 3600 * money.lowest_usd_per_device_hour
+            ),
+            energy_j=None if power is None else device_s * power.least_busy_w * power.pue,
         )
 
     def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
@@ -119,6 +120,7 @@ class Pricing:
             step_s=step_s,
             state_bytes=self.state_bytes,
             held_bytes=held_bytes,
+            n_copies=table.dp,
         )
         with np.errstate(over="ignore"):  # a campaign that never ends is infinitely long
             campaign = campaign_table(self.terms, rhythm, n_ranks=table.n_ranks, step_s=step_s)
@@ -142,7 +144,7 @@ class Pricing:
 
 def _require_known(scenario: Scenario, terms: CampaignTerms) -> None:
     goal = scenario.goal
-    if terms.usd_per_device_hour is None and (goal.minimize == "cost" or goal.budget is not None):
+    if terms.money is None and (goal.minimize == "cost" or goal.budget is not None):
         raise InputError(
             f"goal: no price is known for {scenario.cluster.device.name}",
             fix="set economics.usd_per_device_hour",

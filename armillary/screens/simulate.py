@@ -125,12 +125,12 @@ def _campaign(campaign: CampaignPrediction) -> list[str]:
         if share >= 0.0005
     ]
     sentences = [
-        f"campaign: {campaign.n_steps:,} steps in {format_seconds(campaign.calendar_s)}, "
+        f"campaign: {campaign.n_steps:,} steps in {_calendar(campaign)}, "
         f"{format_count(campaign.device_hours)} device-hours"
         + "".join(f", {text}" for text in money),
         f"goodput {campaign.goodput:.1%} (90 %: {low:.1%} to {high:.1%}); lost to "
         + (", ".join(losses) or "nothing"),
-        f"{campaign.expected_failures:,.3g} failures expected; a checkpoint every "
+        f"{_failures(campaign)}; a checkpoint every "
         f"{format_seconds(campaign.checkpoint_interval_s)} stops training for "
         f"{format_seconds(campaign.checkpoint_stall_s)}",
     ]
@@ -139,6 +139,23 @@ def _campaign(campaign: CampaignPrediction) -> list[str]:
         for sentence in sentences
         for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")
     ]
+
+
+def _calendar(campaign: CampaignPrediction) -> str:
+    text = format_seconds(campaign.calendar_s)
+    if campaign.calendar_interval_s is None:
+        return text
+    low, high = campaign.calendar_interval_s.low, campaign.calendar_interval_s.high
+    return (
+        f"{text} (90 %: {format_seconds(low)} to {format_seconds(high)}, "
+        f"{campaign.n_replicas} simulated)"
+    )
+
+
+def _failures(campaign: CampaignPrediction) -> str:
+    text = f"{campaign.expected_failures:,.4g} failures"
+    most = [f"{name} {count:,.3g}" for name, count in list(campaign.failures.items())[:3]]
+    return text + (f", most by {', '.join(most)}" if len(most) > 1 else "")
 
 
 def _tonnes(mass_kg: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy.typing as npt
+
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -19,25 +21,31 @@ class Bill:
     co2_kg: FloatArray | None
 
 
-def bill(terms: CampaignTerms, *, device_s: FloatArray, busy_share: FloatArray) -> Bill:
-    """Bill paid device-seconds of which a share computes and the rest idles.
+def bill(
+    terms: CampaignTerms,
+    *,
+    device_s: FloatArray,
+    calendar_s: FloatArray,
+    busy_share: FloatArray,
+    communication_share: npt.ArrayLike = 0.0,
+) -> Bill:
+    """Bill paid device-seconds of which a share is busy and the rest idles.
 
-    Work that a failure undoes counts as busy: its energy was spent.
+    `communication_share` is that part of the busy time in which nothing is computed. Work that a
+    failure undoes counts as busy: its energy was spent.
     """
-    energy_j = None
+    energy_j = co2_kg = cost_usd = None
     if terms.power is not None:
-        mean_w = busy_share * terms.power.busy_w + (1 - busy_share) * terms.power.idle_w
-        energy_j = device_s * mean_w * terms.power.pue
-    return Bill(
-        cost_usd=(
-            None
-            if terms.usd_per_device_hour is None
-            else device_s / 3600 * terms.usd_per_device_hour
-        ),
-        energy_j=energy_j,
-        co2_kg=(
-            None
-            if energy_j is None or terms.power is None
-            else energy_j / J_PER_KWH * terms.power.kg_co2_per_kwh
-        ),
-    )
+        power = terms.power
+        saved_w = power.busy_w - power.communicating_w
+        busy_w = power.busy_w - saved_w * communication_share
+        mean_w = busy_share * busy_w + (1 - busy_share) * power.idle_w
+        energy_j = device_s * mean_w * power.pue
+        co2_kg = energy_j / J_PER_KWH * power.kg_co2_per_kwh
+    if terms.money is not None:
+        money = terms.money
+        rent = money.rent_usd_per_device(calendar_s) * device_s / calendar_s
+        cost_usd = rent + money.usd_per_s * calendar_s + money.usd_once
+        if energy_j is not None:
+            cost_usd = cost_usd + money.usd_per_kwh * energy_j / J_PER_KWH
+    return Bill(cost_usd=cost_usd, energy_j=energy_j, co2_kg=co2_kg)

@@ -1,12 +1,15 @@
-"""How large a checkpoint is and how long it takes to write."""
+"""How large a checkpoint is, and how long it takes to move."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
+from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
 
 
 def state_bytes_per_parameter(job: JobSpec) -> float:
@@ -20,8 +23,25 @@ def state_bytes_per_parameter(job: JobSpec) -> float:
     return weights + moments
 
 
-def write_s(
-    state_bytes: float, n_nodes: FloatArray, node_bytes_per_s: float, store_bytes_per_s: float
+def checkpoint_bytes(model: ModelSpec, job: JobSpec) -> float:
+    """Size of a whole checkpoint."""
+    return count_parameters(model).total * state_bytes_per_parameter(job)
+
+
+def transfer_s(
+    state_bytes: npt.ArrayLike,
+    n_nodes: FloatArray,
+    node_bytes_per_s: float,
+    tier_bytes_per_s: float,
+    *,
+    shared: bool,
 ) -> FloatArray:
-    """Time to write a checkpoint that every node holds an equal part of, to one shared store."""
-    return state_bytes / np.minimum(n_nodes * node_bytes_per_s, store_bytes_per_s)
+    """Time to write or read a checkpoint of which every node holds an equal part.
+
+    A shared tier is limited by the store or by the nodes' links together, a tier of its own on
+    every node by that node's part.
+    """
+    rate = n_nodes * tier_bytes_per_s
+    if shared:
+        rate = np.minimum(n_nodes * node_bytes_per_s, tier_bytes_per_s)
+    return np.asarray(state_bytes, float) / rate

@@ -8,14 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.campaign.bill import Bill, bill
-from simulator.campaign.checkpoint_size import write_s
+from simulator.campaign.input_pipeline import input_flow
 from simulator.campaign.losses import Loss
-from simulator.campaign.renewal import (
-    TimeShares,
-    goodput_deviation,
-    optimal_interval_s,
-    time_shares,
-)
+from simulator.campaign.renewal import TimeShares, goodput_deviation, time_shares
+from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
 from simulator.campaign.spares import offered_repairs, waiting_share
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
@@ -32,20 +28,6 @@ NEVER = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rhythm:
-    """When n campaigns save and fail; all arrays have shape (n,)."""
-
-    interval_s: FloatArray
-    """Work between checkpoints."""
-    stall_s: FloatArray
-    """Standstill of training for one checkpoint."""
-    persist_s: FloatArray
-    """From the stall until the checkpoint is safe."""
-    mtbf_s: FloatArray
-    """Mean time between failures of the job; infinite where nothing fails."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTable:
     """n campaigns; all arrays have shape (n,)."""
 
@@ -56,47 +38,26 @@ class CampaignTable:
     calendar_s: FloatArray
     device_hours: FloatArray
     expected_failures: FloatArray
+    restart_s: FloatArray
+    """Failure to training again, for a mean cause."""
     rhythm: Rhythm
     bill: Bill
 
 
-def checkpoint_rhythm(
-    terms: CampaignTerms,
-    *,
-    n_ranks: npt.ArrayLike,
-    step_s: npt.ArrayLike,
-    state_bytes: float,
-    held_bytes: npt.ArrayLike,
-    interval_s: npt.ArrayLike = 0.0,
-) -> Rhythm:
-    """Return when n campaigns save: after `interval_s` of work, or at the optimum where it is 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """Shares of the time in which the job has its nodes."""
 
-    `state_bytes` is the whole checkpoint; `held_bytes` the weights and optimizer state of the
-    fullest rank, which are copied to the host while training stands still. The write follows
-    behind, and a save that finds the one before it unwritten waits for it.
-    """
-    ranks, step, held, wanted = np.broadcast_arrays(
-        *(np.atleast_1d(np.asarray(v, float)) for v in (n_ranks, step_s, held_bytes, interval_s))
-    )
-    with np.errstate(divide="ignore"):
-        mtbf_s = 1 / (ranks * terms.failures_per_device_s)
-    persist_s = write_s(
-        state_bytes,
-        np.ceil(ranks / terms.devices_per_node),
-        terms.node_write_bytes_per_s,
-        terms.store_write_bytes_per_s,
-    )
-    copy_s = held / terms.device_copy_bytes_per_s
-    if terms.checkpoint_stall_s is not None:
-        copy_s = np.full_like(step, terms.checkpoint_stall_s)
-    best_s = np.maximum(optimal_interval_s(copy_s, mtbf_s), np.maximum(persist_s, step))
-    interval = np.minimum(np.where(wanted > 0, wanted, best_s), terms.n_steps * step)
-    return Rhythm(
-        interval_s=interval,
-        stall_s=copy_s + np.maximum(0.0, persist_s - interval),
-        persist_s=persist_s,
-        mtbf_s=mtbf_s,
-    )
+    shares: TimeShares
+    deviation: FloatArray
+    """Of the productive share, times the square root of the horizon in seconds."""
+    planned: FloatArray
+    degraded: FloatArray
+    """Time of a step by which it is longer than on healthy devices, over that."""
+    starved: FloatArray
+    """Wait for data over the time of a step on healthy devices."""
+    startup_s: FloatArray
+    restart_s: FloatArray
 
 
 def campaign_table(
@@ -106,47 +67,111 @@ def campaign_table(
     n_ranks: npt.ArrayLike,
     step_s: npt.ArrayLike,
     n_spare_nodes: npt.ArrayLike | None = None,
+    communication_share: npt.ArrayLike = 0.0,
 ) -> CampaignTable:
-    """Return n campaigns that save in a rhythm; `n_spare_nodes` overrides the scenario's spares."""
-    ranks = np.broadcast_to(np.asarray(n_ranks, float), rhythm.interval_s.shape)
+    """Return n campaigns that save in a rhythm.
+
+    `n_spare_nodes` overrides the scenario's spares; `communication_share` is that part of a step in
+    which devices compute nothing.
+    """
+    ranks = np.broadcast_to(np.asarray(n_ranks, float), rhythm.mtbf_s.shape)
     work_s = terms.n_steps * np.asarray(step_s, float)
-    shares = time_shares(
-        rhythm.interval_s,
-        rhythm.stall_s,
-        terms.restart_s,
-        rhythm.mtbf_s,
-        persist_s=rhythm.persist_s,
-    )
     n_nodes = np.ceil(ranks / terms.devices_per_node)
+    pace = _pace(terms, rhythm, ranks, np.asarray(step_s, float))
     n_spares = terms.n_spare_nodes if n_spare_nodes is None else n_spare_nodes
     waiting, idle = _waiting_and_idle(terms, n_nodes, n_spares)
 
     # All from first to last token, in units of the work, so that nothing divides by a goodput of 0.
-    stretch = 1 / (work_s / (1 - waiting) + shares.productive * terms.startup_s)
+    healthy = pace.shares.productive / (1 + pace.degraded + pace.starved)
+    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.planned)) + healthy * pace.startup_s)
     active = (1 - idle) * work_s * stretch
-    losses = _losses(terms, shares, waiting, idle, active, stretch)
-    goodput = active * shares.productive
+    goodput = active * healthy
     with np.errstate(divide="ignore"):
         calendar_s = (1 - idle) * work_s / goodput
+        failures = work_s / healthy / rhythm.mtbf_s
     device_s = calendar_s * n_nodes * terms.devices_per_node / (1 - idle)
-    deviation = goodput_deviation(
-        rhythm.interval_s,
-        rhythm.stall_s,
-        terms.restart_s,
-        rhythm.mtbf_s,
-        persist_s=rhythm.persist_s,
-        horizon_s=calendar_s,
-    )
+    losses = {
+        Loss.INITIALISATION: (1 - idle) * healthy * pace.startup_s * stretch,
+        Loss.RESTART: active * pace.shares.restart,
+        Loss.LOST_WORK: active * pace.shares.lost_work,
+        Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
+        Loss.DEGRADED_SPEED: goodput * pace.degraded,
+        Loss.INPUT_STALL: goodput * pace.starved,
+        Loss.PLANNED_MAINTENANCE: active * pace.planned / (1 - pace.planned),
+        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.planned)),
+        Loss.IDLE: idle,
+    }
+    busy = goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED]
     return CampaignTable(
         goodput=goodput,
-        goodput_deviation=active * deviation,
+        goodput_deviation=active * pace.deviation / np.sqrt(calendar_s),
         losses=losses,
         calendar_s=calendar_s,
         device_hours=device_s / 3600,
-        expected_failures=work_s / shares.productive / rhythm.mtbf_s,
+        expected_failures=failures,
+        restart_s=pace.restart_s,
         rhythm=rhythm,
-        bill=bill(terms, device_s=device_s, busy_share=goodput + losses[Loss.LOST_WORK]),
+        bill=bill(
+            terms,
+            device_s=device_s,
+            calendar_s=calendar_s,
+            busy_share=busy,
+            communication_share=communication_share,
+        ),
     )
+
+
+def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: FloatArray) -> _Pace:
+    """Return where the time goes while the job has its nodes.
+
+    Tiers answer failures of their own: what each of them leaves productive is multiplied, and the
+    losses are scaled to add up. With one tier this is exact.
+    """
+    stall_s, open_s = input_waits(terms, step_s, ranks)
+    more_s = terms.restart_s_per_device * ranks + open_s
+    restart_s = terms.restart_s + more_s
+    parts = []
+    variance = np.zeros_like(restart_s)
+    for tier, saved in zip(terms.tiers, rhythm.tiers, strict=True):
+        moments = (saved.interval_s, saved.stall_s, restart_s + saved.load_s, saved.mtbf_s)
+        late_s = saved.persist_s + tier.undone_s
+        parts.append(time_shares(*moments, persist_s=late_s))
+        variance += goodput_deviation(*moments, persist_s=late_s, horizon_s=1.0) ** 2
+    productive = np.prod([part.productive for part in parts], axis=0)
+    lost = np.asarray(sum(1 - part.productive for part in parts))
+    scale = np.where(lost > 0, (1 - productive) / np.where(lost > 0, lost, 1.0), 0.0)
+    planned_rate = ranks * terms.planned.per_device_s + terms.planned.per_job_s
+    planned = planned_rate * (restart_s + rhythm.tiers[0].stall_s)
+    return _Pace(
+        shares=TimeShares(
+            productive=productive,
+            checkpoint=scale * sum(part.checkpoint for part in parts),
+            restart=scale * sum(part.restart for part in parts),
+            lost_work=scale * sum(part.lost_work for part in parts),
+        ),
+        deviation=np.sqrt(variance),
+        planned=planned / (1 + planned),
+        degraded=np.full_like(ranks, terms.slowdown - 1),
+        starved=stall_s / step_s,
+        startup_s=terms.startup_s + more_s,
+        restart_s=restart_s,
+    )
+
+
+def input_waits(
+    terms: CampaignTerms, step_s: FloatArray, ranks: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Wait of a step for its data, and of every start for the dataset, in seconds."""
+    if terms.input is None:
+        return np.zeros_like(ranks), np.zeros_like(ranks)
+    flow = input_flow(
+        terms.input,
+        terms.job,
+        step_s=np.broadcast_to(step_s, ranks.shape) * terms.slowdown,
+        n_nodes=np.ceil(ranks / terms.devices_per_node),
+        cores_per_node=terms.cores_per_node,
+    )
+    return flow.stall_s, flow.start_s
 
 
 def _waiting_and_idle(
@@ -156,27 +181,9 @@ def _waiting_and_idle(
     if n_spares is None:
         return np.zeros_like(n_nodes), np.zeros_like(n_nodes)
     spares = np.asarray(n_spares, float)
-    rate_per_node_s = terms.failures_per_device_s * terms.devices_per_node * terms.repair_fraction
-    repairs = offered_repairs(n_nodes, rate_per_node_s, terms.repair_s)
+    removals_per_node_s = terms.removals_per_device_s * terms.devices_per_node
+    repairs = offered_repairs(n_nodes, removals_per_node_s, terms.repair_s)
     return waiting_share(repairs, spares), spares / (n_nodes + spares)
-
-
-def _losses(
-    terms: CampaignTerms,
-    shares: TimeShares,
-    waiting: FloatArray,
-    idle: FloatArray,
-    active: FloatArray,
-    stretch: FloatArray,
-) -> dict[Loss, FloatArray]:
-    return {
-        Loss.INITIALISATION: (1 - idle) * shares.productive * terms.startup_s * stretch,
-        Loss.RESTART: active * shares.restart,
-        Loss.LOST_WORK: active * shares.lost_work,
-        Loss.CHECKPOINT_STALL: active * shares.checkpoint,
-        Loss.WAITING_FOR_SPARES: active * waiting / (1 - waiting),
-        Loss.IDLE: idle,
-    }
 
 
 def predict_campaign(
@@ -184,15 +191,18 @@ def predict_campaign(
 ) -> CampaignPrediction:
     """Predict the whole training of one plan.
 
-    `state_bytes` is the size of a checkpoint. Raises NoFeasiblePlan where no progress is left.
+    `state_bytes` is the size of a checkpoint. Raises NoFeasiblePlan where no progress is left and
+    InputError where a checkpoint is larger than its tier.
     """
     terms = campaign_terms(scenario)
+    require_room(terms, state_bytes, -(-plan.n_ranks // terms.devices_per_node))
     rhythm = checkpoint_rhythm(
         terms,
         n_ranks=plan.n_ranks,
         step_s=step.step_s,
         state_bytes=state_bytes,
         held_bytes=max(stage.weights_bytes + stage.optimizer_bytes for stage in step.memory),
+        n_copies=plan.dp,
         interval_s=plan.checkpoint_interval_s,
     )
     table = campaign_table(
@@ -201,12 +211,14 @@ def predict_campaign(
         n_ranks=plan.n_ranks,
         step_s=step.step_s,
         n_spare_nodes=plan.n_spare_nodes,
+        communication_share=step.breakdown.communication_s / step.step_s,
     )
-    _require_progress(terms, table)
+    require_progress(table)
     return _prediction(terms, table)
 
 
-def _require_progress(terms: CampaignTerms, table: CampaignTable) -> None:
+def require_progress(table: CampaignTable) -> None:
+    """Raise NoFeasiblePlan, with the cause, where the first campaign never finishes."""
     if float(table.goodput[0]) >= NEVER:
         return
     mtbf_s, waiting = float(table.rhythm.mtbf_s[0]), float(table.losses[Loss.WAITING_FOR_SPARES][0])
@@ -214,8 +226,8 @@ def _require_progress(terms: CampaignTerms, table: CampaignTable) -> None:
         cause, fix = f"{waiting:.0%} of the time is spent waiting for nodes", "add spares"
     else:
         cause = (
-            f"a restart takes {format_seconds(terms.restart_s)} and something fails every "
-            f"{format_seconds(mtbf_s)}"
+            f"a restart takes {format_seconds(float(table.restart_s[0]))} and something fails "
+            f"every {format_seconds(mtbf_s)}"
         )
         fix = "shorten reliability.restart_s or use fewer devices"
     raise NoFeasiblePlan(f"this training never finishes: {cause}", fix=fix)
@@ -224,6 +236,7 @@ def _require_progress(terms: CampaignTerms, table: CampaignTable) -> None:
 def _prediction(terms: CampaignTerms, table: CampaignTable) -> CampaignPrediction:
     goodput = float(table.goodput[0])
     reach = NORMAL_95 * float(table.goodput_deviation[0])
+    safest = table.rhythm.tiers[-1]
     return CampaignPrediction(
         n_steps=terms.n_steps,
         goodput=goodput,
@@ -235,8 +248,8 @@ def _prediction(terms: CampaignTerms, table: CampaignTable) -> CampaignPredictio
         energy_j=_first(table.bill.energy_j),
         co2_kg=_first(table.bill.co2_kg),
         expected_failures=float(table.expected_failures[0]),
-        checkpoint_interval_s=float(table.rhythm.interval_s[0]),
-        checkpoint_stall_s=float(table.rhythm.stall_s[0]),
+        checkpoint_interval_s=float(safest.interval_s[0]),
+        checkpoint_stall_s=float(sum(tier.stall_s[0] for tier in table.rhythm.tiers)),
         assumptions=terms.assumptions + _warnings(terms, table),
     )
 
@@ -246,10 +259,20 @@ def _first(column: FloatArray | None) -> float | None:
 
 
 def _warnings(terms: CampaignTerms, table: CampaignTable) -> tuple[str, ...]:
-    mtbf_s = float(table.rhythm.mtbf_s[0])
-    if terms.restart_s < mtbf_s:
-        return ()
-    return (
-        f"a restart ({format_seconds(terms.restart_s)}) takes longer than the time between "
-        f"failures ({format_seconds(mtbf_s)})",
+    mtbf_s, restart_s = float(table.rhythm.mtbf_s[0]), float(table.restart_s[0])
+    unsaid = (
+        (
+            restart_s >= mtbf_s,
+            f"a restart ({format_seconds(restart_s)}) takes longer than the time between failures "
+            f"({format_seconds(mtbf_s)})",
+        ),
+        (
+            any(cause.effect == "slow" for cause in terms.causes),
+            "slow nodes and links are left out of the closed form",
+        ),
+        (
+            any(phase.shape != 1 for cause in terms.causes for phase in cause.life),
+            "the closed form takes ageing parts as failing at their mean rate",
+        ),
     )
+    return tuple(sentence for applies, sentence in unsaid if applies)

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from simulator.campaign.checkpoint_size import state_bytes_per_parameter
+from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.closed_form import predict_campaign
-from simulator.cost.parameters import count_parameters
+from simulator.campaign.setting import CampaignSetting, campaign_setting
+from simulator.campaign.shapes import Replanner
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import Prediction, StepPrediction
 from simulator.spec.scenario import Scenario
 from simulator.step.predict import Engine, predict_step
 
 
 def predict(scenario: Scenario, plan: PlanSpec, *, engine: Engine = "closed-form") -> Prediction:
-    """Predict one step of a plan and the whole training that repeats it.
+    """Predict one step of a plan and, in closed form, the whole training that repeats it.
 
     `engine` says which clock times the step. Raises NoFeasiblePlan where failures leave no
     progress.
     """
     step = predict_step(scenario, plan, engine=engine)
-    job = scenario.job.model_copy(update={"precision": plan.precision})
-    state_bytes = count_parameters(scenario.model).total * state_bytes_per_parameter(job)
-    campaign = predict_campaign(scenario, plan, step, state_bytes=state_bytes)
+    campaign = predict_campaign(scenario, plan, step, state_bytes=state_bytes(scenario, plan))
     return Prediction(step=step, campaign=campaign)
+
+
+def setting_of(
+    scenario: Scenario, plan: PlanSpec, step: StepPrediction, *, replan: Replanner | None = None
+) -> CampaignSetting:
+    """Return the campaign of a plan, ready to be simulated by events.
+
+    `replan` finds the best plan for fewer nodes, where the recovery asks for it.
+    """
+    size = state_bytes(scenario, plan)
+    return campaign_setting(scenario, plan, step, state_bytes=size, replan=replan)
+
+
+def state_bytes(scenario: Scenario, plan: PlanSpec) -> float:
+    """Size of a checkpoint."""
+    job = scenario.job.model_copy(update={"precision": plan.precision})
+    return checkpoint_bytes(scenario.model, job)

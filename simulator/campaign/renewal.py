@@ -68,10 +68,10 @@ class TimeShares:
 
     productive: FloatArray
     checkpoint: FloatArray
-    """Stalls of the checkpoints that count."""
+    """Standstill for checkpoints, also for those of work that is lost later."""
     restart: FloatArray
     lost_work: FloatArray
-    """Work (and its stalls) after the last checkpoint that was safe when the failure struck."""
+    """Work after the last checkpoint that was safe when the failure struck."""
 
 
 def time_shares(
@@ -87,7 +87,8 @@ def time_shares(
     After a failure a restart of `restart_s` must pass without another failure. A checkpoint is safe
     `persist_s` after its stall (asynchronous saves). The number of safe intervals before a failure
     is geometric: P(K >= k) = exp(-(R + w + k (tau + c)) / M), so that
-    goodput = tau exp(-(R + w)/M) / (M (exp((tau + c)/M) - 1)).
+    goodput = tau exp(-(R + w)/M) / (M (exp((tau + c)/M) - 1)). The time within stalls is
+    sum over k of the integral of P(T > t) from R + k tau + (k - 1) c to R + k (tau + c), over M.
     """
     interval, stall, restart, persist = (
         _array(value) for value in (interval_s, stall_s, restart_s, persist_s)
@@ -97,14 +98,22 @@ def time_shares(
     productive = (
         interval / cycle * np.exp(-(restart + persist) * rate) * _x_over_expm1(cycle * rate)
     )
-    checkpoint = productive * stall / interval
-    in_restart = -np.expm1(-restart * rate)
-    lost = 1 - productive - checkpoint - in_restart
+    in_restart = np.broadcast_to(-np.expm1(-restart * rate), productive.shape)
+    # Without failures c / (tau + c) of the time; 0 / 0 there.
+    never = cycle * rate == 0
+    in_stall = np.where(
+        never,
+        stall / cycle,
+        np.exp(-(restart + interval) * rate)
+        * np.expm1(-stall * rate)
+        / np.where(never, 1.0, np.expm1(-cycle * rate)),
+    )
+    lost = 1 - productive - in_stall - in_restart
     return TimeShares(
         productive=productive,
-        checkpoint=checkpoint,
-        restart=np.broadcast_to(in_restart, productive.shape).copy(),
-        lost_work=np.where(np.abs(lost) < 1e-15, 0.0, lost),
+        checkpoint=in_stall,
+        restart=in_restart.copy(),
+        lost_work=np.where(np.abs(lost) < 1e-14, 0.0, lost),
     )
 
 

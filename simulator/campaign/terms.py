@@ -4,84 +4,200 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.catalog import default_price, find_failure_profile, find_grid, find_price
+from simulator.campaign.causes import first_surviving, resolve_causes
+from simulator.campaign.checkpoint_size import checkpoint_bytes
+from simulator.campaign.money import MoneyTerms, money_terms
+from simulator.campaign.power import PowerTerms, power_terms
+from simulator.catalog import find_failure_profile
 from simulator.spec.cluster import ClusterSpec
-from simulator.spec.scenario import EconomicsSpec, ReliabilitySpec, Scenario
+from simulator.spec.input_pipeline import InputSpec
+from simulator.spec.job import JobSpec
+from simulator.spec.profiles import FailureProfile
+from simulator.spec.reliability import CheckpointTier, FailureCause, ReliabilitySpec
+from simulator.spec.scenario import Scenario
 
 DAY_S = 86400.0
 
-DEVICE_IDLE_SHARE = 63 / 400
-"""Idle over busy power of a device: A100 in idle mode (InternLM/AcmeTrace, Kalos)."""
-HOST_IDLE_SHARE = (1512 - 8 * 63) / (5040 - 8 * 400)
-"""The same for the rest of a node: 8xA100 server P10 and P95 less its devices (Acme, Seren)."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Events per second: those of every device, and those of a job of any size."""
+
+    per_device_s: float = 0.0
+    per_job_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerTerms:
-    """Draw of one device with its share of the host, before the facility's overhead."""
+class TierTerms:
+    """One place for checkpoints, and the failures after which it is read."""
 
-    busy_w: float
-    idle_w: float
-    pue: float
-    kg_co2_per_kwh: float
+    spec: CheckpointTier
+    failures: Rate
+    """Unplanned ones that no nearer tier survives."""
+    undone_s: float
+    """Mean time before such a failure whose work is lost too: corruption that nobody noticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignTerms:
     """Everything about a campaign that does not depend on the plan."""
 
-    n_steps: int
+    job: JobSpec
     devices_per_node: int
-    failures_per_device_s: float
+    cores_per_node: int
+    input: InputSpec | None
+    """None: data are always there."""
+    causes: tuple[FailureCause, ...]
+    failures: Rate
+    """Of all causes that stop the job without warning."""
+    planned: Rate
+    """Of the stops with enough warning to save first."""
     restart_s: float
-    """Failure to training again, detection included, lost work not."""
+    """Failure to training again for a mean cause, detection included, lost work not."""
+    restart_s_per_device: float
+    loads_at_restart: bool
+    """Whether reading the checkpoint comes on top of the restart."""
     startup_s: float
     """First device to first step."""
     repair_s: float
-    repair_fraction: float
+    removals_per_device_s: float
+    """Rate at which devices are taken away for repair, with all of their node."""
     n_spare_nodes: int | None
     """None: replacements are always at hand and cost nothing."""
+    slowdown: float
+    """Mean step time over that of healthy devices: flaps."""
+    tiers: tuple[TierTerms, ...]
     device_copy_bytes_per_s: float
     node_write_bytes_per_s: float
-    store_write_bytes_per_s: float
     checkpoint_stall_s: float | None
     """Overrides the copy time where the user knows better."""
-    usd_per_device_hour: float | None
+    money: MoneyTerms | None
     power: PowerTerms | None
     assumptions: tuple[str, ...]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.job.n_steps
 
 
 def campaign_terms(scenario: Scenario) -> CampaignTerms:
     """Resolve profiles and defaults of a scenario. Raises InputError for unknown names."""
     cluster, asked = scenario.cluster, scenario.reliability
     profile = find_failure_profile(asked.profile, where="reliability.profile")
-    rate_per_day = _first(asked.failures_per_device_day, profile.failures_per_device_day)
-    price = _price(cluster, scenario.economics)
-    power = _power(cluster, scenario.economics)
+    causes = resolve_causes(asked, profile)
+    sudden = tuple(cause for cause in causes if cause.effect != "slow" and cause.notice_s == 0)
+    warned = tuple(cause for cause in causes if cause.effect != "slow" and cause.notice_s > 0)
+    base_s, per_device_s = restart_parts(asked, profile)
+    money = money_terms(cluster, scenario.economics, stored_bytes=_stored_bytes(scenario))
+    power = power_terms(cluster, scenario.economics)
     return CampaignTerms(
-        n_steps=scenario.job.n_steps,
+        job=scenario.job,
         devices_per_node=cluster.devices_per_node,
-        failures_per_device_s=rate_per_day / DAY_S,
-        restart_s=_first(asked.restart_s, profile.detection_s + profile.restart_s),
-        startup_s=_first(asked.restart_s, profile.restart_s),
+        cores_per_node=cluster.host.n_cores,
+        input=scenario.input,
+        causes=causes,
+        failures=_rate(sudden),
+        planned=_rate(warned),
+        restart_s=base_s + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden]),
+        restart_s_per_device=per_device_s,
+        loads_at_restart=asked.restart is not None,
+        startup_s=base_s,
         repair_s=_first(asked.repair_s, profile.repair_s),
-        repair_fraction=profile.repair_fraction,
+        removals_per_device_s=sum(
+            cause.failures_per_device_day * cause.repair_fraction * (1 + cause.followers)
+            for cause in (*sudden, *warned)
+            if cause.scope != "job"
+        )
+        / DAY_S,
         n_spare_nodes=asked.spares,
+        slowdown=1 + asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * cluster.n_devices,
+        tiers=_tiers(asked, profile, sudden),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
-        store_write_bytes_per_s=_first(
-            asked.checkpoint_write_bandwidth_bytes_per_s,
-            profile.checkpoint_write_bandwidth_bytes_per_s,
-        ),
         checkpoint_stall_s=asked.checkpoint_stall_s,
-        usd_per_device_hour=price,
+        money=money,
         power=power,
-        assumptions=_assumptions(cluster, asked, price, power),
+        assumptions=_assumptions(scenario, money, power),
     )
+
+
+def restart_parts(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[float, float]:
+    """Detection to training again: a constant, and what every device adds."""
+    if asked.restart is None:
+        return _first(asked.restart_s, profile.restart_s), 0.0
+    parts = asked.restart
+    fixed_s = parts.drain_s + parts.schedule_s + parts.init_s + parts.catch_up_s
+    return fixed_s, parts.init_s_per_device
 
 
 def _first(wanted: float | None, default: float) -> float:
     return default if wanted is None else wanted
+
+
+def _before_restart_s(asked: ReliabilitySpec, cause: FailureCause) -> float:
+    """Return how long a stop goes unnoticed, plus the swap where it takes a node away."""
+    swap_s = 0.0 if cause.scope == "job" else asked.swap_s * cause.repair_fraction
+    if cause.effect == "corrupt":  # noticed late, but by a running job
+        return swap_s
+    return swap_s + (cause.detection_s or 0.0)
+
+
+def _rate(causes: tuple[FailureCause, ...]) -> Rate:
+    return Rate(
+        per_device_s=sum(cause.failures_per_device_day for cause in causes) / DAY_S,
+        per_job_s=sum(cause.failures_per_job_day for cause in causes) / DAY_S,
+    )
+
+
+def _mean(causes: tuple[FailureCause, ...], values: list[float]) -> float:
+    """Mean over causes, weighted by their rate per device (per job where no device fails)."""
+    weights = [cause.failures_per_device_day for cause in causes]
+    if sum(weights) == 0:
+        weights = [cause.failures_per_job_day for cause in causes]
+    total = sum(weights)
+    return sum(w * v for w, v in zip(weights, values, strict=True)) / total if total else 0.0
+
+
+def _tiers(
+    asked: ReliabilitySpec, profile: FailureProfile, sudden: tuple[FailureCause, ...]
+) -> tuple[TierTerms, ...]:
+    store = CheckpointTier(
+        name="store",
+        survives="region",
+        write_bandwidth_bytes_per_s=_first(
+            asked.checkpoint_write_bandwidth_bytes_per_s,
+            profile.checkpoint_write_bandwidth_bytes_per_s,
+        ),
+        shared=True,
+    )
+    tiers = asked.checkpoint_tiers or (store,)
+    survives = tuple(tier.survives for tier in tiers)
+    read_by = [
+        tuple(cause for cause in sudden if _tier_of(survives, cause) == position)
+        for position in range(len(tiers))
+    ]
+    return tuple(
+        TierTerms(
+            spec=tier,
+            failures=_rate(causes),
+            undone_s=_mean(
+                causes,
+                [
+                    cause.detection_s or 0.0 if cause.effect == "corrupt" else 0.0
+                    for cause in causes
+                ],
+            ),
+        )
+        for tier, causes in zip(tiers, read_by, strict=True)
+    )
+
+
+def _tier_of(survives: tuple[str, ...], cause: FailureCause) -> int:
+    # Only the safest tier keeps states from before a corruption was noticed.
+    if cause.effect == "corrupt":
+        return len(survives) - 1
+    return first_surviving(survives, cause.scope)
 
 
 def _node_write_bytes_per_s(cluster: ClusterSpec) -> float:
@@ -91,43 +207,35 @@ def _node_write_bytes_per_s(cluster: ClusterSpec) -> float:
     return cluster.fabric.nic.bandwidth_bytes_per_s * nics
 
 
-def _price(cluster: ClusterSpec, economics: EconomicsSpec) -> float | None:
-    if economics.usd_per_device_hour is not None:
-        return economics.usd_per_device_hour
-    if economics.price is not None:
-        return find_price(economics.price, where="economics.price").usd_per_device_hour
-    price = default_price(cluster.device.name)
-    return None if price is None else price.usd_per_device_hour
-
-
-def _power(cluster: ClusterSpec, economics: EconomicsSpec) -> PowerTerms | None:
-    device = cluster.device
-    busy_w = economics.device_power or device.tdp_w
-    if busy_w == 0:
-        return None
-    host_w = cluster.host.power_w / cluster.devices_per_node
-    grid_kg = find_grid(economics.grid, where="economics.grid").kg_co2_per_kwh
-    return PowerTerms(
-        busy_w=busy_w + host_w,
-        idle_w=(device.idle_w or DEVICE_IDLE_SHARE * busy_w) + HOST_IDLE_SHARE * host_w,
-        pue=economics.pue,
-        kg_co2_per_kwh=_first(economics.kg_co2_per_kwh, grid_kg),
-    )
+def _stored_bytes(scenario: Scenario) -> float:
+    """Return the size of the dataset and two checkpoints."""
+    dataset = 0.0 if scenario.input is None else scenario.input.dataset_bytes
+    return dataset + 2 * checkpoint_bytes(scenario.model, scenario.job)
 
 
 def _assumptions(
-    cluster: ClusterSpec,
-    asked: ReliabilitySpec,
-    price: float | None,
-    power: PowerTerms | None,
+    scenario: Scenario, money: MoneyTerms | None, power: PowerTerms | None
 ) -> tuple[str, ...]:
+    device, economics = scenario.cluster.device.name, scenario.economics
     unsaid = (
-        (asked.spares is None, "a replacement node is always at hand and costs nothing"),
-        (price is None, f"no price is known for {cluster.device.name}: cost left out"),
-        (power is None, f"no power is known for {cluster.device.name}: energy left out"),
         (
-            power is not None and cluster.host.power_w == 0,
-            "power of the hosts is unknown: energy counts the devices only",
+            scenario.reliability.spares is None,
+            "a replacement node is always at hand and costs nothing",
+        ),
+        (scenario.input is None, "data are always there in time"),
+        (money is None, f"no price is known for {device}: cost left out"),
+        (power is None, f"no power is known for {device}: energy left out"),
+        (
+            power is not None and scenario.cluster.host.power_w == 0,
+            "power of the hosts is unknown and left out",
+        ),
+        (
+            power is not None and economics.fabric_power_per_device is None,
+            "power of switches and optics is unknown and left out",
+        ),
+        (
+            money is not None and economics.usd_per_tb_month is None,
+            "storage costs nothing",
         ),
     )
     return tuple(sentence for applies, sentence in unsaid if applies)

@@ -40,6 +40,11 @@ class StepBreakdown(Spec):
         )
 
     @property
+    def communication_s(self) -> float:
+        """Time in which nothing is computed because of communication."""
+        return self.tp_s + self.cp_s + self.ep_s + self.pp_s + self.dp_s
+
+    @property
     def total_s(self) -> float:
         """The step time."""
         return sum(seconds for _, seconds in self.parts())
@@ -87,6 +92,13 @@ class CampaignPrediction(Spec):
     energy_j: float | None = None
     co2_kg: float | None = None
     expected_failures: float
+    failures: dict[str, float] = Field(default_factory=dict)
+    """Mean number by cause, where the engine counts them."""
+    calendar_interval_s: Interval | None = None
+    engine: str = "closed-form"
+    """'closed-form' or 'events'."""
+    n_replicas: int = 0
+    """Simulated campaigns behind it; 0 for the closed form."""
     checkpoint_interval_s: float
     """Work between two checkpoints."""
     checkpoint_stall_s: float

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simulator.spec.base import Basis, Fraction, Name, NonNegative, Positive, Source, Spec
+from simulator.spec.reliability import FailureCause
 from simulator.spec.units import Bytes, BytesPerSecond, Seconds, Usd
 
 
@@ -82,7 +83,9 @@ class FailureProfile(Spec):
 
     name: Name
     failures_per_device_day: NonNegative
-    """Job-stopping failures."""
+    """Job-stopping failures of all causes."""
+    causes: tuple[FailureCause, ...] = ()
+    """What they are, where the source says so; the rates add up to the one above."""
     restart_s: Seconds = Field(ge=0)
     """Detection to training again."""
     detection_s: Seconds = Field(default=0.0, ge=0)
@@ -91,8 +94,18 @@ class FailureProfile(Spec):
     repair_s: Seconds = Field(default=2 * 86400.0, gt=0)
     """Mean time until a broken node is back."""
     repair_fraction: Fraction = 1.0
-    """Share of the failures that take a node away; the others need a restart only."""
+    """Share of the failures that take a node away where `causes` does not say."""
     sources: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        total = sum(cause.failures_per_device_day for cause in self.causes)
+        if self.causes and abs(total / self.failures_per_device_day - 1) > 1e-3:
+            raise ValueError(
+                f"the rates of the causes add up to {total:.6g}, not to "
+                f"failures_per_device_day={self.failures_per_device_day:.6g}"
+            )
+        return self
 
 
 class PriceProfile(Spec):

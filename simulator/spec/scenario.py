@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simulator.spec.base import Fraction, Name, NonNegative, Positive, Spec
 from simulator.spec.cluster import ClusterSpec
+from simulator.spec.economics import EconomicsSpec
+from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import RecomputeName, ScheduleName
-from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Usd, Watts
+from simulator.spec.reliability import ReliabilitySpec
+from simulator.spec.units import Bytes, Count, Seconds, Usd
 
 
 class GoalSpec(Spec):
@@ -20,43 +23,6 @@ class GoalSpec(Spec):
     minimize: Literal["time", "cost", "energy"] = "time"
     finish_within: Seconds | None = Field(default=None, gt=0)
     budget: Usd | None = Field(default=None, gt=0)
-
-
-class ReliabilitySpec(Spec):
-    """How often things break and what a restart costs."""
-
-    profile: Name = "llama3-16k-h100"
-    """Failure profile of the catalog that the rates below start from."""
-    failures_per_device_day: NonNegative | None = None
-    """Job-stopping failures; default is the profile's rate."""
-    spares: Count | None = Field(default=None, ge=0)
-    """Spare nodes paid for and kept ready; unset means that a replacement is always at hand and
-    costs nothing while it waits (a large shared pool)."""
-    restart_s: Seconds | None = Field(default=None, ge=0)
-    """Failure to training again, detection included and lost work not; default is the profile's
-    detection and restart together."""
-    repair_s: Seconds | None = Field(default=None, gt=0)
-    """Mean time until a broken node is back; default is the profile's."""
-    checkpoint_write_bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, gt=0)
-    """Of the whole store; default is the profile's."""
-    checkpoint_stall_s: Seconds | None = Field(default=None, ge=0)
-    """Time that training stands still for one checkpoint; default follows from bytes and links."""
-
-
-class EconomicsSpec(Spec):
-    """Prices, power and carbon."""
-
-    price: Name | None = None
-    """Price list of the catalog; default is the device's first one."""
-    usd_per_device_hour: Usd | None = Field(default=None, ge=0)
-    """Overrides the price list."""
-    grid: Name = "us-average-2024"
-    """Carbon intensity profile of the catalog."""
-    kg_co2_per_kwh: NonNegative | None = None
-    pue: Positive = 1.1
-    """Facility power over IT power."""
-    device_power: Watts | None = Field(default=None, ge=0)
-    """Average draw of one busy device; default from its data sheet."""
 
 
 class PlanLimits(Spec):
@@ -109,7 +75,24 @@ class Scenario(Spec):
     limits: PlanLimits = PlanLimits()
     reliability: ReliabilitySpec = ReliabilitySpec()
     economics: EconomicsSpec = EconomicsSpec()
+    input: InputSpec | None = None
+    """How data reach the devices; unset means that they are always there."""
     run: RunSpec = RunSpec()
     target: Name | None = None
     """What must be able to execute the plan (a name of `simulator.spec.target`)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        spares, n_nodes = self.reliability.spares or 0, self.cluster.n_nodes
+        if spares > n_nodes:
+            raise ValueError(
+                f"reliability.spares={spares} is more than the {n_nodes} nodes of the cluster"
+            )
+        last = max((outage.node for outage in self.reliability.replay), default=-1)
+        if last >= n_nodes + spares:
+            raise ValueError(
+                f"reliability.replay: node {last} fails, and there are {n_nodes} nodes and "
+                f"{spares} spares, counted from 0"
+            )
+        return self

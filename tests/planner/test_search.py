@@ -11,12 +11,13 @@ from simulator.campaign.predict import predict
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
 from simulator.catalog.plan_json import read_plan_file, write_plan_file
+from simulator.spec.economics import EconomicsSpec
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.job import JobSpec
 from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
-from simulator.spec.scenario import EconomicsSpec, GoalSpec, PlanLimits, Scenario
+from simulator.spec.scenario import GoalSpec, PlanLimits, Scenario
 from simulator.spec.units import format_usd
 
 

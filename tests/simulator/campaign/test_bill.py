@@ -2,10 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from simulator.campaign.bill import J_PER_KWH, bill
-from simulator.campaign.terms import PowerTerms, campaign_terms
+from simulator.campaign.bill import J_PER_KWH, Bill, bill
+from simulator.campaign.money import MONTH_S, money_terms
+from simulator.campaign.power import PowerTerms
+from simulator.campaign.terms import campaign_terms
 from simulator.catalog import find_grid
+from simulator.spec.economics import EconomicsSpec
+from simulator.spec.profiles import PriceProfile
 from simulator.spec.scenario import Scenario
 
 # Device hours, W, MWh and t CO2e as printed in Meta's model cards (meta-llama/llama-models).
@@ -18,14 +23,41 @@ MODEL_CARDS = [
 ]
 
 
+def billed(
+    scenario: Scenario,
+    *,
+    device_s: float,
+    busy_share: float = 1.0,
+    calendar_s: float = 1.0,
+    communication_share: float = 0.0,
+    **terms: object,
+) -> Bill:
+    """Bill one campaign of the scenario, some of its terms replaced."""
+    return bill(
+        replace(campaign_terms(scenario), **terms),  # type: ignore[arg-type]
+        device_s=np.array([device_s]),
+        calendar_s=np.array([calendar_s]),
+        busy_share=np.array([busy_share]),
+        communication_share=communication_share,
+    )
+
+
+def power_of(*, busy_w: float, idle_w: float = 0.0, pue: float = 1.0, grid: str) -> PowerTerms:
+    return PowerTerms(
+        busy_w=busy_w,
+        communicating_w=busy_w / 2,
+        idle_w=idle_w,
+        pue=pue,
+        kg_co2_per_kwh=find_grid(grid).kg_co2_per_kwh,
+    )
+
+
 @pytest.mark.parametrize(("model", "hours", "watts", "mwh", "tonnes"), MODEL_CARDS)
 def test_energy_and_carbon_of_model_cards(
     llama3: Scenario, model: str, hours: float, watts: float, mwh: float, tonnes: float
 ) -> None:
-    grid = find_grid("us-average-2024")
-    power = PowerTerms(busy_w=watts, idle_w=0, pue=1.08, kg_co2_per_kwh=grid.kg_co2_per_kwh)
-    terms = replace(campaign_terms(llama3), power=power)
-    total = bill(terms, device_s=np.array([hours * 3600]), busy_share=np.array([1.0]))
+    power = power_of(busy_w=watts, pue=1.08, grid="us-average-2024")
+    total = billed(llama3, device_s=hours * 3600, power=power)
     assert total.energy_j is not None
     assert total.co2_kg is not None
     assert total.energy_j[0] / J_PER_KWH / 1000 / 1.08 == pytest.approx(mwh, rel=0.01)
@@ -33,27 +65,115 @@ def test_energy_and_carbon_of_model_cards(
 
 
 def test_carbon_of_bloom(llama3: Scenario) -> None:
-    grid = find_grid("france-2022")
-    power = PowerTerms(busy_w=400, idle_w=63, pue=1.0, kg_co2_per_kwh=grid.kg_co2_per_kwh)
-    terms = replace(campaign_terms(llama3), power=power)
-    total = bill(terms, device_s=np.array([1_082_990 * 3600.0]), busy_share=np.array([1.0]))
+    power = power_of(busy_w=400, idle_w=63, grid="france-2022")
+    total = billed(llama3, device_s=1_082_990 * 3600.0, power=power)
     assert total.co2_kg is not None
     assert total.co2_kg[0] / 1000 == pytest.approx(24.69, rel=0.01)
 
 
 def test_money_of_llama_3_1_405b(llama3: Scenario) -> None:
-    total = bill(
-        campaign_terms(llama3), device_s=np.array([30.84e6 * 3600]), busy_share=np.array([1.0])
-    )
+    total = billed(llama3, device_s=30.84e6 * 3600, calendar_s=30.84e6 * 3600 / 16_384)
     assert total.cost_usd is not None
     assert total.cost_usd[0] == pytest.approx(123e6, rel=0.01)
 
 
 def test_idle_devices_draw_less(llama3: Scenario) -> None:
     terms = campaign_terms(llama3)
-    half = bill(terms, device_s=np.array([1.0]), busy_share=np.array([0.5]))
+    half = billed(llama3, device_s=1.0, busy_share=0.5)
     assert terms.power is not None
     assert half.energy_j is not None
     assert half.energy_j[0] == pytest.approx(1.1 * (terms.power.busy_w + terms.power.idle_w) / 2)
     # Acme: an idle A100 server draws 0.3 of a busy one.
     assert 0.2 < terms.power.idle_w / terms.power.busy_w < 0.4
+
+
+def test_devices_that_only_communicate_draw_less_if_one_says_so(llama3: Scenario) -> None:
+    power = power_of(busy_w=1000, grid="france-2022")
+    quarter = billed(llama3, device_s=100.0, communication_share=0.5, power=power)
+    assert quarter.energy_j is not None
+    assert quarter.energy_j[0] == pytest.approx(100 * 750)
+
+
+def usd(scenario: Scenario, *, device_s: float, calendar_s: float, **economics: object) -> float:
+    spec = EconomicsSpec.model_validate(economics)
+    changed = scenario.model_copy(update={"economics": spec})
+    total = billed(changed, device_s=device_s, calendar_s=calendar_s)
+    assert total.cost_usd is not None
+    return float(total.cost_usd[0])
+
+
+def test_prices_that_change(llama3: Scenario) -> None:
+    hour = 3600.0
+    series = [
+        {"from_s": 0, "usd_per_device_hour": 1.0},
+        {"from_s": 10 * hour, "usd_per_device_hour": 3.0},
+        {"from_s": 20 * hour, "usd_per_device_hour": 2.0},
+    ]
+    for hours, per_device in ((5, 5), (10, 10), (15, 25), (25, 50)):
+        paid = usd(llama3, device_s=8 * hours * hour, calendar_s=hours * hour, price_series=series)
+        assert paid == pytest.approx(8 * per_device)
+
+
+def test_hardware_of_ones_own_pays_capital_and_electricity(llama3: Scenario) -> None:
+    years = 1 / 12
+    paid = usd(
+        llama3,
+        device_s=MONTH_S,
+        calendar_s=MONTH_S,
+        own={"usd_per_device": 35_064.0, "years": 4.0, "usd_per_kwh": 0.1},
+    )
+    power = campaign_terms(llama3).power
+    assert power is not None
+    kwh = MONTH_S * power.busy_w * 1.1 / J_PER_KWH
+    assert paid == pytest.approx(35_064 / 4 * years + 0.1 * kwh)
+
+
+def test_storage_and_egress(llama3: Scenario) -> None:
+    extra = usd(
+        llama3,
+        device_s=1.0,
+        calendar_s=MONTH_S,
+        usd_per_device_hour=0.0,
+        usd_per_tb_month=20.0,
+        stored_bytes=5e15,
+        egress_bytes=1e15,
+        usd_per_tb_egress=50.0,
+    )
+    assert extra == pytest.approx(5000 * 20 + 1000 * 50)
+    cluster, economics = llama3.cluster, EconomicsSpec(usd_per_tb_month=1.0)
+    terms = money_terms(cluster, economics, stored_bytes=3e12)
+    assert terms is not None
+    assert terms.usd_per_s * MONTH_S == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"usd_per_device_hour": 2, "own": {"usd_per_device": 1}},
+            "give usd_per_device_hour or own, not both",
+        ),
+        (
+            {"price_series": [{"from_s": 5, "usd_per_device_hour": 1}]},
+            "price_series begins at from_s=0",
+        ),
+        ({"usd_per_device_hour": "4 EUR"}, "unknown unit 'EUR'; use one of USD"),
+        ({"usd_per_device_hour": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_impossible_prices(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        EconomicsSpec.model_validate(values)
+
+
+def test_a_price_list_needs_its_date() -> None:
+    with pytest.raises(ValidationError, match="date"):
+        PriceProfile.model_validate(
+            {
+                "name": "x",
+                "device": "h100",
+                "usd_per_device_hour": 3,
+                "provider": "x",
+                "source": "x",
+            }
+        )

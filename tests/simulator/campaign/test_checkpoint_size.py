@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulator.campaign.checkpoint_size import state_bytes_per_parameter, write_s
+from simulator.campaign.checkpoint_size import state_bytes_per_parameter, transfer_s
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 
@@ -27,9 +27,10 @@ def test_published_checkpoints_are_a_little_smaller(
 
 @pytest.mark.parametrize(("store_bytes_per_s", "seconds"), [(2e12, 2.8), (250e9, 23), (57.5e9, 99)])
 def test_write_of_405b(store_bytes_per_s: float, seconds: float) -> None:
-    time_s = write_s(405e9 * 14, np.array([2048.0]), 4e11, store_bytes_per_s)
+    time_s = transfer_s(405e9 * 14, np.array([2048.0]), 4e11, store_bytes_per_s, shared=True)
     assert time_s == pytest.approx(seconds, rel=0.02)
 
 
 def test_few_nodes_are_the_limit() -> None:
-    assert write_s(1e12, np.array([2.0]), 5e10, 2e12) == pytest.approx(10)
+    assert transfer_s(1e12, np.array([2.0]), 5e10, 2e12, shared=True) == pytest.approx(10)
+    assert transfer_s(1e12, np.array([2.0]), 5e10, 2e12, shared=False) == pytest.approx(0.25)

@@ -3,17 +3,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.campaign.closed_form import (
-    campaign_table,
-    checkpoint_rhythm,
-    predict_campaign,
-)
+from simulator.campaign.closed_form import campaign_table, predict_campaign
 from simulator.campaign.losses import Loss
-from simulator.campaign.terms import CampaignTerms, PowerTerms, campaign_terms
+from simulator.campaign.money import MoneyTerms
+from simulator.campaign.power import PowerTerms
+from simulator.campaign.rhythm import checkpoint_rhythm
+from simulator.campaign.terms import (
+    CampaignTerms,
+    Rate,
+    TierTerms,
+    campaign_terms,
+)
+from simulator.spec.economics import EconomicsSpec
 from simulator.spec.errors import InputError, NoFeasiblePlan
+from simulator.spec.job import JobSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepPrediction
-from simulator.spec.scenario import EconomicsSpec, ReliabilitySpec, Scenario
+from simulator.spec.reliability import CheckpointTier, ReliabilitySpec
+from simulator.spec.scenario import Scenario
 
 DAY_S = 86400.0
 STATE_BYTES = 405e9 * 14
@@ -66,21 +73,34 @@ def test_the_plan_may_bring_its_own_spares(
     assert campaign.losses["idle"] == pytest.approx(32 / (2048 + 32))
 
 
+RATE = Rate(per_device_s=0.4736e-3 / DAY_S)
+STORE = CheckpointTier(
+    name="store", survives="region", write_bandwidth_bytes_per_s=1e11, shared=True
+)
 TERMS = CampaignTerms(
-    n_steps=100_000,
+    job=JobSpec(tokens=100_000 * 2**20, sequence_length=1024, global_batch_sequences=1024),
     devices_per_node=8,
-    failures_per_device_s=0.4736e-3 / DAY_S,
+    cores_per_node=96,
+    input=None,
+    causes=(),
+    failures=RATE,
+    planned=Rate(per_job_s=1 / DAY_S),
     restart_s=300,
+    restart_s_per_device=0.0,
+    loads_at_restart=False,
     startup_s=200,
     repair_s=2 * DAY_S,
-    repair_fraction=0.5,
+    removals_per_device_s=RATE.per_device_s / 2,
     n_spare_nodes=None,
+    slowdown=1.01,
+    tiers=(TierTerms(spec=STORE, failures=RATE, undone_s=0.0),),
     device_copy_bytes_per_s=25e9,
     node_write_bytes_per_s=4e11,
-    store_write_bytes_per_s=1e11,
     checkpoint_stall_s=None,
-    usd_per_device_hour=4.0,
-    power=PowerTerms(busy_w=1000, idle_w=200, pue=1.1, kg_co2_per_kwh=0.4),
+    money=MoneyTerms(
+        times_s=(0.0,), usd_per_device_hour=(4.0,), usd_per_kwh=0.1, usd_per_s=0.01, usd_once=5.0
+    ),
+    power=PowerTerms(busy_w=1000, communicating_w=900, idle_w=200, pue=1.1, kg_co2_per_kwh=0.4),
     assumptions=(),
 )
 
@@ -128,11 +148,11 @@ def test_a_save_waits_for_the_one_before_it() -> None:
     rhythm = checkpoint_rhythm(
         TERMS, n_ranks=16_384, step_s=1.0, state_bytes=1e13, held_bytes=0.0, interval_s=30.0
     )
-    assert rhythm.persist_s == pytest.approx(100)
-    assert rhythm.stall_s == pytest.approx(70)
+    assert rhythm.tiers[0].persist_s == pytest.approx(100)
+    assert rhythm.tiers[0].stall_s == pytest.approx(70)
     best = checkpoint_rhythm(TERMS, n_ranks=16_384, step_s=1.0, state_bytes=1e13, held_bytes=0.0)
-    assert best.interval_s == pytest.approx(100)
-    assert best.stall_s == 0
+    assert best.tiers[0].interval_s == pytest.approx(100)
+    assert best.tiers[0].stall_s == 0
 
 
 def test_nothing_fails(llama3: Scenario, plan: PlanSpec, step: StepPrediction) -> None:

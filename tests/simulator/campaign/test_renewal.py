@@ -108,6 +108,20 @@ def test_shares_add_up_to_one(
     assert all(part >= 0 for part in parts)
 
 
+def test_time_in_stalls_against_a_simulation() -> None:
+    generator = np.random.default_rng(5)
+    interval_s, stall_s, restart_s, mtbf_s = 500.0, 100.0, 300.0, 1500.0
+    life_s = generator.exponential(mtbf_s, 400_000)
+    working_s = np.maximum(life_s - restart_s, 0)
+    cycles, rest_s = np.divmod(working_s, interval_s + stall_s)
+    in_stall_s = cycles * stall_s + np.maximum(rest_s - interval_s, 0)
+    shares = renewal.time_shares(interval_s, stall_s, restart_s, mtbf_s)
+    assert in_stall_s.sum() / life_s.sum() == pytest.approx(float(shares.checkpoint), rel=0.01)
+    assert cycles.sum() * interval_s / life_s.sum() == pytest.approx(
+        float(shares.productive), rel=0.01
+    )
+
+
 def test_without_failures_only_stalls_are_lost() -> None:
     shares = renewal.time_shares(90, 10, 300, np.inf)
     assert shares.productive == pytest.approx(0.9)

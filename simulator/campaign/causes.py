@@ -1,0 +1,53 @@
+"""The causes of failure of one scenario with their rates, and the checkpoints that survive them."""
+
+from __future__ import annotations
+
+from simulator.spec.profiles import FailureProfile
+from simulator.spec.reliability import SCOPES, FailureCause, ReliabilitySpec, Scope
+
+
+def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[FailureCause, ...]:
+    """Return every cause that can strike, its rate and its detection time said outright.
+
+    The scenario's own causes replace the profile's; `failures_per_device_day` scales them so that
+    those which stop a job add up to it; `more_causes` come on top.
+    """
+    if not asked.random_failures:
+        return ()
+    base = asked.causes or profile.causes or (_any_cause(profile),)
+    if asked.failures_per_device_day is not None:
+        total = sum(cause.failures_per_device_day for cause in base if cause.effect != "slow")
+        if total == 0:
+            base, total = (_any_cause(profile, 1.0),), 1.0
+        factor = asked.failures_per_device_day / total
+        base = tuple(
+            cause.model_copy(
+                update={"failures_per_device_day": cause.failures_per_device_day * factor}
+            )
+            for cause in base
+        )
+    # A restart given as one number includes detection where a cause does not say its own.
+    usual_s = 0.0 if asked.restart_s is not None else profile.detection_s
+    return tuple(
+        cause
+        if cause.detection_s is not None
+        else cause.model_copy(update={"detection_s": usual_s})
+        for cause in (*base, *asked.more_causes)
+        if cause.failures_per_device_day + cause.failures_per_job_day > 0
+    )
+
+
+def _any_cause(profile: FailureProfile, rate: float | None = None) -> FailureCause:
+    return FailureCause(
+        name="any",
+        failures_per_device_day=profile.failures_per_device_day if rate is None else rate,
+        repair_fraction=profile.repair_fraction,
+    )
+
+
+def first_surviving(tiers: tuple[Scope, ...], lost: Scope) -> int:
+    """Position of the nearest tier that survives the loss; the last one survives everything."""
+    for position, survives in enumerate(tiers):
+        if SCOPES.index(survives) >= SCOPES.index(lost):
+            return position
+    return len(tiers) - 1

@@ -1,0 +1,58 @@
+"""Power resolved to watts per device: busy, communicating, idle; carbon per kilowatt-hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.catalog import find_grid
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.economics import EconomicsSpec
+
+DEVICE_IDLE_SHARE = 63 / 400
+"""Idle over busy power of a device: A100 in idle mode (InternLM/AcmeTrace, Kalos)."""
+HOST_IDLE_SHARE = (1512 - 8 * 63) / (5040 - 8 * 400)
+"""The same for the rest of a node: 8xA100 server P10 and P95 less its devices (Acme, Seren)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerTerms:
+    """Draw of one device with its share of host and fabric, before the facility's overhead."""
+
+    busy_w: float
+    communicating_w: float
+    idle_w: float
+    pue: float
+    kg_co2_per_kwh: float
+
+    @property
+    def least_busy_w(self) -> float:
+        """Draw of a device in a job, at its lowest."""
+        return min(self.busy_w, self.communicating_w)
+
+
+def power_terms(cluster: ClusterSpec, economics: EconomicsSpec) -> PowerTerms | None:
+    """Return the draw of one device, or None where nobody published it.
+
+    Raises InputError for an unknown grid.
+    """
+    device = cluster.device
+    busy_w = economics.device_power or device.tdp_w
+    if busy_w == 0:
+        return None
+    idle_w = economics.idle_power
+    if idle_w is None:
+        idle_w = device.idle_w or DEVICE_IDLE_SHARE * busy_w
+    communicating_w = economics.communication_power
+    host_w = cluster.host.power_w / cluster.devices_per_node
+    fabric_w = economics.fabric_power_per_device or 0.0
+    grid = find_grid(economics.grid, where="economics.grid")
+    given = economics.kg_co2_per_kwh
+    return PowerTerms(
+        busy_w=busy_w + host_w + fabric_w,
+        communicating_w=(busy_w if communicating_w is None else communicating_w)
+        + host_w
+        + fabric_w,
+        idle_w=idle_w + HOST_IDLE_SHARE * host_w + fabric_w,
+        pue=economics.pue,
+        kg_co2_per_kwh=grid.kg_co2_per_kwh if given is None else given,
+    )

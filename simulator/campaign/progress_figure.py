@@ -1,0 +1,113 @@
+"""The picture of a campaign: its progress over time, what stopped it, and where the time went."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from simulator.campaign.events import CampaignRun
+from simulator.campaign.losses import Loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DAY_S = 86400.0
+MAX_CAUSES = 6
+"""More causes than this are drawn as one."""
+
+FILLS: dict[Loss, str] = {
+    Loss.INITIALISATION: "#999999",
+    Loss.RESTART: "#e69f00",
+    Loss.LOST_WORK: "#d55e00",
+    Loss.CHECKPOINT_STALL: "#0072b2",
+    Loss.WAITING_FOR_SPARES: "#cc79a7",
+    Loss.DEGRADED_SPEED: "#f0e442",
+    Loss.INPUT_STALL: "#009e73",
+    Loss.PLANNED_MAINTENANCE: "#56b4e9",
+    Loss.IDLE: "#dddddd",
+}
+"""Okabe and Ito's palette, which colour-blind readers can tell apart, and greys."""
+_LINES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+
+
+def progress_figure(
+    run: CampaignRun, *, n_steps: int, title: str, form: Literal["svg", "png"] = "svg"
+) -> bytes:
+    """Return the picture of one recorded replica as an SVG or PNG file."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    progress, causes, losses = figure.subplots(3, 1, gridspec_kw={"height_ratios": [3, 1.4, 0.5]})
+    _draw_progress(progress, run, n_steps)
+    causes.sharex(progress)
+    _draw_causes(causes, run)
+    _draw_losses(losses, run)
+    figure.suptitle(title, fontsize=10)
+    content = io.BytesIO()
+    # No date and a fixed salt: the same campaign is the same file.
+    with rc_context({"svg.hashsalt": "armillary"}):
+        metadata = {"Date": None} if form == "svg" else None
+        figure.savefig(content, format=form, dpi=130, metadata=metadata)
+    return content.getvalue()
+
+
+def _draw_progress(axes: Axes, run: CampaignRun, n_steps: int) -> None:
+    """Draw steps done over time beside what they would be if nothing ever failed."""
+    times, steps = [0.0], [0.0]
+    for segment in run.segments:
+        times += [segment.start_s / DAY_S, segment.end_s / DAY_S]
+        steps += [100 * segment.start_step / n_steps, 100 * segment.end_step / n_steps]
+    days = run.calendar_s / DAY_S
+    axes.plot([0, days * run.goodput], [0, 100], color="#bbbbbb", linestyle="--", linewidth=1)
+    axes.plot(times, steps, color="#222222", linewidth=1)
+    axes.set_ylabel("steps done (%)")
+    axes.set_xlim(0, days)
+    axes.set_ylim(0, 102)
+    axes.text(
+        0.01,
+        0.93,
+        f"goodput {run.goodput:.1%}, {run.failures.total():,} failures, {days:.1f} days "
+        "(dashed: no losses)",
+        transform=axes.transAxes,
+        fontsize=8,
+        va="top",
+    )
+    axes.tick_params(labelbottom=False)
+
+
+def _draw_causes(axes: Axes, run: CampaignRun) -> None:
+    """Draw a tick per failure, a row per cause."""
+    struck: dict[str, list[float]] = {}
+    common = [name for name, _ in run.failures.most_common(MAX_CAUSES)]
+    for segment in run.segments:
+        if segment.cause:
+            name = segment.cause if segment.cause in common else "other causes"
+            struck.setdefault(name, []).append(segment.end_s / DAY_S)
+    names = [name for name in (*common, "other causes") if name in struck]
+    axes.eventplot(
+        [struck[name] for name in names] or [[]],
+        lineoffsets=range(len(names)) if names else 1,
+        linelengths=0.7,
+        linewidths=0.6,
+        colors=[_LINES[at % len(_LINES)] for at in range(len(names))] or None,
+    )
+    axes.set_yticks(range(len(names)), [f"{n} ({len(struck[n])})" for n in names], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("days")
+
+
+def _draw_losses(axes: Axes, run: CampaignRun) -> None:
+    """Draw where the paid time went that was no progress, to one scale."""
+    shares = Counter({loss: node_s / run.paid_node_s for loss, node_s in run.losses_node_s.items()})
+    left = 0.0
+    for loss, share in shares.most_common():
+        if share >= 0.0005:
+            label = f"{loss.value.replace('_', ' ')} {share:.1%}"
+            axes.barh(0, 100 * share, left=100 * left, color=FILLS[loss], label=label)
+            left += share
+    axes.set_yticks([])
+    axes.set_xlabel("lost (% of paid device time)")
+    if left > 0:
+        axes.legend(fontsize=7, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -1.1))

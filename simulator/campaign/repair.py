@@ -1,0 +1,81 @@
+"""The repair of nodes: heavy-tailed times, repairs that do not help, a limited number of crews."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+from simulator.cost.plan_table import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairTerms:
+    """How nodes are repaired."""
+
+    mean_s: float
+    spread: float
+    """Standard deviation of the logarithm; the mean stays as it is."""
+    success: float
+    """Share of the repairs that help."""
+    n_crews: int | None
+    """Repairs at once; None means all."""
+
+    def draw_s(self, mean_s: float, generator: np.random.Generator) -> float:
+        """Draw the time of a whole repair, repeated until it helps."""
+        if self.spread == 0 and self.success == 1:
+            return mean_s
+        return float(self.draw_many_s(np.array([mean_s]), generator)[0])
+
+    def draw_many_s(self, mean_s: FloatArray, generator: np.random.Generator) -> FloatArray:
+        """Draw the times of whole repairs with these means."""
+        time_s = np.zeros_like(mean_s)
+        open_repairs = np.ones(len(mean_s), dtype=np.bool_)
+        while open_repairs.any():
+            location = -(self.spread**2) / 2
+            factor = generator.lognormal(location, self.spread, len(mean_s))
+            time_s += np.where(open_repairs, mean_s * factor, 0.0)
+            open_repairs &= generator.random(len(mean_s)) >= self.success
+        return time_s
+
+
+class RepairShop:
+    """Takes nodes in and gives them back."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        terms: RepairTerms,
+        seed: np.random.SeedSequence,
+        give_back: Callable[[int], None],
+    ) -> None:
+        self._env = env
+        self._terms = terms
+        self._generator = np.random.default_rng(seed)
+        self._give_back = give_back
+        self._crews = None if terms.n_crews is None else simpy.Resource(env, terms.n_crews)
+
+    def take(self, node: int, mean_s: float | None) -> None:
+        """Repair a node; `mean_s` where its cause has a repair time of its own."""
+        repair_s = self._terms.draw_s(mean_s or self._terms.mean_s, self._generator)
+        if self._crews is None:
+            self.keep(node, repair_s)
+        else:
+            self._env.process(self._by_crew(self._crews, node, repair_s))
+
+    def keep(self, node: int, away_s: float) -> None:
+        """Give a node back after a known time."""
+        self._env.timeout(away_s, node).callbacks.append(self._returned)
+
+    def _returned(self, back: simpy.Event) -> None:
+        self._give_back(back.value)
+
+    def _by_crew(
+        self, crews: simpy.Resource, node: int, repair_s: float
+    ) -> simpy.events.ProcessGenerator:
+        with crews.request() as crew:
+            yield crew
+            yield self._env.timeout(repair_s)
+        self._give_back(node)

@@ -1,0 +1,148 @@
+"""When a campaign saves: interval, stall and safe point of every checkpoint tier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.campaign.checkpoint_size import transfer_s
+from simulator.campaign.renewal import optimal_interval_s
+from simulator.campaign.terms import CampaignTerms, TierTerms
+from simulator.cost.plan_table import FloatArray
+from simulator.spec.errors import InputError
+from simulator.spec.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierRhythm:
+    """When n campaigns save to one tier and need it; all arrays have shape (n,)."""
+
+    interval_s: FloatArray
+    """Work between checkpoints."""
+    stall_s: FloatArray
+    """Standstill of training for one checkpoint."""
+    persist_s: FloatArray
+    """From the stall until the checkpoint is safe."""
+    load_s: FloatArray
+    """To read it at a restart; 0 where the restart is one number that includes it."""
+    mtbf_s: FloatArray
+    """Mean time between the failures after which it is read; infinite where nothing fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """When n campaigns save, from the nearest tier to the safest."""
+
+    tiers: tuple[TierRhythm, ...]
+
+    @property
+    def mtbf_s(self) -> FloatArray:
+        """Mean time between failures of the job; infinite where nothing fails."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(1 / sum(1 / tier.mtbf_s for tier in self.tiers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Savers:
+    """n plans as far as checkpoints go; all arrays have shape (n,)."""
+
+    ranks: FloatArray
+    step_s: FloatArray
+    held_bytes: FloatArray
+    copies: FloatArray
+    wanted_s: FloatArray
+
+
+def checkpoint_rhythm(
+    terms: CampaignTerms,
+    *,
+    n_ranks: npt.ArrayLike,
+    step_s: npt.ArrayLike,
+    state_bytes: float,
+    held_bytes: npt.ArrayLike,
+    n_copies: npt.ArrayLike = 1,
+    interval_s: npt.ArrayLike = 0.0,
+) -> Rhythm:
+    """Return when n campaigns save: after `interval_s` of work, or at the optimum where it is 0.
+
+    `state_bytes` is the whole checkpoint; `held_bytes` the weights and optimizer state of the
+    fullest rank, which are copied to the host while training stands still; `n_copies` the
+    data-parallel copies that may each read it. `interval_s` is of the safest tier.
+    """
+    values = (n_ranks, step_s, held_bytes, n_copies, interval_s)
+    columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, float)) for value in values))
+    savers = _Savers(*columns)
+    tiers: list[TierRhythm] = []
+    for tier in terms.tiers:
+        nearer = tiers[-1] if tiers else None
+        tiers.append(_tier_rhythm(terms, tier, savers, state_bytes, nearer))
+    return Rhythm(tiers=tuple(tiers))
+
+
+def _tier_rhythm(
+    terms: CampaignTerms,
+    tier: TierTerms,
+    savers: _Savers,
+    state_bytes: float,
+    nearer: TierRhythm | None,
+) -> TierRhythm:
+    """Return when the plans save to one tier.
+
+    A save starts from the nearest tier's copy, so that it falls on a multiple of that interval and
+    only the nearest one stops training to copy. The write follows behind, and a save that finds the
+    one before it unwritten waits for it.
+    """
+    spec, step_s = tier.spec, savers.step_s
+    n_nodes = np.ceil(savers.ranks / terms.devices_per_node)
+    with np.errstate(divide="ignore"):
+        mtbf_s = 1 / (savers.ranks * tier.failures.per_device_s + tier.failures.per_job_s)
+    write_rate = spec.write_bandwidth_bytes_per_s
+    read_rate = spec.read_bandwidth_bytes_per_s or write_rate
+    nic = terms.node_write_bytes_per_s
+    written_s = transfer_s(state_bytes, n_nodes, nic, write_rate, shared=spec.shared)
+    read_bytes = state_bytes * (savers.copies if spec.replicated_reads else np.ones_like(step_s))
+    stall_s = written_s if spec.blocking else np.zeros_like(step_s)
+    persist_s = np.zeros_like(step_s) if spec.blocking else written_s
+    if nearer is None:
+        stall_s = stall_s + _copy_s(terms, savers)
+    grid_s = step_s if nearer is None else nearer.interval_s
+    best_s = np.maximum(optimal_interval_s(stall_s, mtbf_s), np.maximum(persist_s, grid_s))
+    if nearer is not None:
+        best_s = grid_s * np.ceil(best_s / grid_s * (1 - 1e-12))
+    asked_s = np.full_like(step_s, spec.interval_s)
+    if tier is terms.tiers[-1]:
+        asked_s = np.where(savers.wanted_s > 0, savers.wanted_s, asked_s)
+    interval_s = np.minimum(np.where(asked_s > 0, asked_s, best_s), terms.n_steps * step_s)
+    load_s = transfer_s(read_bytes, n_nodes, nic, read_rate, shared=spec.shared)
+    return TierRhythm(
+        interval_s=interval_s,
+        stall_s=stall_s + np.maximum(0.0, persist_s - interval_s),
+        persist_s=persist_s,
+        load_s=load_s if terms.loads_at_restart else np.zeros_like(step_s),
+        mtbf_s=mtbf_s,
+    )
+
+
+def _copy_s(terms: CampaignTerms, savers: _Savers) -> FloatArray:
+    """Time to copy the state of the fullest rank to its host."""
+    if terms.checkpoint_stall_s is not None:
+        return np.full_like(savers.step_s, terms.checkpoint_stall_s)
+    return savers.held_bytes / terms.device_copy_bytes_per_s
+
+
+def require_room(terms: CampaignTerms, state_bytes: float, n_nodes: int) -> None:
+    """Raise InputError where a tier cannot hold the checkpoints that it is to keep."""
+    for position, tier in enumerate(terms.tiers):
+        spec = tier.spec
+        keep = spec.keep or 1
+        held = state_bytes / (1 if spec.shared else n_nodes) * keep
+        if spec.capacity_bytes is not None and held > spec.capacity_bytes:
+            place = "in all" if spec.shared else "on every node"
+            raise InputError(
+                f"{keep} checkpoint(s) take {format_bytes(held)} {place}; tier {spec.name!r} has "
+                f"{format_bytes(spec.capacity_bytes)}",
+                where=f"reliability.checkpoint_tiers.{position}.capacity_bytes",
+                fix="keep fewer or give it more room",
+            )

@@ -1,0 +1,163 @@
+"""One campaign, resolved: what both engines simulate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simulator.campaign.closed_form import campaign_table, input_waits, require_progress
+from simulator.campaign.degraded import StepClock
+from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
+from simulator.campaign.repair import RepairTerms
+from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
+from simulator.campaign.saves import Saves, SaveTier
+from simulator.campaign.shapes import (
+    FixedShape,
+    ReplannedShapes,
+    Replanner,
+    Shape,
+    Shapes,
+    ShrunkShapes,
+)
+from simulator.campaign.terms import CampaignTerms, campaign_terms
+from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import StepPrediction
+from simulator.spec.reliability import Outage
+from simulator.spec.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignSetting:
+    """Everything that a replica of a campaign needs, besides its random numbers."""
+
+    terms: CampaignTerms
+    fleet: Fleet
+    cohorts: Cohorts
+    outages: tuple[Outage, ...]
+    saves: Saves
+    restart_s: float
+    """Detection to training again, without loading and swapping; the first start takes as long."""
+    swap_s: float
+    repair: RepairTerms
+    hot_spares: bool
+    recovery: Literal["wait", "shrink", "replan", "isolate"]
+    n_groups: int
+    """Replica groups that fail apart; 1 unless the recovery is `isolate`."""
+    useful_step_s: float
+    """A step on healthy devices."""
+    input_stall_s: float
+    """Wait of every step for its data; part of the steps of all shapes."""
+    communication_share: float
+    """Part of a step in which devices compute nothing."""
+    full: Shape
+    shapes: Shapes
+    clock: StepClock
+    seed: int
+
+
+def campaign_setting(
+    scenario: Scenario,
+    plan: PlanSpec,
+    step: StepPrediction,
+    *,
+    state_bytes: float,
+    replan: Replanner | None = None,
+) -> CampaignSetting:
+    """Resolve a campaign. Raises InputError and NoFeasiblePlan as `predict_campaign` does."""
+    terms, asked = campaign_terms(scenario), scenario.reliability
+    n_spares = terms.n_spare_nodes if plan.n_spare_nodes is None else plan.n_spare_nodes
+    fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=n_spares)
+    require_room(terms, state_bytes, fleet.n_nodes)
+    rhythm = checkpoint_rhythm(
+        terms,
+        n_ranks=plan.n_ranks,
+        step_s=step.step_s,
+        state_bytes=state_bytes,
+        held_bytes=max(stage.weights_bytes + stage.optimizer_bytes for stage in step.memory),
+        n_copies=plan.dp,
+        interval_s=plan.checkpoint_interval_s,
+    )
+    if asked.recovery == "wait":
+        require_progress(
+            campaign_table(
+                terms, rhythm, n_ranks=plan.n_ranks, step_s=step.step_s, n_spare_nodes=n_spares
+            )
+        )
+    stall_s, open_s = (
+        float(wait[0])
+        for wait in input_waits(terms, np.array([step.step_s]), np.array([float(plan.n_ranks)]))
+    )
+    restart_s = terms.startup_s + terms.restart_s_per_device * plan.n_ranks + open_s
+    full = Shape(fleet.n_nodes, step.step_s * terms.slowdown + stall_s)
+    return CampaignSetting(
+        terms=terms,
+        fleet=fleet,
+        cohorts=Cohorts.of(asked.cohorts, fleet.n_units),
+        outages=asked.replay,
+        saves=_saves(terms, rhythm, step.step_s),
+        restart_s=restart_s,
+        swap_s=asked.swap_s,
+        repair=RepairTerms(
+            mean_s=terms.repair_s,
+            spread=asked.repair_spread,
+            success=asked.repair_success,
+            n_crews=asked.repair_crews,
+        ),
+        hot_spares=asked.spare_kind == "hot",
+        recovery=asked.recovery,
+        n_groups=_groups(scenario, plan, fleet),
+        useful_step_s=step.step_s,
+        input_stall_s=stall_s,
+        communication_share=step.breakdown.communication_s / step.step_s,
+        full=full,
+        shapes=_shapes(scenario, plan, full, replan),
+        clock=StepClock(scenario, plan, full.step_s),
+        seed=scenario.seed,
+    )
+
+
+def _saves(terms: CampaignTerms, rhythm: Rhythm, step_s: float) -> Saves:
+    """Round intervals to whole steps, and those of safer tiers to multiples of nearer ones."""
+    tiers: list[SaveTier] = []
+    for tier, saved in zip(terms.tiers, rhythm.tiers, strict=True):
+        grid = tiers[-1].every_steps if tiers else 1
+        every = max(1, round(float(saved.interval_s[0]) / step_s / grid)) * grid
+        tiers.append(
+            SaveTier(
+                name=tier.spec.name,
+                survives=tier.spec.survives,
+                every_steps=every,
+                stall_s=float(saved.stall_s[0]),
+                persist_s=float(saved.persist_s[0]),
+                load_s=float(saved.load_s[0]),
+                keep=tier.spec.keep,
+            )
+        )
+    return Saves(tuple(tiers))
+
+
+def _groups(scenario: Scenario, plan: PlanSpec, fleet: Fleet) -> int:
+    asked = scenario.reliability
+    if asked.recovery != "isolate":
+        return 1
+    groups = asked.isolation_groups or plan.dp_replicate
+    if groups > fleet.n_nodes or plan.dp % groups:
+        raise InputError(
+            f"{groups} groups cannot share {plan.dp} data-parallel copies on {fleet.n_nodes} nodes",
+            where="reliability.isolation_groups",
+            fix="take a divisor of the number of copies",
+        )
+    return groups
+
+
+def _shapes(scenario: Scenario, plan: PlanSpec, full: Shape, replan: Replanner | None) -> Shapes:
+    if scenario.reliability.recovery == "shrink":
+        return ShrunkShapes(scenario, plan, full)
+    if scenario.reliability.recovery == "replan":
+        if replan is None:
+            raise AssertionError("recovery by re-planning needs a planner")
+        return ReplannedShapes(scenario, full, replan)
+    return FixedShape(full)

@@ -1,0 +1,158 @@
+"""What failures do to the nodes: take them away, slow them down, spoil what they compute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import Protocol
+
+import numpy as np
+import simpy
+
+from simulator.campaign.failures import Failure, failure_stream
+from simulator.campaign.pool import NodePool
+from simulator.campaign.repair import RepairShop
+from simulator.campaign.setting import CampaignSetting
+
+
+class Job(Protocol):
+    """What a job lets failures do to it."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it stands still for want of nodes."""
+
+    def stop(self, failure: Failure, n_removed: int) -> None:
+        """Something that holds ranks has failed, and so many of the job's nodes are gone."""
+
+    def change(self) -> None:
+        """The speed of the job is another one."""
+
+    def node_back(self) -> None:
+        """A repaired node waits as a spare."""
+
+    def spoil(self) -> None:
+        """All states from now on are corrupt."""
+
+    def notice(self, failure: Failure) -> None:
+        """The corruption is noticed."""
+
+
+class Trouble:
+    """The failures of one replica, and the nodes they strike."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        setting: CampaignSetting,
+        seed: np.random.SeedSequence,
+        job: Job,
+    ) -> None:
+        strikes, repairs, slowness = seed.spawn(3)
+        self.pool = NodePool(setting.fleet)
+        self.slow: Counter[tuple[str, float]] = Counter()
+        """How many events slow the job down now, by what they slow and how much."""
+        self._env = env
+        self._setting = setting
+        self._job = job
+        self.disturbs = setting.recovery != "wait" or any(
+            cause.effect != "stop" for cause in setting.terms.causes
+        )
+        """Whether anything but the next failure may reach a job that does not wait for nodes."""
+        self._stream = failure_stream(
+            setting.terms.causes, setting.fleet, setting.cohorts, setting.outages, strikes
+        )
+        self.next_s = inf
+        """When something fails next."""
+        self._next: Failure | None = None
+        self._draw_next()
+        self._shop = RepairShop(env, setting.repair, repairs, self._give_back)
+        self._slowness = np.random.default_rng(slowness)
+
+    def strike_next(self) -> None:
+        """Let the next failure happen. Nothing fails while the job waits for nodes."""
+        failure = self._next
+        assert failure is not None
+        self._draw_next()
+        if self._job.waits:
+            return
+        if failure.cause.effect == "stop":
+            self._stop(failure)
+        elif self._holds_ranks(failure):
+            if failure.cause.effect == "slow":
+                self._slow_down(failure)
+            else:
+                self._spoil(failure)
+
+    def _draw_next(self) -> None:
+        self._next = next(self._stream, None)
+        self.next_s = inf if self._next is None else self._next.time_s
+
+    def slowdown(self, what: str) -> float:
+        """How much slower the slowest of the job's devices or links is."""
+        return max((factor for kind, factor in self.slow if kind == what), default=1.0)
+
+    def _holds_ranks(self, failure: Failure) -> bool:
+        anywhere = failure.cause.scope == "job" or self._setting.fleet.endless_spares
+        return anywhere or self.pool.in_job(failure.node)
+
+    def _stop(self, failure: Failure) -> None:
+        holds_ranks = self._holds_ranks(failure)
+        before = self.pool.n_in_job
+        if holds_ranks or (self._setting.hot_spares and self.pool.is_spare(failure.node)):
+            self._take_away(failure)
+        if holds_ranks:
+            self._job.stop(failure, before - self.pool.n_in_job)
+
+    def _take_away(self, failure: Failure) -> None:
+        """Send the struck nodes to repair."""
+        fleet = self._setting.fleet
+        if fleet.endless_spares or not failure.removes:
+            return
+        struck = [*fleet.domain(failure.cause.scope, failure.node)]
+        struck += [(struck[-1] + 1 + k) % fleet.n_units for k in range(failure.n_followers)]
+        for node in struck:
+            if self.pool.in_job(node) or self.pool.is_spare(node):
+                self.pool.remove(node)
+                if failure.back_s is None:
+                    self._shop.take(node, failure.cause.repair_s)
+                else:
+                    self._shop.keep(node, failure.back_s - failure.time_s)
+
+    def _give_back(self, node: int) -> None:
+        self.pool.bring_back(node)
+        self._job.node_back()
+
+    def _slow_down(self, failure: Failure) -> None:
+        """Slow the job until the trouble passes, or is noticed and its node taken away."""
+        cause = failure.cause
+        state = (cause.slows, cause.slowdown)
+        lasts_s = float(self._slowness.exponential(cause.lasts_s))
+        noticed = cause.detection_s is not None and 0 < cause.detection_s < lasts_s
+
+        def over(_: simpy.Event) -> None:
+            self.slow[state] -= 1
+            if self.slow[state] == 0:
+                del self.slow[state]
+            if noticed and not self._job.waits:
+                self._stop(failure)
+            self._job.change()
+
+        self.slow[state] += 1
+        self._job.change()
+        self._after(cause.detection_s or 0.0 if noticed else lasts_s, over)
+
+    def _spoil(self, failure: Failure) -> None:
+        """Spoil all states from now on; somebody notices later."""
+
+        def noticed(_: simpy.Event) -> None:
+            if not self._job.waits:
+                self._take_away(failure)
+            self._job.notice(failure)
+
+        self._job.spoil()
+        self._after(failure.cause.detection_s or 0.0, noticed)
+
+    def _after(self, delay_s: float, callback: simpy.events.EventCallback) -> None:
+        event = self._env.timeout(delay_s)
+        event.callbacks.append(callback)

@@ -1,0 +1,79 @@
+"""Prices, power and carbon of one campaign."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from simulator.spec.base import Name, NonNegative, Positive, Spec
+from simulator.spec.units import Bytes, Seconds, Usd, Watts
+
+
+class PriceStep(Spec):
+    """What one device costs from some time of the campaign on."""
+
+    from_s: Seconds = Field(ge=0)
+    usd_per_device_hour: Usd = Field(ge=0)
+
+
+class OwnershipSpec(Spec):
+    """Hardware that is bought instead of rented; electricity comes on top."""
+
+    usd_per_device: Usd = Field(gt=0)
+    """Device with its share of host, fabric and building."""
+    years: Positive = 5.0
+    """Over which it is written off."""
+    usd_per_device_hour: Usd = Field(default=0.0, ge=0)
+    """Staff, space, spare parts."""
+    usd_per_kwh: Usd = Field(default=0.08, ge=0)
+    """Electricity, at the meter of the facility."""
+
+
+class EconomicsSpec(Spec):
+    """Prices, power and carbon."""
+
+    price: Name | None = None
+    """Price list of the catalog; default is the device's first one."""
+    usd_per_device_hour: Usd | None = Field(default=None, ge=0)
+    """Overrides the price list."""
+    price_series: tuple[PriceStep, ...] = Field(default=(), max_length=100_000)
+    """Prices that change during the campaign (spot), in place of one."""
+    own: OwnershipSpec | None = None
+    """In place of a rent."""
+    usd_per_tb_month: Usd | None = Field(default=None, ge=0)
+    """Storage of dataset and checkpoints, per 10^12 bytes."""
+    stored_bytes: Bytes | None = Field(default=None, ge=0)
+    """What is stored throughout; default is the dataset and two checkpoints."""
+    egress_bytes: Bytes = Field(default=0.0, ge=0)
+    """What leaves the provider in all."""
+    usd_per_tb_egress: Usd = Field(default=0.0, ge=0)
+    grid: Name = "us-average-2024"
+    """Carbon intensity profile of the catalog."""
+    kg_co2_per_kwh: NonNegative | None = None
+    pue: Positive = 1.1
+    """Facility power over IT power."""
+    device_power: Watts | None = Field(default=None, ge=0)
+    """Average draw of one busy device; default from its data sheet."""
+    communication_power: Watts | None = Field(default=None, ge=0)
+    """Draw of a device while it only communicates; default is that of a busy one."""
+    idle_power: Watts | None = Field(default=None, ge=0)
+    """Draw of an idle device; default from its data sheet."""
+    fabric_power_per_device: Watts | None = Field(default=None, ge=0)
+    """Switches and optics, busy or not; default is what nobody counts."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [
+            name
+            for name in ("usd_per_device_hour", "price_series", "own")
+            if getattr(self, name) not in (None, ())
+        ]
+        if len(given) > 1:
+            raise ValueError(f"give {given[0]} or {given[1]}, not both")
+        times = [step.from_s for step in self.price_series]
+        if times and (times[0] != 0 or times != sorted(set(times))):
+            raise ValueError(
+                "price_series begins at from_s=0, and every step is later than the one before it"
+            )
+        return self

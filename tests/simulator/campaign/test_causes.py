@@ -1,0 +1,37 @@
+import pytest
+
+from simulator.campaign.causes import resolve_causes
+from simulator.catalog import find_failure_profile
+from simulator.spec.reliability import FailureCause, ReliabilitySpec
+
+LLAMA3 = find_failure_profile("llama3-16k-h100")
+
+
+def rates(asked: ReliabilitySpec) -> float:
+    return sum(cause.failures_per_device_day for cause in resolve_causes(asked, LLAMA3))
+
+
+def test_published_causes_add_up_to_the_published_rate() -> None:
+    assert len(LLAMA3.causes) == 18
+    assert rates(ReliabilitySpec()) == pytest.approx(0.4736e-3, rel=1e-3)
+
+
+def test_a_rate_scales_the_causes() -> None:
+    assert rates(ReliabilitySpec(failures_per_device_day=1e-3)) == pytest.approx(1e-3)
+    own = (FailureCause(name="own", failures_per_device_day=5.0),)
+    scaled = resolve_causes(ReliabilitySpec(failures_per_device_day=1e-3, causes=own), LLAMA3)
+    assert [(c.name, c.failures_per_device_day) for c in scaled] == [("own", pytest.approx(1e-3))]
+
+
+def test_more_causes_come_on_top() -> None:
+    more = (FailureCause(name="spot", failures_per_device_day=0.5),)
+    assert rates(ReliabilitySpec(failures_per_device_day=1e-3, more_causes=more)) == pytest.approx(
+        0.501
+    )
+
+
+def test_nothing_is_random_in_a_mere_replay() -> None:
+    asked = ReliabilitySpec.model_validate(
+        {"random_failures": False, "replay": [{"node": 0, "start_s": 1, "end_s": 2}]}
+    )
+    assert resolve_causes(asked, LLAMA3) == ()
