@@ -33,7 +33,7 @@ def check(file: Path, *, overrides: tuple[str, ...] = ()) -> tuple[Scenario, Pla
         )
     ]
     if scenario.target is not None:
-        refusal = find_target(scenario.target).refusal(scenario.model, plan)
+        refusal = find_target(scenario.target).refusal(scenario.model, scenario.job, plan)
         if refusal is not None:
             mistakes.append(InputError(f"plan: {refusal}", where=str(file)))
     if mistakes:

@@ -64,7 +64,9 @@ class Space:
         if scenario.target is None:
             return cls(scenario, tuple(TARGETS.values()), n_devices)
         target = find_target(scenario.target, where="target")
-        refusal = target.model_refusal(scenario.model, scenario.job.precision)
+        refusal = target.job_refusal(scenario.job) or target.model_refusal(
+            scenario.model, scenario.job.precision
+        )
         if refusal is not None:
             raise InputError(f"target: {refusal}")
         return cls(scenario, (target,), n_devices)

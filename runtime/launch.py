@@ -70,7 +70,7 @@ def require_runnable(plan_file: PlanFile) -> None:
     """Raise InputError where this runtime cannot execute the plan."""
     scenario, plan = plan_file.scenario, plan_file.plan
     require_legal(scenario.model, scenario.job, plan, n_devices=plan.n_ranks)
-    refusal = find_target("armillary").refusal(scenario.model, plan)
+    refusal = find_target("armillary").refusal(scenario.model, scenario.job, plan)
     if refusal is not None:
         raise InputError(
             f"{refusal} ({plan.label()})",

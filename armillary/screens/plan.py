@@ -89,7 +89,11 @@ def _wrapped(parts: tuple[str, ...]) -> list[str]:
 def _next(result: SearchResult, plan_path: Path) -> list[str]:
     """Return the commands that follow: for these cores run it, for others hand it on."""
     scenario, plan = result.scenario, result.best.plan
-    able = [name for name, each in TARGETS.items() if not each.refusal(scenario.model, plan)]
+    able = [
+        name
+        for name, each in TARGETS.items()
+        if not each.refusal(scenario.model, scenario.job, plan)
+    ]
     commands = [f"armillary explain {plan_path}", f"armillary simulate {plan_path} --trace t.json"]
     others = "|".join(name for name in able if name != OWN_TARGET)
     if OWN_TARGET in able and scenario.cluster.scale_up.topology == "shared-memory":

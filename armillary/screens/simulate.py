@@ -153,9 +153,13 @@ def _calendar(campaign: CampaignPrediction) -> str:
 
 
 def _failures(campaign: CampaignPrediction) -> str:
-    text = f"{campaign.expected_failures:,.4g} failures"
-    most = [f"{name} {count:,.3g}" for name, count in list(campaign.failures.items())[:3]]
+    text = f"{_count(campaign.expected_failures)} failures"
+    most = [f"{name} {_count(count)}" for name, count in list(campaign.failures.items())[:3]]
     return text + (f", most by {', '.join(most)}" if len(most) > 1 else "")
+
+
+def _count(mean: float) -> str:
+    return f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
 
 
 def _tonnes(mass_kg: float) -> str:

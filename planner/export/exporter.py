@@ -58,7 +58,7 @@ class Exporter:
         scenario, plan = plan_file.scenario, plan_file.plan
         require_legal(scenario.model, scenario.job, plan, n_devices=scenario.cluster.n_devices)
         target = TARGETS.get(self.name)
-        refusal = target.refusal(scenario.model, plan) if target is not None else None
+        refusal = target.refusal(scenario.model, scenario.job, plan) if target is not None else None
         if refusal is not None:
             raise InputError(
                 f"{refusal} ({plan.label()})",

@@ -21,7 +21,7 @@ PORT = 29400
 def require_own_runtime(plan_file: PlanFile) -> None:
     """Raise InputError when this product's runtime cannot run the plan."""
     scenario, plan = plan_file.scenario, plan_file.plan
-    refusal = TARGETS[OWN_TARGET].refusal(scenario.model, plan)
+    refusal = TARGETS[OWN_TARGET].refusal(scenario.model, scenario.job, plan)
     if refusal is not None:
         raise InputError(
             f"{refusal} ({plan.label()})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import numpy.typing as npt
 
 from simulator.campaign.terms import CampaignTerms
@@ -38,7 +39,7 @@ def bill(
     if terms.power is not None:
         power = terms.power
         saved_w = power.busy_w - power.communicating_w
-        busy_w = power.busy_w - saved_w * communication_share
+        busy_w = power.busy_w - saved_w * np.asarray(communication_share, float)
         mean_w = busy_share * busy_w + (1 - busy_share) * power.idle_w
         energy_j = device_s * mean_w * power.pue
         co2_kg = energy_j / J_PER_KWH * power.kg_co2_per_kwh

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from simulator.cost.data_parallel import state_bytes, weight_bytes
 from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import FloatArray
-from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 
@@ -18,9 +18,7 @@ def state_bytes_per_parameter(job: JobSpec) -> float:
     AdamW in 16 bit: 2 + 4 + 4 + 4 = 14. Published: BLOOM 13.07 (2.3 TB for 176 B), MLPerf Storage
     v2 12.9 to 13.1.
     """
-    moments = {"adamw": 8.0, "sgd": 0.0}[job.optimizer]
-    weights = 4.0 if job.precision is Precision.FP32 else 2.0 + 4.0
-    return weights + moments
+    return weight_bytes(job) + state_bytes(job)
 
 
 def checkpoint_bytes(model: ModelSpec, job: JobSpec) -> float:
@@ -29,7 +27,7 @@ def checkpoint_bytes(model: ModelSpec, job: JobSpec) -> float:
 
 
 def transfer_s(
-    state_bytes: npt.ArrayLike,
+    moved_bytes: npt.ArrayLike,
     n_nodes: FloatArray,
     node_bytes_per_s: float,
     tier_bytes_per_s: float,
@@ -44,4 +42,4 @@ def transfer_s(
     rate = n_nodes * tier_bytes_per_s
     if shared:
         rate = np.minimum(n_nodes * node_bytes_per_s, tier_bytes_per_s)
-    return np.asarray(state_bytes, float) / rate
+    return np.asarray(moved_bytes, float) / rate

@@ -23,7 +23,7 @@ from simulator.spec.units import format_seconds
 
 NORMAL_95 = 1.6448536269514722
 """A 90 % interval reaches this many standard deviations to either side."""
-NEVER = 1e-3
+NEVER = 0.02
 """Goodput below which a campaign is said never to finish."""
 
 

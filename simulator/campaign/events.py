@@ -66,7 +66,7 @@ def simulate_campaign(
     """Simulate one replica of a campaign.
 
     Replicas of one number meet the same failures under any plan on the same fleet. Raises
-    NoFeasiblePlan where the campaign would take a thousand times its failure-free time.
+    NoFeasiblePlan where the campaign would take fifty times its failure-free time.
     """
     return _Campaign(setting, replica, record=record).run()
 
@@ -108,6 +108,7 @@ class _Campaign:
         self.step_s = setting.full.step_s
         self.running_share = 1.0
         self.began_s = 0.0
+        self.unpaid_node_s = 0.0
         self.progress = 0.0
         self.safe = [0.0] * len(setting.saves.tiers)
         self.corrupt_from = inf
@@ -120,7 +121,7 @@ class _Campaign:
         self.env.run(until=self.env.process(self._life()))
         return CampaignRun(
             calendar_s=self.env.now,
-            paid_node_s=self.env.now * self.setting.fleet.n_units,
+            paid_node_s=self.env.now * self.setting.fleet.n_units - self.unpaid_node_s,
             productive_node_s=self.ledger.productive,
             losses_node_s=dict(self.ledger.losses),
             failures=self.failures,
@@ -330,8 +331,8 @@ class _Campaign:
         while isinstance(message, _News) and not self.waits:
             message = yield from self._sleep(end_s - self.env.now)
         elapsed_s = self.env.now - began_s
-        self.ledger.lose(loss, self.shape.n_nodes * elapsed_s)
-        self._book_idle(elapsed_s)
+        unpaid_node_s = self._book_idle(elapsed_s)
+        self.ledger.lose(loss, self.shape.n_nodes * elapsed_s - unpaid_node_s)
         self._record(loss, began_s, self.progress, self.progress, message)
         return message
 
@@ -377,8 +378,14 @@ class _Campaign:
 
     # Books.
 
-    def _book_idle(self, elapsed_s: float) -> None:
-        self.ledger.lose(Loss.IDLE, (self.setting.fleet.n_units - self.shape.n_nodes) * elapsed_s)
+    def _book_idle(self, elapsed_s: float) -> float:
+        """Book the nodes without ranks; return unpaid node-seconds that were counted with ranks."""
+        idle_node_s = (self.setting.fleet.n_units - self.shape.n_nodes) * elapsed_s
+        unpaid_node_s = self.trouble.unpaid_node_s()
+        taken = unpaid_node_s - self.unpaid_node_s
+        self.unpaid_node_s = unpaid_node_s
+        self.ledger.lose(Loss.IDLE, max(0.0, idle_node_s - taken))
+        return max(0.0, taken - idle_node_s)
 
     def _record(
         self,

@@ -31,7 +31,8 @@ class BatchTimes:
     @property
     def slowest_s(self) -> FloatArray:
         """Time per batch of the whole pipeline."""
-        return np.max([self.store_s, self.network_s, self.cache_s, self.decode_s], axis=0)
+        read_s = np.maximum(self.store_s, self.network_s)
+        return np.maximum(read_s, np.maximum(self.cache_s, self.decode_s))
 
     @property
     def limit(self) -> str:

@@ -70,6 +70,7 @@ class RepairShop:
         self._env.timeout(away_s, node).callbacks.append(self._returned)
 
     def _returned(self, back: simpy.Event) -> None:
+        assert isinstance(back.value, int)
         self._give_back(back.value)
 
     def _by_crew(

@@ -13,7 +13,7 @@ from simulator.spec.cluster import ClusterSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.profiles import FailureProfile
-from simulator.spec.reliability import CheckpointTier, FailureCause, ReliabilitySpec
+from simulator.spec.reliability import CheckpointTier, FailureCause, ReliabilitySpec, Scope
 from simulator.spec.scenario import Scenario
 
 DAY_S = 86400.0
@@ -193,7 +193,7 @@ def _tiers(
     )
 
 
-def _tier_of(survives: tuple[str, ...], cause: FailureCause) -> int:
+def _tier_of(survives: tuple[Scope, ...], cause: FailureCause) -> int:
     # Only the safest tier keeps states from before a corruption was noticed.
     if cause.effect == "corrupt":
         return len(survives) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -68,6 +69,9 @@ class Trouble:
         self._draw_next()
         self._shop = RepairShop(env, setting.repair, repairs, self._give_back)
         self._slowness = np.random.default_rng(slowness)
+        self._unpaid: set[int] = set()
+        self._unpaid_node_s = 0.0
+        self._unpaid_since_s = 0.0
 
     def strike_next(self) -> None:
         """Let the next failure happen. Nothing fails while the job waits for nodes."""
@@ -87,6 +91,15 @@ class Trouble:
     def _draw_next(self) -> None:
         self._next = next(self._stream, None)
         self.next_s = inf if self._next is None else self._next.time_s
+
+    def unpaid_node_s(self) -> float:
+        """Node-seconds until now of nodes that the provider took away; nobody pays for them."""
+        self._count_unpaid()
+        return self._unpaid_node_s
+
+    def _count_unpaid(self) -> None:
+        self._unpaid_node_s += len(self._unpaid) * (self._env.now - self._unpaid_since_s)
+        self._unpaid_since_s = self._env.now
 
     def slowdown(self, what: str) -> float:
         """How much slower the slowest of the job's devices or links is."""
@@ -114,12 +127,18 @@ class Trouble:
         for node in struck:
             if self.pool.in_job(node) or self.pool.is_spare(node):
                 self.pool.remove(node)
+                if failure.cause.component == "preemption":
+                    self._count_unpaid()
+                    self._unpaid.add(node)
                 if failure.back_s is None:
                     self._shop.take(node, failure.cause.repair_s)
                 else:
                     self._shop.keep(node, failure.back_s - failure.time_s)
 
     def _give_back(self, node: int) -> None:
+        if node in self._unpaid:
+            self._count_unpaid()
+            self._unpaid.discard(node)
         self.pool.bring_back(node)
         self._job.node_back()
 
@@ -153,6 +172,6 @@ class Trouble:
         self._job.spoil()
         self._after(failure.cause.detection_s or 0.0, noticed)
 
-    def _after(self, delay_s: float, callback: simpy.events.EventCallback) -> None:
+    def _after(self, delay_s: float, callback: Callable[[simpy.Event], None]) -> None:
         event = self._env.timeout(delay_s)
         event.callbacks.append(callback)

@@ -98,20 +98,25 @@ def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
 def _group_sync(
     setting: Setting, n_parameters: FloatArray, shards: Group, copies: Group | None, everyone: Group
 ) -> SyncTimes:
-    """Collectives of some parameters, bucket by bucket."""
+    """Collectives of some parameters, bucket by bucket.
+
+    Copies that exchange every H steps (`sync_every_steps`) pay 1/H of it per step.
+    """
+    every = setting.job.sync_every_steps
     gradients = n_parameters * gradient_bytes(setting.job)
     weights = n_parameters * weight_bytes(setting.job)
     sharded = setting.table.zero_stage > 0
     split_s = _in_buckets(setting, reduce_scatter_s, gradients, shards)
     split_s = split_s + added_s("shard-reduce", gradients, shards)
     if copies is not None:
-        split_s = split_s + _in_buckets(setting, all_reduce_s, gradients / shards.size, copies)
+        copies_s = _in_buckets(setting, all_reduce_s, gradients / shards.size, copies)
+        split_s = split_s + copies_s / every
     whole_s = _in_buckets(setting, all_reduce_s, gradients, everyone)
     whole_s = whole_s + added_s("replica-reduce", gradients, everyone)
     gather_s = _in_buckets(setting, all_gather_s, weights, shards)
     gather_s = gather_s + added_s("shard-gather", weights, shards)
     return SyncTimes(
-        reduce_s=np.where(sharded, split_s, whole_s), gather_s=np.where(sharded, gather_s, 0.0)
+        reduce_s=np.where(sharded, split_s, whole_s / every), gather_s=np.where(sharded, gather_s, 0.0)
     )
 
 

@@ -43,6 +43,9 @@ class JobSpec(Spec):
     """Sequences of one step; default 1024, or what global_batch_tokens says."""
     global_batch_tokens: Count | None = Field(default=None, ge=1)
     """Tokens of one step; see `round_batch` for what happens between whole sequences."""
+    sync_every_steps: Count = Field(default=1, ge=1, le=10_000)
+    """Steps after which replicated copies (dp_replicate) exchange what they learned; more than 1 is
+    local SGD, whose effect on the loss is not modelled."""
     precision: Precision = Precision.BF16
     optimizer: Literal["adamw", "sgd"] = "adamw"
     attention: Literal["fused", "unfused"] = "fused"

@@ -51,6 +51,7 @@ class FailureCause(Spec):
 
     name: Name
     component: Component = "unknown"
+    """What fails. Nodes that `preemption` takes away are not paid for until they are back."""
     failures_per_device_day: NonNegative = Field(default=0.0, le=MAX_FAILURES_PER_DAY)
     failures_per_job_day: NonNegative = Field(default=0.0, le=MAX_FAILURES_PER_DAY)
     """Of a job of any size."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from simulator.spec.base import Precision
 from simulator.spec.errors import unknown_name
+from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
 
@@ -30,9 +31,19 @@ class Target:
     mla: bool = True
     model_kinds: tuple[str, ...] = ("decoder",)
 
-    def refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
+    def refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
-        return self.model_refusal(model, plan.precision) or self.plan_refusal(model, plan)
+        return (
+            self.job_refusal(job)
+            or self.model_refusal(model, plan.precision)
+            or self.plan_refusal(model, plan)
+        )
+
+    def job_refusal(self, job: JobSpec) -> str | None:
+        """Return why this target cannot do the job under any plan, or None when it can."""
+        return self._first(
+            (job.sync_every_steps == 1, f"sync_every_steps={job.sync_every_steps} (local SGD)")
+        )
 
     def model_refusal(self, model: ModelSpec, precision: Precision) -> str | None:
         """Return why this target cannot train the model under any plan, or None when it can."""

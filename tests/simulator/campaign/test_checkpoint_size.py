@@ -9,7 +9,7 @@ from simulator.spec.job import JobSpec
 def test_bytes_per_parameter() -> None:
     assert state_bytes_per_parameter(JobSpec()) == 14
     assert state_bytes_per_parameter(JobSpec(precision=Precision.FP32)) == 12
-    assert state_bytes_per_parameter(JobSpec(optimizer="sgd")) == 6
+    assert state_bytes_per_parameter(JobSpec(optimizer="sgd")) == 10
 
 
 @pytest.mark.parametrize(

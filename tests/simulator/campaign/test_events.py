@@ -14,7 +14,11 @@ from simulator.campaign.replicas import run_replicas, segments_frame, summarize
 from simulator.spec.errors import NoFeasiblePlan
 from tests.simulator.campaign.settings import DAY_S, scenario_of, setting_of
 
-QUIET = {"failures_per_device_day": 0.0, "restart_s": 300.0, "checkpoint_stall_s": 0.0}
+QUIET: dict[str, Any] = {
+    "failures_per_device_day": 0.0,
+    "restart_s": 300.0,
+    "checkpoint_stall_s": 0.0,
+}
 """Nothing fails, and saving costs nothing."""
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from simulator.spec.errors import InputError
+from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec, MoeSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.target import TARGETS, find_target
@@ -45,7 +46,15 @@ MOE = MODEL.model_copy(update={"moe": MoeSpec(n_experts=8, top_k=2, expert_ffn_s
     ],
 )
 def test_refusal(target: str, model: ModelSpec, plan: PlanSpec, refusal: str | None) -> None:
-    assert TARGETS[target].refusal(model, plan) == refusal
+    assert TARGETS[target].refusal(model, JobSpec(), plan) == refusal
+
+
+def test_nobody_runs_local_sgd() -> None:
+    job = JobSpec(sync_every_steps=50)
+    for name, target in TARGETS.items():
+        assert target.refusal(MODEL, job, PlanSpec()) == (
+            f"{name} cannot run sync_every_steps=50 (local SGD)"
+        )
 
 
 def test_unknown_target_names_the_near_ones() -> None:
