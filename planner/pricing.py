@@ -123,7 +123,13 @@ class Pricing:
             n_copies=table.dp,
         )
         with np.errstate(over="ignore"):  # a campaign that never ends is infinitely long
-            campaign = campaign_table(self.terms, rhythm, n_ranks=table.n_ranks, step_s=step_s)
+            campaign = campaign_table(
+                self.terms,
+                rhythm,
+                n_ranks=table.n_ranks,
+                step_s=step_s,
+                n_copies=table.dp_replicate,
+            )
         return Outlook(
             table=table,
             peak_bytes=memory.peak_bytes,

@@ -10,7 +10,12 @@ import numpy.typing as npt
 from simulator.campaign.bill import Bill, bill
 from simulator.campaign.input_pipeline import input_flow
 from simulator.campaign.losses import Loss
-from simulator.campaign.renewal import TimeShares, goodput_deviation, time_shares
+from simulator.campaign.renewal import (
+    TimeShares,
+    goodput_deviation,
+    isolated_availability,
+    time_shares,
+)
 from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
 from simulator.campaign.spares import offered_repairs, waiting_share
 from simulator.campaign.terms import CampaignTerms, campaign_terms
@@ -51,7 +56,8 @@ class _Pace:
     shares: TimeShares
     deviation: FloatArray
     """Of the productive share, times the square root of the horizon in seconds."""
-    planned: FloatArray
+    warned: FloatArray
+    """Share of the time spent in restarts that a warning preceded."""
     degraded: FloatArray
     """Time of a step by which it is longer than on healthy devices, over that."""
     starved: FloatArray
@@ -67,38 +73,45 @@ def campaign_table(
     n_ranks: npt.ArrayLike,
     step_s: npt.ArrayLike,
     n_spare_nodes: npt.ArrayLike | None = None,
+    n_copies: npt.ArrayLike = 1,
     communication_share: npt.ArrayLike = 0.0,
 ) -> CampaignTable:
     """Return n campaigns that save in a rhythm.
 
-    `n_spare_nodes` overrides the scenario's spares; `communication_share` is that part of a step in
-    which devices compute nothing.
+    `n_spare_nodes` overrides the scenario's spares; `n_copies` are replicated copies, which may
+    restart apart; `communication_share` is that part of a step in which devices compute nothing.
     """
     ranks = np.broadcast_to(np.asarray(n_ranks, float), rhythm.mtbf_s.shape)
     work_s = terms.n_steps * np.asarray(step_s, float)
     n_nodes = np.ceil(ranks / terms.devices_per_node)
     pace = _pace(terms, rhythm, ranks, np.asarray(step_s, float))
+    apart = _apart(terms, pace.restart_s, ranks, n_copies)
     n_spares = terms.n_spare_nodes if n_spare_nodes is None else n_spare_nodes
     waiting, idle = _waiting_and_idle(terms, n_nodes, n_spares)
 
     # All from first to last token, in units of the work, so that nothing divides by a goodput of 0.
-    healthy = pace.shares.productive / (1 + pace.degraded + pace.starved)
-    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.planned)) + healthy * pace.startup_s)
+    healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) / (1 + apart)
+    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.warned)) + healthy * pace.startup_s)
     active = (1 - idle) * work_s * stretch
     goodput = active * healthy
     with np.errstate(divide="ignore"):
         calendar_s = (1 - idle) * work_s / goodput
-        failures = work_s / healthy / rhythm.mtbf_s
+        warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
+        rate = warned_rate + terms.isolated_per_device_s * ranks
+        failures = work_s / healthy * (1 / rhythm.mtbf_s + rate)
     device_s = calendar_s * n_nodes * terms.devices_per_node / (1 - idle)
+    warned = active * pace.warned / (1 - pace.warned)
     losses = {
         Loss.INITIALISATION: (1 - idle) * healthy * pace.startup_s * stretch,
-        Loss.RESTART: active * pace.shares.restart,
+        Loss.RESTART: active * pace.shares.restart
+        + (1 - terms.planned_share) * warned
+        + active * pace.shares.productive * apart / (1 + apart),
         Loss.LOST_WORK: active * pace.shares.lost_work,
         Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
         Loss.DEGRADED_SPEED: goodput * pace.degraded,
         Loss.INPUT_STALL: goodput * pace.starved,
-        Loss.PLANNED_MAINTENANCE: active * pace.planned / (1 - pace.planned),
-        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.planned)),
+        Loss.PLANNED_MAINTENANCE: terms.planned_share * warned,
+        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.warned)),
         Loss.IDLE: idle,
     }
     busy = goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED]
@@ -140,8 +153,8 @@ def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: Float
     productive = np.prod([part.productive for part in parts], axis=0)
     lost = np.asarray(sum(1 - part.productive for part in parts))
     scale = np.where(lost > 0, (1 - productive) / np.where(lost > 0, lost, 1.0), 0.0)
-    planned_rate = ranks * terms.planned.per_device_s + terms.planned.per_job_s
-    planned = planned_rate * (restart_s + rhythm.tiers[0].stall_s)
+    warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
+    warned = warned_rate * restart_s
     return _Pace(
         shares=TimeShares(
             productive=productive,
@@ -150,12 +163,21 @@ def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: Float
             lost_work=scale * sum(part.lost_work for part in parts),
         ),
         deviation=np.sqrt(variance),
-        planned=planned / (1 + planned),
+        warned=warned / (1 + warned),
         degraded=np.full_like(ranks, terms.slowdown - 1),
         starved=stall_s / step_s,
         startup_s=terms.startup_s + more_s,
         restart_s=restart_s,
     )
+
+
+def _apart(
+    terms: CampaignTerms, restart_s: FloatArray, ranks: FloatArray, n_copies: npt.ArrayLike
+) -> FloatArray:
+    """Time that groups which restart apart are down, over the time that they train."""
+    groups = np.asarray(terms.isolation_groups or n_copies, float)
+    availability = isolated_availability(ranks / groups, terms.isolated_per_device_s, restart_s)
+    return 1 / availability - 1
 
 
 def input_waits(
@@ -211,6 +233,7 @@ def predict_campaign(
         n_ranks=plan.n_ranks,
         step_s=step.step_s,
         n_spare_nodes=plan.n_spare_nodes,
+        n_copies=plan.dp_replicate,
         communication_share=step.breakdown.communication_s / step.step_s,
     )
     require_progress(table)

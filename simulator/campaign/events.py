@@ -136,8 +136,8 @@ class _Campaign:
 
     def stop(self, failure: Failure, n_removed: int) -> None:
         self.failures[failure.cause.name] += 1
-        apart = self.setting.n_groups > 1 and self.state is _State.TRAINING
-        if apart and failure.cause.scope != "job" and self.groups.stop(failure, n_removed):
+        apart = self.setting.n_groups > 1 and failure.cause.scope != "job"
+        if apart and self.groups.stop(failure, n_removed):
             self.change()
         else:
             self._send(failure)
@@ -294,7 +294,8 @@ class _Campaign:
     def _gather_nodes(self) -> bool:
         """Swap spares in and take the best shape; return whether there is one."""
         pool, setting = self.trouble.pool, self.setting
-        if pool.n_in_job == setting.full.n_nodes and self.shape is setting.full:
+        whole = pool.n_in_job == setting.full.n_nodes and self.shape is setting.full
+        if whole or self.groups.any_down:
             return True
         pool.fill(setting.full.n_nodes)
         shape = setting.shapes.best(pool.n_in_job)

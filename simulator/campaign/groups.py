@@ -35,6 +35,11 @@ class GroupOutages:
         """Share of the groups that train."""
         return 1 - len(self._down) / self._setting.n_groups if self._down else 1.0
 
+    @property
+    def any_down(self) -> bool:
+        """Whether a group is without its nodes while others have theirs."""
+        return bool(self._down)
+
     def stop(self, failure: Failure, n_missing: int) -> bool:
         """Stop the struck group; return whether another one still runs.
 

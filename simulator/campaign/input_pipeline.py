@@ -114,7 +114,8 @@ def stall_s(
     The lateness of the pipeline is a random walk of drift m - T and deviation s per step, held
     above 0 by a full prefetch buffer and below b = depth x T by the step that waits. For reflected
     Brownian motion the upper barrier pushes at the rate drift / (1 - exp(-2 drift b / s^2)), which
-    is max(0, drift) without variation.
+    is max(0, drift) without variation. Near saturation this is good to some percent; the rare waits
+    of a pipeline with much to spare it puts too low.
 
     References
     ----------

@@ -83,7 +83,12 @@ def campaign_setting(
     if asked.recovery == "wait":
         require_progress(
             campaign_table(
-                terms, rhythm, n_ranks=plan.n_ranks, step_s=step.step_s, n_spare_nodes=n_spares
+                terms,
+                rhythm,
+                n_ranks=plan.n_ranks,
+                step_s=step.step_s,
+                n_spare_nodes=n_spares,
+                n_copies=plan.dp_replicate,
             )
         )
     stall_s, open_s = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from simulator.campaign.causes import first_surviving, resolve_causes
@@ -50,8 +51,14 @@ class CampaignTerms:
     causes: tuple[FailureCause, ...]
     failures: Rate
     """Of all causes that stop the job without warning."""
-    planned: Rate
-    """Of the stops with enough warning to save first."""
+    isolated_per_device_s: float
+    """Of those which stop only a replica group and leave the others running."""
+    isolation_groups: int | None
+    """None: one per data-parallel copy."""
+    warned: Rate
+    """Of the stops with enough warning to save first, slow nodes taken away among them."""
+    planned_share: float
+    """Part of those that is planned maintenance."""
     restart_s: float
     """Failure to training again for a mean cause, detection included, lost work not."""
     restart_s_per_device: float
@@ -87,7 +94,13 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     profile = find_failure_profile(asked.profile, where="reliability.profile")
     causes = resolve_causes(asked, profile)
     sudden = tuple(cause for cause in causes if cause.effect != "slow" and cause.notice_s == 0)
-    warned = tuple(cause for cause in causes if cause.effect != "slow" and cause.notice_s > 0)
+    warned = tuple(
+        _evicted(cause) if cause.effect == "slow" else cause
+        for cause in causes
+        if cause.effect == "slow" or cause.notice_s > 0
+    )
+    apart = tuple(c for c in sudden if asked.recovery == "isolate" and c.scope != "job")
+    together = tuple(cause for cause in sudden if cause not in apart)
     base_s, per_device_s = restart_parts(asked, profile)
     money = money_terms(cluster, scenario.economics, stored_bytes=_stored_bytes(scenario))
     power = power_terms(cluster, scenario.economics)
@@ -98,7 +111,10 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         input=scenario.input,
         causes=causes,
         failures=_rate(sudden),
-        planned=_rate(warned),
+        isolated_per_device_s=_rate(apart).per_device_s,
+        isolation_groups=asked.isolation_groups,
+        warned=_rate(warned),
+        planned_share=_mean(warned, [float(cause.planned) for cause in warned]),
         restart_s=base_s + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden]),
         restart_s_per_device=per_device_s,
         loads_at_restart=asked.restart is not None,
@@ -112,7 +128,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         / DAY_S,
         n_spare_nodes=asked.spares,
         slowdown=1 + asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * cluster.n_devices,
-        tiers=_tiers(asked, profile, sudden),
+        tiers=_tiers(asked, profile, together),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
         checkpoint_stall_s=asked.checkpoint_stall_s,
@@ -141,6 +157,21 @@ def _before_restart_s(asked: ReliabilitySpec, cause: FailureCause) -> float:
     if cause.effect == "corrupt":  # noticed late, but by a running job
         return swap_s
     return swap_s + (cause.detection_s or 0.0)
+
+
+def _evicted(cause: FailureCause) -> FailureCause:
+    """Return the share of slow events that last until they are noticed and their node taken away.
+
+    They last an exponential time.
+    """
+    noticed_s = cause.detection_s or math.inf
+    share = math.exp(-noticed_s / cause.lasts_s)
+    return cause.model_copy(
+        update={
+            "failures_per_device_day": cause.failures_per_device_day * share,
+            "failures_per_job_day": cause.failures_per_job_day * share,
+        }
+    )
 
 
 def _rate(causes: tuple[FailureCause, ...]) -> Rate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from math import inf
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from simulator.campaign.failures import Failure, failure_stream
 from simulator.campaign.pool import NodePool
 from simulator.campaign.repair import RepairShop
 from simulator.campaign.setting import CampaignSetting
+from simulator.spec.reliability import FailureCause
 
 
 class Job(Protocol):
@@ -153,8 +155,8 @@ class Trouble:
             self.slow[state] -= 1
             if self.slow[state] == 0:
                 del self.slow[state]
-            if noticed and not self._job.waits:
-                self._stop(failure)
+            if noticed and not self._job.waits and self._holds_ranks(failure):
+                self._stop(failure._replace(cause=_warned(cause)))
             self._job.change()
 
         self.slow[state] += 1
@@ -175,3 +177,9 @@ class Trouble:
     def _after(self, delay_s: float, callback: Callable[[simpy.Event], None]) -> None:
         event = self._env.timeout(delay_s)
         event.callbacks.append(callback)
+
+
+@cache
+def _warned(cause: FailureCause) -> FailureCause:
+    """Return the cause as an eviction: the job is saved before the node is taken away."""
+    return cause.model_copy(update={"notice_s": inf})

@@ -116,7 +116,8 @@ def _group_sync(
     gather_s = _in_buckets(setting, all_gather_s, weights, shards)
     gather_s = gather_s + added_s("shard-gather", weights, shards)
     return SyncTimes(
-        reduce_s=np.where(sharded, split_s, whole_s / every), gather_s=np.where(sharded, gather_s, 0.0)
+        reduce_s=np.where(sharded, split_s, whole_s / every),
+        gather_s=np.where(sharded, gather_s, 0.0),
     )
 
 

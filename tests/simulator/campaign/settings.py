@@ -53,7 +53,15 @@ def scenario_of(
 def plan_of(n_devices: int = 16_384) -> PlanSpec:
     """Copies of 128 devices."""
     copies = n_devices // 128
-    return PlanSpec(pp=16, tp=8, dp_replicate=copies, n_microbatches=2048 // copies)
+    return PlanSpec(
+        pp=16,
+        tp=8,
+        dp_shard=copies,
+        zero_stage=1,
+        sequence_parallel=True,
+        recompute="full",
+        n_microbatches=2048 // copies,
+    )
 
 
 def setting_of(

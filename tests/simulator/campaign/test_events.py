@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.events import CampaignRun, simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.replicas import run_replicas, segments_frame, summarize
 from simulator.spec.errors import NoFeasiblePlan
-from tests.simulator.campaign.settings import DAY_S, scenario_of, setting_of
+from tests.simulator.campaign.settings import (
+    DAY_S,
+    STATE_BYTES,
+    plan_of,
+    scenario_of,
+    setting_of,
+    step_of,
+)
 
 QUIET: dict[str, Any] = {
     "failures_per_device_day": 0.0,
@@ -239,9 +247,7 @@ def test_a_job_that_shrinks_goes_on_without_the_copy_that_is_gone() -> None:
         "spares": 0,
         "repair_s": 5 * DAY_S,
         "restart_s": 300.0,
-        "repair_fraction": 1.0,
     }
-    del usual["repair_fraction"]
     waits = simulate_campaign(setting_of(**usual))
     shrinks = simulate_campaign(setting_of(recovery="shrink", **usual), record=True)
     assert shrinks.calendar_s < 0.8 * waits.calendar_s
@@ -253,7 +259,7 @@ def test_groups_that_fail_apart_keep_the_others_going() -> None:
     usual: dict[str, Any] = {
         "n_devices": 131_072,
         "days": 5,
-        "failures_per_device_day": 0.4736e-3,
+        "causes": [{"name": "any", "failures_per_device_day": 0.4736e-3, "detection_s": 0}],
         "restart_s": 300.0,
         "checkpoint_stall_s": 5.0,
     }
@@ -264,6 +270,14 @@ def test_groups_that_fail_apart_keep_the_others_going() -> None:
     restarts = apart.losses_node_s[Loss.RESTART] / apart.paid_node_s
     assert restarts == pytest.approx(1 - 0.9932, rel=0.15)
     assert apart.goodput > 0.97
+    exact = predict_campaign(
+        scenario_of(recovery="isolate", isolation_groups=32, **usual),
+        plan_of(131_072),
+        step_of(4.5),
+        state_bytes=STATE_BYTES,
+    )
+    assert apart.goodput == pytest.approx(exact.goodput, abs=3e-3)
+    assert apart.failures.total() == pytest.approx(exact.expected_failures, rel=0.2)
 
 
 def test_isolated_groups_wait_for_nodes_by_themselves() -> None:
@@ -317,7 +331,8 @@ def test_device_time_is_conserved(reliability: dict[str, Any]) -> None:
         assert booked == pytest.approx(run.paid_node_s, rel=1e-9)
         assert all(lost >= 0 for lost in run.losses_node_s.values())
         useful = 20 * DAY_S * 2048
-        assert run.productive_node_s == pytest.approx(useful, rel=1e-3)
+        # Fewer copies may need less device time for the same work; never more counts as useful.
+        assert 0.95 * useful < run.productive_node_s < useful * (1 + 1e-3)
 
 
 def test_bursts_lemons_and_heavy_repair_need_more_spares_than_poisson() -> None:
@@ -355,9 +370,9 @@ def test_plans_meet_the_same_failures() -> None:
 
 def test_replicas_stop_when_the_mean_is_known() -> None:
     setting = setting_of(days=10, spares=16)
-    runs = run_replicas(setting, n_replicas=10, within=0.001, jobs=1)
+    runs = run_replicas(setting, n_replicas=10, within=0.003, jobs=1)
     reach = 1.645 * np.std([run.goodput for run in runs], ddof=1) / np.sqrt(len(runs))
-    assert reach <= 0.001
+    assert reach <= 0.003
     assert len(runs) % 10 == 0
     assert runs[0].segments
     assert not runs[1].segments

@@ -49,7 +49,7 @@ def test_advance_is_the_inverse_of_wall_time(
     reached = saves.advance(start, elapsed_s, step_s)
     before_s = saves.wall_s(start, np.nextafter(reached, 0), step_s)
     assert before_s <= elapsed_s * (1 + 1e-9) + 1e-9
-    assert saves.wall_s(start, reached, step_s) >= elapsed_s * (1 - 1e-9)
+    assert saves.wall_s(start, reached, step_s) >= elapsed_s * (1 - 1e-9) - 1e-9
     vector = monte_carlo.advance(
         saves.tiers, np.array([float(start)]), np.array([elapsed_s]), step_s
     )
