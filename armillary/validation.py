@@ -32,6 +32,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "fits": outcome.fits,
         "software": outcome.software,
         "assumed": list(outcome.assumed),
+        "anchor": outcome.anchor,
         "skipped": outcome.skipped,
     }
 

@@ -13,6 +13,16 @@ def command(
         list[Path] | None,
         typer.Argument(metavar="[CSV]...", help="Measured runs; without, the published ones."),
     ] = None,
+    anchor: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Calibrate every source from N of its rows; score the rest."
+        ),
+    ] = 0,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(help="Predict each published source by constants fitted without it."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[
         Path | None, typer.Option(help="Write the scores as a Markdown page to this file.")
@@ -25,7 +35,9 @@ def command(
 
     armillary validate
 
-    armillary validate my_runs.csv --json
+    armillary validate --leave-one-out
+
+    armillary validate my_runs.csv --anchor 1 --json
     """
     import json
 
@@ -34,7 +46,9 @@ def command(
     from simulator.spec.files import write_atomic
     from simulator.validate import PUBLISHED, validate
 
-    found = validate(tuple(tables) if tables else PUBLISHED)
+    found = validate(
+        tuple(tables) if tables else PUBLISHED, n_anchors=anchor, left_out=leave_one_out
+    )
     if markdown is not None:
         write_atomic(markdown, validation_markdown(found))
     if picture is not None:

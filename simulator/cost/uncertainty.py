@@ -8,12 +8,14 @@ per source; see docs/accuracy.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.model import ModelSpec
 
-MEASURED_FACTOR = 1.10
-"""Where whole steps of the cluster itself were measured."""
+MEASURED_SHARE = 0.75
+"""Of the half-width that is left, on the logarithm's scale, where steps of the cluster itself were
+measured, of other plans."""
 MIXTURE_FACTOR = 1.17
 """On the logarithm's scale, what mixtures of experts add: 1.21 becomes 1.42, 1.30 becomes 1.52."""
 LARGEST_RUN_DEVICES = 8192
@@ -27,11 +29,30 @@ beside the tensors."""
 
 def step_factor(cluster: ClusterSpec, model: ModelSpec, n_ranks: int) -> float:
     """Half-width of the 90 % interval of a predicted step time, as a factor of at least 1."""
-    calibration = cluster.calibration
-    if calibration is not None and calibration.step_scale_runs:
-        return MEASURED_FACTOR
     factor = cluster.device.efficiency.interval_factor
     if model.moe is not None:
         factor *= MIXTURE_FACTOR
+    calibration = cluster.calibration
+    if calibration is not None and calibration.step_scale_runs:
+        factor **= MEASURED_SHARE
     beyond = max(0.0, math.log2(max(n_ranks, 1) / LARGEST_RUN_DEVICES))
     return factor * (1.0 + GROWTH_PER_DOUBLING * beyond)
+
+
+BIAS_SPREAD = 0.10
+"""Spread of the logarithm of a cluster's bias, where no run of it was fitted to."""
+STEP_SPREAD = 0.10
+"""Spread of a single step around its cluster's bias, of different models and plans."""
+FAR = 2.0 * BIAS_SPREAD
+"""What is further off says something about that step rather than about the cluster."""
+
+
+def anchored_scale(measured_over_predicted: Sequence[float]) -> float:
+    """What all steps of a cluster are to be multiplied by, after some of them were measured.
+
+    The mean logarithm, shrunk towards none by what one expects of a bias and of a single step.
+    """
+    n = len(measured_over_predicted)
+    logs = [min(max(math.log(ratio), -FAR), FAR) for ratio in measured_over_predicted]
+    weight = n * BIAS_SPREAD**2 / (n * BIAS_SPREAD**2 + STEP_SPREAD**2)
+    return math.exp(weight * sum(logs) / n)

@@ -46,10 +46,10 @@ class KernelEfficiency(Spec):
 
     gemm_fraction: Fraction
     """Share of the peak that a large matrix multiplication reaches."""
-    gemm_wave_length: NonNegative = 1600.0
+    gemm_wave_length: NonNegative = 1540.0
     """Square root of A0 in the factor A/(A + A0) for a result of A = M N elements: waves of
     tiles."""
-    gemm_saturation_length: NonNegative = 250.0
+    gemm_saturation_length: NonNegative = 255.0
     """K0 in the factor K/(K + K0) for the inner dimension."""
     fp8_fraction: Fraction = 0.84
     """Share of the fp8 peak ratio that fp8 multiplications really gain."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from simulator.catalog import find_device, find_fabric
+from simulator.catalog import find_fabric
 from simulator.catalog.cluster import build_cluster, default_fabric
 from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec, FabricSpec
+from simulator.validate.devices import device_of
 from simulator.validate.rows import RunRow
 
 KNOWN_FABRICS = ((r"Hagemann", "hagemann-a100"),)
@@ -19,7 +20,7 @@ _SLICES = re.compile(r"(\d+) slice")
 
 def cluster_of(row: RunRow) -> ClusterSpec:
     """Return the cluster of a row. Raises InputError for an unknown device."""
-    device = find_device(row.device)
+    device = device_of(row.device)
     n_devices = row.n_devices or 1
     per_node = _node_size(n_devices, row.devices_per_node or device.devices_per_node)
     n_nodes = n_devices // per_node

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pydantic
 
 from simulator.spec.base import Precision
-from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster import ClusterSpec, DeviceSpec
 from simulator.spec.errors import ArmillaryError
 from simulator.spec.job import JobSpec
-from simulator.spec.legality import violations
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.validate.blanks import filled
 from simulator.validate.clusters import cluster_of
 from simulator.validate.corrections import corrected, corrections_of
 from simulator.validate.models import model_of
@@ -61,19 +61,19 @@ def express(row: RunRow) -> Case | Skipped:
 
 
 def _case(row: RunRow) -> Case:
-    _require_known(row)
     assumed: list[str] = []
-    job = _job(row)
-    plan = _plan(row, assumed)
-    model, cluster = model_of(row), cluster_of(row)
-    broken = [
-        rule
-        for rule in violations(model, job, plan, n_devices=cluster.n_devices)
-        if rule.field not in ("n_microbatches", "ep")
-        and not (rule.field == "pp" and plan.layers_per_chunk)
-    ]
-    if broken:
-        raise _NotExpressible(broken[0].message)
+    row = filled(row, assumed)
+    _require_known(row)
+    cluster = cluster_of(row)
+    job = _job(row, cluster.device)
+    plan = _plan(row, job.precision, assumed)
+    model = model_of(row)
+    if plan.n_chunks > model.n_layers and not plan.layers_per_chunk:
+        raise _NotExpressible(
+            f"pp x vpp = {plan.n_chunks} chunks, and the model has {model.n_layers} layers"
+        )
+    if plan.ep > 1 and model.moe is None:
+        raise _NotExpressible(f"ep={plan.ep}, and the model has no experts")
     if not row.recompute:
         assumed.append("recompute")
     assumed += corrections_of(row)
@@ -85,14 +85,12 @@ def _case(row: RunRow) -> Case:
 def _require_known(row: RunRow) -> None:
     if row.problem:
         raise _NotExpressible(row.problem)
-    if row.task and row.task != "pretrain":
-        raise _NotExpressible(f"task {row.task} is not pretraining")
+    if re.search(r"lora|adapter|infer|reward|ppo|dpo", row.task.lower()):
+        raise _NotExpressible(f"task {row.task} is not training of all weights")
     needed = ("n_layers", "hidden", "heads", "vocab", "seq_len", "global_batch_seqs", "n_devices")
     missing = [name for name in needed if not getattr(row, name)]
     if missing:
         raise _NotExpressible(f"{', '.join(missing)} not stated")
-    if row.step_s is None and row.measured_mem_gb is None and not row.ran_out_of_memory:
-        raise _NotExpressible("neither time nor memory was measured")
     product = (row.tp or 1) * (row.pp or 1) * (row.cp or 1) * (row.dp or _dp(row))
     if product != row.n_devices:
         raise _NotExpressible(f"tp x pp x dp x cp = {product}, and n_devices is {row.n_devices}")
@@ -102,32 +100,40 @@ def _dp(row: RunRow) -> int:
     return (row.n_devices or 1) // ((row.tp or 1) * (row.pp or 1) * (row.cp or 1))
 
 
-_PRECISIONS = {
-    "bf16": Precision.BF16,
-    "fp16": Precision.FP16,
-    "fp32": Precision.FP32,
-    "fp8": Precision.FP8,
-    "mxfp8": Precision.MXFP8,
-    "nvfp4": Precision.NVFP4,
-}
+_PRECISIONS = (
+    (r"mx-?fp8|fp8-?mx", Precision.MXFP8),
+    (r"fp8|float8", Precision.FP8),
+    (r"fp4", Precision.NVFP4),
+    (r"bf16|bfloat16", Precision.BF16),
+    (r"fp16|float16|half|mixed|amp", Precision.FP16),
+    (r"fp32|float32|tf32|single", Precision.FP32),
+)
+"""What a cell holds, and the number format it means; first match wins."""
 
 
-def _job(row: RunRow) -> JobSpec:
-    precision = row.precision.lower() or "bf16"
-    if precision not in _PRECISIONS:
-        raise _NotExpressible(f"precision {row.precision} is not modelled")
+def _precision(row: RunRow, device: DeviceSpec) -> Precision:
+    usual = Precision.BF16 if device.peak.bf16_flops_per_s else Precision.FP16
+    if not row.precision:
+        return usual
+    for pattern, precision in _PRECISIONS:
+        if re.search(pattern, row.precision.lower()):
+            return usual if precision is Precision.BF16 else precision
+    raise _NotExpressible(f"precision {row.precision} is not modelled")
+
+
+def _job(row: RunRow, device: DeviceSpec) -> JobSpec:
     rule = software_rule(row)
     return JobSpec(
         sequence_length=row.seq_len or 1,
         global_batch_sequences=row.global_batch_seqs,
-        precision=_PRECISIONS[precision],
+        precision=_precision(row, device),
         attention="unfused" if has_unfused_attention(row) else "fused",
         gradient_dtype=rule.gradient_dtype,
         software=rule.profile,
     )
 
 
-def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
+def _plan(row: RunRow, precision: Precision, assumed: list[str]) -> PlanSpec:
     pp, dp = row.pp or 1, row.dp or _dp(row)
     virtual = _virtual_stages(row, assumed)
     sharded, zero = _sharding(row, dp)
@@ -147,16 +153,26 @@ def _plan(row: RunRow, assumed: list[str]) -> PlanSpec:
         microbatch_sequences=micro,
         n_microbatches=n_micro,
         recompute=_recompute(row),
-        precision=_job(row).precision,
+        precision=precision,
         layers_per_chunk=layers,
     )
 
 
+_RECOMPUTES: tuple[tuple[str, RecomputeName], ...] = (
+    (r"select|core|partial|per.?op|minimal|attn|attention|mlp", "selective"),
+    (r"^(no|none|off|false|disabled|0)\b", "none"),
+    (r"full|yes|true|on\b|block|uniform|every|all", "full"),
+)
+"""What a cell holds, and the kind it means; first match wins."""
+
+
 def _recompute(row: RunRow) -> RecomputeName:
-    words: dict[str, RecomputeName] = {"none": "none", "no": "none", "full": "full"}
     if not row.recompute:
         return software_rule(row).blank_recompute or "none"
-    return words.get(row.recompute.lower(), "selective")
+    for pattern, kind in _RECOMPUTES:
+        if re.search(pattern, row.recompute.lower()):
+            return kind
+    return "selective"
 
 
 def _has_sequence_parallel(row: RunRow) -> bool:
@@ -175,7 +191,8 @@ def _virtual_stages(row: RunRow, assumed: list[str]) -> int:
         return row.vpp
     assumed.append("vpp")
     divides = (row.n_layers or 1) % (2 * (row.pp or 1)) == 0
-    return 2 if divides and "megatron" in row.source.lower() else 1
+    interleaves = "megatron" in row.source.lower() and "deepspeed" not in row.source.lower()
+    return 2 if divides and interleaves else 1
 
 
 def _layers_per_chunk(n_layers: int, n_chunks: int) -> tuple[int, ...]:
@@ -192,9 +209,10 @@ def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
     Not stated: as many microbatches as stages under FSDP (torch's default), one sequence in other
     pipelines and without them.
     """
-    local, rest = divmod(row.global_batch_seqs or 0, dp)
-    if not local or rest:
-        raise _NotExpressible(f"batch {row.global_batch_seqs} is not divisible by dp={dp}")
+    batch = row.global_batch_seqs or 0
+    local = -(-batch // dp)
+    if batch % dp:
+        assumed.append("global_batch_seqs")
     micro = row.micro_batch
     if software_rule(row).profile == "maxtext":
         micro = local  # its batch is per device, tp devices share it, and nothing is accumulated
@@ -202,12 +220,10 @@ def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
         assumed.append("micro_batch")
         fsdp = "fsdp" in row.zero_stage_or_fsdp.lower() and (row.pp or 1) > 1
         micro = max(1, local // (row.pp or 1)) if fsdp else 1
-    micro = min(micro, local)
-    if local % micro:
-        raise _NotExpressible(
-            f"{local} sequences per rank are not divisible by micro batch {micro}"
-        )
-    return micro, local // micro
+    largest = max(size for size in range(1, min(micro, local) + 1) if local % size == 0)
+    if largest < micro:
+        assumed.append("micro_batch")
+    return largest, local // largest
 
 
 def _sharding(row: RunRow, dp: int) -> tuple[int, int]:
@@ -220,8 +236,11 @@ def _sharding(row: RunRow, dp: int) -> tuple[int, int]:
         stage = 2  # torch keeps gathered weights from forward to backward in a pipeline
     sharded = dp
     within = re.search(r"over (\d+) ranks|slice \((\d+)\)|fsdp (\d+)", text)
+    per_node = row.devices_per_node or 8
     if within:
         sharded = int(next(group for group in within.groups() if group))
+    elif re.search(r"hsdp|hybrid", text):
+        sharded = max(1, per_node // ((row.tp or 1) * (row.cp or 1)))
     elif "within slice" in text:
         slices = re.search(r"(\d+) slice", row.interconnect)
         sharded = dp // int(slices[1]) if slices else dp
@@ -230,9 +249,10 @@ def _sharding(row: RunRow, dp: int) -> tuple[int, int]:
 
 
 def _zero_stage(text: str) -> int:
-    stated = re.search(r"zero-?(\d)", text)
-    if "fsdp" in text and not (stated and stated[1] != "1"):
+    stated = re.search(r"zero[- ]?(?:stage)?[- ]?([0-3])|^([0-3])(?:\.0)?$", text)
+    stage = int(stated[1] or stated[2]) if stated else 0
+    if re.search(r"fsdp|hsdp|fully.?sharded", text) and stage < 2:
         return 3
-    if stated:
-        return int(stated[1])
-    return 1 if "distributed optimizer" in text else 0
+    if stage:
+        return stage
+    return 1 if re.search(r"distributed.?optimizer|sharded", text) else 0

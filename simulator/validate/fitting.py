@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.catalog import find_software
 from simulator.cost.plan_table import BoolArray, FloatArray
-from simulator.spec.cluster import ClusterSpec, DeviceSpec
-from simulator.spec.profiles import SoftwareProfile
+from simulator.validate.constants import Constants
 from simulator.validate.express import Case
-from simulator.validate.parameters import Kind, Parameter
+from simulator.validate.parameters import Parameter
 from simulator.validate.predicted import step_seconds
 
 SIGMA = 0.05
@@ -32,8 +30,6 @@ STEP = 0.02
 """Difference for the derivatives, in the transformed constant."""
 LARGEST_STEP = 0.5
 DAMPINGS = (1e-3, 3e-2, 1.0, 30.0)
-
-Overrides = Mapping[tuple[Kind, str], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +56,12 @@ class Fit:
         self.widths = np.array([each.width for each in parameters])
 
     def predict(self, point: FloatArray, rows: BoolArray | None = None) -> FloatArray:
-        """Step times with the constants at a point of the transformed space; NaN where not asked."""
+        """Step times with the constants at a point of the transformed space; NaN elsewhere."""
         chosen = np.ones(len(self.cases), dtype=bool) if rows is None else rows
-        overrides = _overrides(self.parameters, point)
-        clusters: dict[int, ClusterSpec] = {}
-        cases = [
-            replace(case, cluster=_changed_cluster(case.cluster, overrides, clusters))
-            for case, wanted in zip(self.cases, chosen, strict=True)
-            if wanted
-        ]
+        constants = Constants.of(self.parameters, self._values(point))
         result = np.full(len(self.cases), np.nan)
-        result[chosen] = step_seconds(cases, _Finder(overrides))
+        cases = [case for case, wanted in zip(self.cases, chosen, strict=True) if wanted]
+        result[chosen] = step_seconds(constants.changed(cases), constants.find_software)
         return result
 
     def run(
@@ -98,13 +89,12 @@ class Fit:
         assert derivatives is not None
         return Fitted(self._values(point), predicted_s, derivatives)
 
-    def leave_one_source_out(self, fitted: Fitted) -> FloatArray:
-        """Step times of every source with the constants fitted to the other sources."""
-        result = np.empty(len(self.cases))
-        for source in sorted(set(self.sources)):
-            left_out = self.sources == source
-            result[left_out] = self.run(~left_out, start=fitted).predicted_s[left_out]
-        return result
+    def leave_one_source_out(self, fitted: Fitted) -> dict[str, Fitted]:
+        """Return the constants fitted without each of the sources."""
+        return {
+            str(source): self.run(self.sources != source, start=fitted)
+            for source in sorted(set(self.sources))
+        }
 
     def _better(
         self,
@@ -165,7 +155,8 @@ def _weights(cases: Sequence[Case]) -> FloatArray:
     for kind, count in rows.items():
         per_source[kind[0]] += math.sqrt(count)
     shares = [math.sqrt(rows[kind]) / rows[kind] / per_source[kind[0]] for kind in kinds]
-    return ROWS_PER_SOURCE * once * np.array(shares)
+    result: FloatArray = ROWS_PER_SOURCE * once * np.array(shares)
+    return result
 
 
 def _kind(case: Case) -> tuple[str, ...]:
@@ -194,60 +185,3 @@ def _depends(case: Case, parameter: Parameter) -> bool:
         "software": case.job.software,
     }[parameter.kind]
     return name in parameter.names
-
-
-def _overrides(parameters: Sequence[Parameter], point: FloatArray) -> Overrides:
-    result: dict[tuple[Kind, str], dict[str, float]] = {}
-    for parameter, at in zip(parameters, point, strict=True):
-        for name in parameter.names:
-            fields = result.setdefault((parameter.kind, name), {})
-            fields[parameter.field] = _value(parameter, float(at))
-    return result
-
-
-def _changed_cluster(
-    cluster: ClusterSpec, overrides: Overrides, done: dict[int, ClusterSpec]
-) -> ClusterSpec:
-    """Return the cluster with its changed constants: one object for one object."""
-    if id(cluster) not in done:
-        name = cluster.device.name
-        nic = cluster.fabric.nic.model_copy(
-            update=dict(overrides.get(("fabric", cluster.fabric.name), {}))
-        )
-        up = cluster.scale_up.model_copy(update=dict(overrides.get(("scale-up", name), {})))
-        done[id(cluster)] = cluster.model_copy(
-            update={
-                "device": _changed_device(cluster.device, overrides),
-                "fabric": cluster.fabric.model_copy(update={"nic": nic}),
-                "scale_up": up,
-            }
-        )
-    return done[id(cluster)]
-
-
-def _changed_device(device: DeviceSpec, overrides: Overrides) -> DeviceSpec:
-    fields = dict(overrides.get(("device", device.name), {}))
-    efficiency = device.efficiency.model_copy(update=fields)
-    return device.model_copy(update={"efficiency": efficiency})
-
-
-class _Finder:
-    """Finds software profiles with their changed constants."""
-
-    def __init__(self, overrides: Overrides) -> None:
-        self.overrides = overrides
-        self.found: dict[str, SoftwareProfile] = {}
-
-    def __call__(self, name: str) -> SoftwareProfile:
-        if name not in self.found:
-            profile = find_software(name)
-            fields = dict(self.overrides.get(("software", name), {}))
-            overlap = {
-                field.removeprefix("overlap."): fields.pop(field)
-                for field in list(fields)
-                if field.startswith("overlap.")
-            }
-            update: dict[str, object] = dict(fields)
-            update["overlap"] = profile.overlap.model_copy(update=overlap)
-            self.found[name] = profile.model_copy(update=update)
-        return self.found[name]

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from simulator.cost.uncertainty import MEMORY_FACTOR, step_factor
 from simulator.spec.prediction import Interval
+from simulator.validate.anchoring import anchor
 from simulator.validate.express import Case, Skipped, express
+from simulator.validate.left_out import left_out_step_seconds
 from simulator.validate.outcome import Outcome
 from simulator.validate.predicted import (
-    Predicted,
-    predict_cases,
+    memory_bytes,
     share_equal_parts,
+    step_seconds,
     with_recompute,
 )
 from simulator.validate.rows import RunRow, read_rows
@@ -25,6 +27,7 @@ from simulator.validate.scores import (
     fit,
     memory_errors,
     ranking,
+    rankings,
     step_errors,
 )
 
@@ -56,6 +59,11 @@ class Validation:
         return ranking(self.outcomes)
 
     @property
+    def rankings(self) -> dict[str, Ranking]:
+        """The same, question by question."""
+        return rankings(self.outcomes)
+
+    @property
     def fit(self) -> Fit | None:
         """Fits or runs out of memory."""
         return fit(self.outcomes)
@@ -79,39 +87,58 @@ class Validation:
         return sum(means) / len(means) if means else None
 
 
-def validate(tables: Sequence[Path] = PUBLISHED) -> Validation:
-    """Predict and judge the rows of some CSV tables. Raises InputError."""
-    return judge([row for table in tables for row in read_rows(table)])
+def validate(
+    tables: Sequence[Path] = PUBLISHED, *, n_anchors: int = 0, left_out: bool = False
+) -> Validation:
+    """Predict and judge the rows of some CSV tables; see `judge`. Raises InputError."""
+    rows = [row for table in tables for row in read_rows(table)]
+    return judge(rows, n_anchors=n_anchors, left_out=left_out)
 
 
-def judge(rows: Sequence[RunRow]) -> Validation:
-    """Predict and judge some rows."""
+def judge(rows: Sequence[RunRow], *, n_anchors: int = 0, left_out: bool = False) -> Validation:
+    """Predict and judge some rows.
+
+    With `left_out`, published sources are predicted by constants fitted without them; with
+    `n_anchors`, every source is calibrated from so many of its rows, which are not scored.
+    """
     expressed = [express(row) for row in rows]
     cases = [each for each in expressed if isinstance(each, Case)]
-    predictions = iter(predict_cases(with_recompute(share_equal_parts(cases))))
+    predictions = iter(_predictions(cases, n_anchors=n_anchors, left_out=left_out))
     return Validation(
         outcomes=tuple(
             Outcome(row=each.row, skipped=each.reason)
             if isinstance(each, Skipped)
-            else _outcome(next(predictions))
+            else next(predictions)
             for each in expressed
         )
     )
 
 
-def _outcome(predicted: Predicted) -> Outcome:
-    case = predicted.case
+def _predictions(cases: Sequence[Case], *, n_anchors: int, left_out: bool) -> list[Outcome]:
+    filled = with_recompute(share_equal_parts(cases))
+    step_s = left_out_step_seconds(filled) if left_out else step_seconds(filled)
+    anchored = anchor(filled, step_s, n_anchors)
+    held_bytes = memory_bytes(filled)
+    return [
+        _outcome(case, float(time_s), float(held), anchor=index in anchored.anchors)
+        for index, (case, time_s, held) in enumerate(
+            zip(anchored.cases, anchored.step_s, held_bytes, strict=True)
+        )
+    ]
+
+
+def _outcome(case: Case, step_s: float, held_bytes: float, *, anchor: bool) -> Outcome:
+    factor = step_factor(case.cluster, case.model, case.plan.n_ranks)
     return Outcome(
         row=case.row,
-        predicted_step_s=predicted.step_s,
-        interval_step_s=_around(
-            predicted.step_s, step_factor(case.cluster, case.model, case.plan.n_ranks)
-        ),
-        predicted_memory_bytes=predicted.memory_bytes,
-        interval_memory_bytes=_around(predicted.memory_bytes, MEMORY_FACTOR),
-        fits=predicted.fits,
+        predicted_step_s=step_s,
+        interval_step_s=_around(step_s, factor),
+        predicted_memory_bytes=held_bytes,
+        interval_memory_bytes=_around(held_bytes, MEMORY_FACTOR),
+        fits=held_bytes <= case.cluster.device.memory_bytes,
         software=case.job.software,
         assumed=case.assumed,
+        anchor=anchor,
     )
 
 

@@ -24,6 +24,8 @@ class Outcome:
     software: str | None = None
     assumed: tuple[str, ...] = ()
     skipped: str | None = None
+    anchor: bool = False
+    """Whether its source was calibrated from it; then its error is not counted."""
 
     @property
     def measured_memory_bytes(self) -> float | None:
@@ -33,8 +35,8 @@ class Outcome:
 
     @property
     def step_ratio(self) -> float | None:
-        """Predicted over measured step time, where there are both."""
-        return _ratio(self.predicted_step_s, self.row.step_s)
+        """Predicted over measured step time, where there are both and they are independent."""
+        return None if self.anchor else _ratio(self.predicted_step_s, self.row.step_s)
 
     @property
     def memory_ratio(self) -> float | None:

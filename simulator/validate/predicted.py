@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,29 +24,6 @@ EDGE = 1.1
 """Prediction over capacity up to which a blank recompute cell is taken to mean a lighter kind."""
 
 SoftwareFinder = Callable[[str], SoftwareProfile]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predicted:
-    """What the simulator says about a case."""
-
-    case: Case
-    step_s: float
-    memory_bytes: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether the fullest rank stays inside the device's memory."""
-        return self.memory_bytes <= self.case.cluster.device.memory_bytes
-
-
-def predict_cases(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[Predicted]:
-    """Predict time and memory of every case, in order."""
-    steps_s, held_bytes = step_seconds(cases, find), memory_bytes(cases, find)
-    return [
-        Predicted(case=case, step_s=float(step_s), memory_bytes=float(held))
-        for case, step_s, held in zip(cases, steps_s, held_bytes, strict=True)
-    ]
 
 
 def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:

@@ -13,7 +13,9 @@ from simulator.spec.errors import InputError
 
 MAX_ROWS = 100_000
 MAX_NUMBER = 1e15
-REQUIRED_COLUMNS = ("model", "n_layers", "hidden", "seq_len", "n_devices", "device")
+REQUIRED_COLUMNS = ("model", "n_devices", "device")
+BLANK = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "unknown", "not stated"})
+"""What an empty cell looks like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ class RunRow:
         values: dict[str, object] = {}
         for field in fields(cls):
             text = (cells.get(field.name) or "").strip()
-            if not text or field.name == "problem":
+            if text.lower() in BLANK or field.name == "problem":
                 continue
             try:
                 values[field.name] = _PARSERS[str(field.type)](text)
@@ -105,7 +107,8 @@ def read_rows(path: Path) -> list[RunRow]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            _check_columns(reader.fieldnames or (), path)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            _check_columns(reader.fieldnames, path)
             return _parse_lines(reader, path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -141,18 +144,21 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    value = float(text.replace(",", ""))
     if not math.isfinite(value) or not 0 <= value < MAX_NUMBER:
         raise ValueError(text)
     return value
 
 
 def _truth(text: str) -> bool:
-    words = {"yes": True, "true": True, "1": True, "1.0": True}
-    words |= {"no": False, "false": False, "0": False, "0.0": False}
-    if text.lower() not in words:
+    word = text.lower()
+    if word not in (*_YES, *_NO):
         raise ValueError(text)
-    return words[text.lower()]
+    return word in _YES
+
+
+_YES = ("yes", "y", "true", "on", "1", "1.0")
+_NO = ("no", "n", "none", "false", "off", "0", "0.0")
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {

@@ -97,36 +97,49 @@ def by_property(
 
 
 def ranking(outcomes: Sequence[Outcome]) -> Ranking | None:
+    """Score the order of plans over all questions; None where there is none."""
+    scores = list(rankings(outcomes).values())
+    if not scores:
+        return None
+    return Ranking(
+        groups=len(scores),
+        rows=sum(each.rows for each in scores),
+        kendall_tau=float(np.mean([each.kendall_tau for each in scores])),
+        top1_regret=float(np.mean([each.top1_regret for each in scores])),
+        worst_regret=max(each.worst_regret for each in scores),
+        top5_hits=float(np.mean([each.top5_hits for each in scores])),
+    )
+
+
+def rankings(outcomes: Sequence[Outcome]) -> dict[str, Ranking]:
     """Score the order of plans that share model, sequence, batch, device and device count."""
     timed = [each for each in outcomes if each.step_ratio is not None]
-    groups = [
-        group for group in by_property(timed, _question).values() if len(group) >= RANKING_SIZE
-    ]
-    if not groups:
-        return None
-    scores = np.array([_rank(group) for group in groups])
-    return Ranking(
-        groups=len(groups),
-        rows=sum(len(group) for group in groups),
-        kendall_tau=float(scores[:, 0].mean()),
-        top1_regret=float(scores[:, 1].mean()),
-        worst_regret=float(scores[:, 1].max()),
-        top5_hits=float(scores[:, 2].mean()),
-    )
+    groups = by_property(timed, _question)
+    return {
+        question: _rank(group) for question, group in groups.items() if len(group) >= RANKING_SIZE
+    }
 
 
 def _question(outcome: Outcome) -> str:
     row = outcome.row
-    parts = (row.model, row.seq_len, row.global_batch_seqs, row.device, row.n_devices)
-    return "|".join(str(part) for part in parts)
+    return (
+        f"{row.model}, {row.global_batch_seqs} x {row.seq_len} tokens, {row.n_devices} {row.device}"
+    )
 
 
-def _rank(group: Sequence[Outcome]) -> tuple[float, float, float]:
+def _rank(group: Sequence[Outcome]) -> Ranking:
     predicted = np.array([each.predicted_step_s for each in group])
     measured = np.array([each.row.step_s for each in group])
     order = np.argsort(predicted, kind="stable")
-    regret = measured[order[0]] / measured.min() - 1.0
-    return kendall_tau(predicted, measured), float(regret), float(measured.argmin() in order[:5])
+    regret = float(measured[order[0]] / measured.min() - 1.0)
+    return Ranking(
+        groups=1,
+        rows=len(group),
+        kendall_tau=kendall_tau(predicted, measured),
+        top1_regret=regret,
+        worst_regret=regret,
+        top5_hits=float(measured.argmin() in order[:5]),
+    )
 
 
 def kendall_tau(first: np.ndarray, second: np.ndarray) -> float:

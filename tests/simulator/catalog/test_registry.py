@@ -96,7 +96,7 @@ def test_an_unknown_name_suggests_near_ones_and_says_where() -> None:
         catalog.find_device("h200-sxm-141g", where="a.yaml:3")
     assert str(caught.value) == (
         "a.yaml:3: unknown device 'h200-sxm-141g'; did you mean h200-sxm-141gb or "
-        "b200-sxm-180gb or h800-sxm-80gb?"
+        "b200-sxm-180gb or h20-sxm-96gb?"
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
-from simulator.cost.uncertainty import MEASURED_FACTOR, step_factor
+from simulator.cost.uncertainty import MEASURED_SHARE, step_factor
 from simulator.spec.cluster import Calibration
 
 DENSE, MIXTURE = find_model("llama3-8b"), find_model("mixtral-8x7b")
@@ -24,7 +24,7 @@ def test_intervals_widen_beyond_the_largest_published_run() -> None:
     assert math.isclose(factors[3] / factors[1], 1 + 0.02 * 7)
 
 
-def test_measured_steps_of_the_cluster_itself_win() -> None:
+def test_measured_steps_of_the_cluster_itself_narrow_the_interval() -> None:
     calibration = Calibration(date="2026-11-25", step_scale=1.1, step_scale_runs=3)
     cluster = parse_cluster("h100-sxm:64").model_copy(update={"calibration": calibration})
-    assert step_factor(cluster, MIXTURE, 2**20) == MEASURED_FACTOR
+    assert step_factor(cluster, DENSE, 64) == pytest.approx(1.21**MEASURED_SHARE)

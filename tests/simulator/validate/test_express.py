@@ -84,13 +84,13 @@ def test_sharding(zero: str, sharded: int, stage: int) -> None:
     ("changes", "reason"),
     [
         ({"hidden": None}, "hidden not stated"),
+        ({"pp": 8, "dp": 1, "vpp": 8}, "pp x vpp = 64 chunks, and the model has 48 layers"),
+        ({"ep": 2}, "ep=2, and the model has no experts"),
         ({"dp": 3}, "tp x pp x dp x cp = 96, and n_devices is 64"),
-        ({"task": "lora"}, "task lora is not pretraining"),
+        ({"task": "lora"}, "task lora is not training of all weights"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"precision": "int4"}, "precision int4 is not modelled"),
         ({"problem": "tp='x' cannot be read"}, "tp='x' cannot be read"),
-        ({"micro_batch": 3}, "32 sequences per rank are not divisible by micro batch 3"),
-        ({"measured_step_s": None}, "neither time nor memory was measured"),
         ({"kv_heads": 7}, "n_heads=64 is not a multiple of n_kv_heads=7"),
     ],
 )
@@ -98,6 +98,75 @@ def test_rows_that_cannot_be_expressed_say_why(changes: dict[str, object], reaso
     found = express(replace(ROW, **changes))  # type: ignore[arg-type]
     assert isinstance(found, Skipped)
     assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "plan"),
+    [
+        ({"micro_batch": 3}, "micro_batch", "mb2"),
+        ({"global_batch_seqs": 63}, "global_batch_seqs", "mb1"),
+        ({"global_batch_seqs": None}, "global_batch_seqs", "mb1"),
+    ],
+)
+def test_batches_that_do_not_divide_are_rounded_and_named(
+    changes: dict[str, object], column: str, plan: str
+) -> None:
+    found = case(vpp=1, **changes)
+    assert column in found.assumed
+    assert plan in found.plan.label()
+
+
+def test_dimensions_of_a_model_by_name_come_from_the_catalog() -> None:
+    found = case(
+        model="Llama 3 8B", n_layers=None, hidden=None, heads=None, ffn_hidden=None, vocab=None,
+        gated_ffn=None, tp=1, pp=1, dp=64, vpp=1,
+    )  # fmt: skip
+    assert (found.model.n_layers, found.model.ffn_size, found.model.n_kv_heads) == (32, 14336, 8)
+    assert {"n_layers", "hidden", "vocab"} <= set(found.assumed)
+
+
+def test_blank_widths_follow_from_the_hidden_width() -> None:
+    found = case(heads=None, ffn_hidden=None, vocab=None, gated_ffn=True, vpp=1)
+    assert (found.model.n_heads, found.model.ffn_size, found.model.vocab_size) == (48, 16384, 32000)
+    assert found.assumed == ("ffn_hidden", "heads", "vocab")
+
+
+@pytest.mark.parametrize(
+    ("cell", "precision"),
+    [("", "bf16"), ("FP8 (tensorwise)", "fp8"), ("bfloat16", "bf16"), ("FP16 mixed", "fp16")],
+)
+def test_number_formats_in_many_spellings(cell: str, precision: str) -> None:
+    assert case(precision=cell, vpp=1).job.precision == precision
+
+
+def test_devices_without_bf16_train_in_fp16() -> None:
+    assert case(device="V100-SXM2-32GB", precision="", vpp=1).job.precision == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [("No", "none"), ("full (uniform)", "full"), ("Selective", "selective"), ("True", "full")],
+)
+def test_recompute_in_many_spellings(cell: str, kind: str) -> None:
+    assert case(recompute=cell, vpp=1).plan.recompute == kind
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100-sxm-80gb"),
+        ("A100-PCIE-40GB", "a100-pcie-40gb"),
+        ("TPU v5p", "tpu-v5p"),
+        ("AMD MI300X", "mi300x"),
+        ("H200 SXM", "h200-sxm-141gb"),
+    ],
+)
+def test_devices_in_many_spellings(cell: str, name: str) -> None:
+    assert case(device=cell, vpp=1).cluster.device.name == name
+
+
+def test_a_row_without_measurements_is_predicted() -> None:
+    assert case(measured_step_s=None, vpp=1).row.step_s is None
 
 
 def test_experts_of_a_known_family() -> None:

@@ -24,14 +24,24 @@ def test_a_cell_that_cannot_be_read_is_the_row_s_problem(tmp_path: Path) -> None
     assert row.problem == "n_layers='two' cannot be read"
 
 
-@pytest.mark.parametrize("cell", ["nan", "inf", "-1", "1.5", "1e99"])
+@pytest.mark.parametrize("cell", ["inf", "-1", "1.5", "1e99", "two"])
 def test_numbers_that_make_no_sense_are_problems(cell: str) -> None:
     assert RunRow.parse({"n_layers": cell}).problem
 
 
+@pytest.mark.parametrize("cell", ["", " ", "-", "n/a", "NaN", "unknown"])
+def test_blank_cells_come_in_many_spellings(cell: str) -> None:
+    assert RunRow.parse({"n_layers": cell, "recompute": cell}) == RunRow()
+
+
+def test_thousands_and_capitals_are_read(tmp_path: Path) -> None:
+    (row,) = read_rows(write(tmp_path, 'Model, N_Devices ,DEVICE,gated_ffn\nm,"16,384",h100,Y\n'))
+    assert (row.model, row.n_devices, row.gated_ffn) == ("m", 16384, True)
+
+
 def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no column n_layers, hidden"):
-        read_rows(write(tmp_path, "model,seq_len,n_devices,device\n"))
+    with pytest.raises(InputError, match="no column model, device"):
+        read_rows(write(tmp_path, "seq_len,n_devices\n"))
 
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
