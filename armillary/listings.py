@@ -70,7 +70,11 @@ def as_data(thing: Any) -> dict[str, Any]:
     """Return a thing for JSON."""
     if isinstance(thing, BaseModel):
         return thing.model_dump(mode="json")
-    return {field: value for field, value in asdict(thing).items() if not callable(value)}
+    return asdict(thing, dict_factory=_without_functions)
+
+
+def _without_functions(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {field: value for field, value in items if not callable(value)}
 
 
 def _catalog(kind: Kind[Any]) -> Callable[[], dict[str, Any]]:

@@ -34,6 +34,7 @@ def runnable(
         "recompute": _among(table.recompute, recomputes),
     }
     asked = [mask for column, mask in rules.items() if column in columns]
+    asked += [rule.allowed(model, table) for rule in target.rules if rule.column in columns]
     mask: BoolArray = np.logical_and.reduce([np.ones(len(table), dtype=np.bool_), *asked])
     return mask
 

@@ -106,9 +106,12 @@ class Space:
                 self._runs(target, piped, pipelines.columns),
                 self._runs(target, sharded, shardings.columns),
             )
-            runs &= self._runs(target, bases, ("cp", "ep"))[:, None]
-            for recompute in target.recomputes:
-                allowed[: 1 + target.sequence_parallel, RECOMPUTES.index(recompute)] |= runs
+            runs &= self._runs(target, bases, ("tp", "pp", "cp", "ep"))[:, None]
+            for choice in range(2):
+                decided = replace(bases, sequence_parallel=np.full(n_bases, choice))
+                taken = runs & self._runs(target, decided, ("sequence_parallel",))[:, None]
+                for recompute in target.recomputes:
+                    allowed[choice, RECOMPUTES.index(recompute)] |= taken
         options = Options(
             ("sequence_parallel", "recompute"), _grid(range(2), range(len(RECOMPUTES)))
         )

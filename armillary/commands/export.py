@@ -20,7 +20,9 @@ def command(
     ] = None,
     to: Annotated[
         str,
-        typer.Option(metavar="TARGET", help="torchtitan, megatron, deepspeed, torchrun or slurm."),
+        typer.Option(
+            metavar="TARGET", help="torchtitan, megatron, deepspeed, torchrun, slurm or kubernetes."
+        ),
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[
         Path | None,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from planner.export import deepspeed, megatron, slurm, torchrun, torchtitan
+from planner.export import deepspeed, kubernetes, megatron, torchrun, torchtitan
 from planner.export.exporter import Export, ExportedFile, Exporter
 from simulator.spec.errors import unknown_name
 
 EXPORTERS: dict[str, Exporter] = {
-    module.EXPORTER.name: module.EXPORTER
-    for module in (torchtitan, megatron, deepspeed, torchrun, slurm)
+    exporter.name: exporter
+    for exporter in (
+        torchtitan.EXPORTER,
+        megatron.EXPORTER,
+        deepspeed.EXPORTER,
+        *torchrun.EXPORTERS,
+        kubernetes.EXPORTER,
+    )
 }
-"""Adding one: a module with an EXPORTER, and its name here."""
+"""Adding one: a module with an EXPORTER, and a line here."""
 
 
 def find_exporter(name: str, *, where: str | None = None) -> Exporter:

@@ -11,8 +11,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from planner.export.exporter import Export, ExportedFile, Exporter, header
-from planner.export.torchrun import nodes_and_ranks, torchrun_command
+from planner.export.exporter import (
+    Export,
+    ExportedFile,
+    Exporter,
+    applying,
+    steps_between_checkpoints,
+)
+from planner.export.launch import launch_files
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.spec.plan_file import PlanFile
@@ -22,41 +28,47 @@ CONFIG = "ds_config.json"
 
 
 def _emit(plan_file: PlanFile) -> Export:
-    plan = plan_file.plan
-    n_nodes, n_ranks = nodes_and_ranks(plan_file)
-    dropped = _dropped(plan)
-    command = torchrun_command(n_nodes, n_ranks, ["train.py", "--deepspeed_config", CONFIG])
-    script = (
-        "#!/usr/bin/env bash\n"
-        + header(plan_file, dropped)
-        + "# train.py is yours: it builds the model and calls deepspeed.initialize.\n"
-        + 'set -euo pipefail\ncd "$(dirname "${BASH_SOURCE[0]}")"\n'
-        + f'exec {command} "$@"\n'
-    )
-    config = json.dumps(configuration(plan_file), indent=2) + "\n"
+    dropped = _dropped(plan_file)
     return Export(
         target="deepspeed",
-        files=(ExportedFile(CONFIG, config), ExportedFile("launch.sh", script, executable=True)),
+        files=(
+            ExportedFile(CONFIG, json.dumps(configuration(plan_file), indent=2) + "\n"),
+            *launch_files(
+                plan_file,
+                f"train.py --deepspeed_config {CONFIG}",
+                dropped=dropped,
+                notes=("train.py is yours: it makes the model and calls deepspeed.initialize.",),
+            ),
+        ),
         dropped=dropped,
         start="./launch.sh",
     )
 
 
-def _dropped(plan: PlanSpec) -> tuple[str, ...]:
-    unsaid = (
+def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
+    plan, job = plan_file.plan, plan_file.scenario.job
+    return applying(
+        (True, "the model: train.py makes it"),
         (
             plan.pp > 1,
-            f"pp={plan.pp}: wrap the model in PipelineModule(num_stages={plan.pp}) in train.py",
+            f"pp={plan.pp}: wrap the model in PipelineModule(num_stages={plan.pp}), which divides "
+            "embedding, layers and head as it finds them",
         ),
-        (bool(plan.layers_per_chunk), "layers_per_chunk: PipelineModule divides by itself"),
         (
-            plan.recompute == "full",
-            "recompute: call deepspeed.checkpointing on every layer in train.py",
+            plan.recompute == "full" and plan.pp == 1,
+            "recompute: call deepspeed.checkpointing.checkpoint on every layer",
         ),
-        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: a matter of train.py"),
+        (
+            _accumulates_in_bf16(plan) and job.gradient_dtype == "fp32",
+            "gradients in fp32: without a ZeRO stage DeepSpeed adds them up in bf16",
+        ),
+        (True, f"checkpoints: save one every {steps_between_checkpoints(plan_file)} steps"),
         (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
     )
-    return tuple(what for applies, what in unsaid if applies)
+
+
+def _accumulates_in_bf16(plan: PlanSpec) -> bool:
+    return plan.zero_stage == 0 and plan.precision is Precision.BF16 and plan.pp == 1
 
 
 def configuration(plan_file: PlanFile) -> dict[str, Any]:
@@ -77,14 +89,17 @@ def configuration(plan_file: PlanFile) -> dict[str, Any]:
         "fp16": {"enabled": plan.precision is Precision.FP16},
         "communication_data_type": scenario.job.gradient_dtype,
     }
+    if plan.zero_stage > 0:
+        config["data_types"] = {"grad_accum_dtype": scenario.job.gradient_dtype}
+        if scenario.job.optimizer == "sgd":
+            config["zero_allow_untested_optimizer"] = True
     if plan.tp > 1:
         config["tensor_parallel"] = {"autotp_size": plan.tp}
     if plan.pp > 1:
-        interval = int(plan.recompute == "full")
         config["pipeline"] = {
             "stages": plan.pp,
             "partition": "uniform",
-            "activation_checkpoint_interval": interval,
+            "activation_checkpoint_interval": int(plan.recompute == "full"),
         }
     if plan.recompute == "full":
         config["activation_checkpointing"] = {"partition_activations": False}
@@ -117,6 +132,7 @@ def _read_back(export: Export, _scenario: Scenario) -> PlanSpec:
 EXPORTER = Exporter(
     name="deepspeed",
     description="a DeepSpeed JSON configuration",
+    executor="deepspeed",
     emit=_emit,
     read_back=_read_back,
 )

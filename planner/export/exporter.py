@@ -14,7 +14,7 @@ from simulator.spec.legality import require_legal
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
-from simulator.spec.target import TARGETS
+from simulator.spec.target import find_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Exporter:
 
     name: str
     description: str
+    executor: str
+    """What runs the files: a name of `simulator.spec.target`."""
     emit: Callable[[PlanFile], Export]
     read_back: Callable[[Export, Scenario], PlanSpec]
     """The plan that the files express; the scenario gives what is not a decision."""
@@ -57,13 +59,12 @@ class Exporter:
         """Return the export. Raises InputError when the plan is illegal or the target cannot."""
         scenario, plan = plan_file.scenario, plan_file.plan
         require_legal(scenario.model, scenario.job, plan, n_devices=scenario.cluster.n_devices)
-        target = TARGETS.get(self.name)
-        refusal = target.refusal(scenario.model, scenario.job, plan) if target is not None else None
+        refusal = find_target(self.executor).refusal(scenario.model, scenario.job, plan)
         if refusal is not None:
             raise InputError(
                 f"{refusal} ({plan.label()})",
                 where="--to",
-                fix=f"plan again with --target {self.name}",
+                fix=f"plan again with --target {self.executor}",
             )
         return self.emit(plan_file)
 
@@ -83,16 +84,23 @@ def header(plan_file: PlanFile, dropped: tuple[str, ...], comment: str = "#") ->
     return "".join(f"{comment} {line}\n" for line in lines)
 
 
-def layers_of_ranks(plan: PlanSpec, n_layers: int) -> list[list[int]]:
-    """Return the layers of every chunk, in model order."""
-    ends: list[list[int]] = []
-    start = 0
-    for count in plan.chunk_layers(n_layers):
-        ends.append(list(range(start, start + count)))
-        start += count
-    return ends
+def applying(*unsaid: tuple[bool, str]) -> tuple[str, ...]:
+    """Return what an export drops: the sentences whose condition holds."""
+    return tuple(sentence for applies, sentence in unsaid if applies)
 
 
-def is_even(plan: PlanSpec, n_layers: int) -> bool:
-    """Whether all chunks have equally many layers."""
-    return len(set(plan.chunk_layers(n_layers))) == 1
+def steps_between_checkpoints(plan_file: PlanFile) -> int:
+    """Return the checkpoint interval in steps: the plan's, or the optimum that was predicted."""
+    prediction = plan_file.prediction
+    interval_s = plan_file.plan.checkpoint_interval_s or prediction.campaign.checkpoint_interval_s
+    return max(1, round(interval_s / prediction.step.step_s))
+
+
+def with_layers(plan: PlanSpec, counts: tuple[int, ...], n_layers: int) -> PlanSpec:
+    """Return the plan with the layers of each chunk that a file says, if it says any.
+
+    They stay unsaid where they are what the plan has anyway.
+    """
+    if counts in ((), plan.chunk_layers(n_layers)):
+        return plan
+    return plan.model_copy(update={"layers_per_chunk": counts})

@@ -10,8 +10,17 @@ from __future__ import annotations
 
 import shlex
 
-from planner.export.exporter import Export, ExportedFile, Exporter, header, is_even, layers_of_ranks
-from planner.export.torchrun import nodes_and_ranks, torchrun_command
+from planner.export.exporter import (
+    Export,
+    ExportedFile,
+    Exporter,
+    applying,
+    header,
+    steps_between_checkpoints,
+    with_layers,
+)
+from planner.export.launch import launch_files
+from simulator.cost.plan_table import RECOMPUTES
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.model import MlaSpec, ModelSpec, MoeSpec
@@ -29,83 +38,89 @@ _PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.MXFP8: ("--bf16", "--fp8-format", "e4m3", "--fp8-recipe", "mxfp8"),
     Precision.NVFP4: ("--bf16", "--fp4-format", "e2m1"),
 }
-_ACTIVATION = {"silu": "--swiglu", "relu2": "--squared-relu"}
+_ACTIVATION: dict[tuple[str, bool], tuple[str, ...]] = {
+    ("silu", True): ("--swiglu",),
+    ("gelu", False): (),
+    ("relu2", False): ("--squared-relu",),
+}
+"""Activation, and whether a gate multiplies it."""
 
 
 def _emit(plan_file: PlanFile) -> Export:
-    scenario, plan = plan_file.scenario, plan_file.plan
-    _require_possible(scenario.model, plan)
-    n_nodes, n_ranks = nodes_and_ranks(plan_file)
-    words = arguments(plan_file)
-    dropped = _dropped(plan)
-    lines = [" ".join(map(shlex.quote, group)) for group in _grouped(words)]
-    command = torchrun_command(n_nodes, n_ranks, ["pretrain_gpt.py"])
-    script = (
-        "#!/usr/bin/env bash\n"
-        + header(plan_file, dropped)
-        + "# Data is yours: replace --mock-data and --tokenizer-type NullTokenizer.\n"
-        + "set -euo pipefail\n"
-        + "export CUDA_DEVICE_MAX_CONNECTIONS=1  # megatron asks for it under tp or cp\n"
-        + 'here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)\n'
-        + f'mapfile -t words < <(grep -v "^#" "$here/{ARGUMENTS}" | xargs -n 1 printf "%s\\n")\n'
-        + f'exec {command} "${{words[@]}}" "$@"\n'
+    _require_possible(plan_file.scenario)
+    dropped = _dropped(plan_file.plan)
+    lines = [" ".join(map(shlex.quote, group)) for group in _grouped(arguments(plan_file))]
+    launch = launch_files(
+        plan_file,
+        '"${MEGATRON_LM:?path of a checkout of Megatron-LM}/pretrain_gpt.py" "${words[@]}"',
+        dropped=dropped,
+        notes=("Data is yours: replace --mock-data and --tokenizer-type NullTokenizer.",),
+        setup=(
+            "export CUDA_DEVICE_MAX_CONNECTIONS=1  # megatron asks for it under tp or cp",
+            f'mapfile -t words < <(grep -v "^#" {ARGUMENTS} | xargs -n 1 printf "%s\\n")',
+        ),
     )
     return Export(
         target="megatron",
         files=(
             ExportedFile(ARGUMENTS, header(plan_file, dropped) + "\n".join(lines) + "\n"),
-            ExportedFile("launch.sh", script, executable=True),
+            *launch,
         ),
         dropped=dropped,
-        start="./launch.sh",
+        start="MEGATRON_LM=/path/to/Megatron-LM ./launch.sh",
     )
 
 
-def _require_possible(model: ModelSpec, plan: PlanSpec) -> None:
-    """Refuse what Megatron's own parser lets through, or what its flags cannot say."""
-    moe = model.moe
+def _require_possible(scenario: Scenario) -> None:
+    """Refuse models that Megatron's flags cannot describe."""
+    model, moe = scenario.model, scenario.model.moe
     rules = (
+        (
+            (model.activation, model.gated_ffn) in _ACTIVATION,
+            f"activation {model.activation} {'with' if model.gated_ffn else 'without'} a gate",
+        ),
         (model.position != "none", "a model without positions"),
+        (
+            model.position == "rope" or scenario.job.sequence_length <= model.max_positions,
+            f"sequence_length={scenario.job.sequence_length} with {model.max_positions} learned "
+            "positions",
+        ),
         (not model.parallel_residual, "attention and feed-forward side by side"),
-        (moe is None or moe.n_experts % plan.ep == 0, f"ep={plan.ep}"),
-        (
-            moe is None or plan.tp == 1 or plan.sequence_parallel,
-            "experts under tp without sequence_parallel",
-        ),
-        (
-            plan.cp * plan.dp % plan.ep == 0,
-            f"ep={plan.ep}, which must divide dp x cp = {plan.dp * plan.cp}",
-        ),
-        (plan.virtual_stages == 1 or plan.pp > 1, "virtual stages without a pipeline"),
+        (model.attention_out_bias == model.ffn_bias, "biases in attention or feed-forward alone"),
+        (model.qkv_bias or not model.ffn_bias, "feed-forward biases without those of q, k and v"),
+        (not (model.embedding_norm or model.head_bias or model.lm_head_transform), "such a head"),
+        (model.final_norm and model.lm_head, "a model without its final norm or head"),
+        (moe is None or not moe.router_bias, "a router with biases"),
     )
     for allowed, what in rules:
         if not allowed:
-            raise InputError(f"megatron cannot run {what}", where="--to")
+            raise InputError(f"megatron cannot express {what} ({model.name})", where="--to")
 
 
 def _dropped(plan: PlanSpec) -> tuple[str, ...]:
-    unsaid = (
-        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: megatron counts steps"),
-        (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
+    return applying(
         (True, f"dp={plan.dp}: megatron derives it from the number of ranks"),
+        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),
+        (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
     )
-    return tuple(what for applies, what in unsaid if applies)
 
 
 def arguments(plan_file: PlanFile) -> list[str]:
     """Return all flags with their values, one word each."""
     scenario, plan = plan_file.scenario, plan_file.plan
     groups = (
-        _parallel(scenario.model, plan),
-        _model(scenario.model),
+        _parallel(scenario, plan),
+        _model(scenario),
         _moe(scenario.model.moe, scenario.model.n_layers, plan) if scenario.model.moe else [],
         _mla(scenario.model.mla) if scenario.model.mla else [],
         _training(scenario, plan),
+        ["--save", "checkpoints", "--load", "checkpoints"],
+        ["--save-interval", steps_between_checkpoints(plan_file)],
     )
     return [str(word) for group in groups for word in group]
 
 
-def _parallel(model: ModelSpec, plan: PlanSpec) -> list[object]:
+def _parallel(scenario: Scenario, plan: PlanSpec) -> list[object]:
     words: list[object] = [
         "--tensor-model-parallel-size",
         plan.tp,
@@ -115,12 +130,15 @@ def _parallel(model: ModelSpec, plan: PlanSpec) -> list[object]:
         plan.cp,
     ]
     words += ["--sequence-parallel"] * plan.sequence_parallel
-    if not is_even(plan, model.n_layers):
-        words += ["--pipeline-model-parallel-layout", layout(plan, model.n_layers)]
+    model = scenario.model
+    if len(set(plan.chunk_layers(model.n_layers))) > 1:
+        words += ["--pipeline-model-parallel-layout", layout(plan, model)]
     elif plan.virtual_stages > 1:
         words += ["--num-virtual-stages-per-pipeline-rank", plan.virtual_stages]
+    words.append("--overlap-grad-reduce")
+    words += ["--grad-reduce-in-bf16"] * (scenario.job.gradient_dtype == "bf16")
     if plan.zero_stage == 1:
-        words.append("--use-distributed-optimizer")
+        words += ["--use-distributed-optimizer", "--overlap-param-gather"]
         if plan.dp_replicate > 1:
             words += ["--num-distributed-optimizer-instances", plan.dp_replicate]
     if plan.recompute == "full":
@@ -131,13 +149,19 @@ def _parallel(model: ModelSpec, plan: PlanSpec) -> list[object]:
     return words
 
 
-def layout(plan: PlanSpec, n_layers: int) -> str:
-    """Return uneven stages in Megatron's letters: E embedding, t layer, L loss, | next chunk."""
-    chunks = ["t" * len(layers) for layers in layers_of_ranks(plan, n_layers)]
-    return "|".join(["E" + chunks[0], *chunks[1:]]) + "L"
+def layout(plan: PlanSpec, model: ModelSpec) -> str:
+    """Return uneven stages in Megatron's letters, chunks separated by |.
+
+    E is the embedding, t a layer, m a multi-token-prediction layer, L the loss.
+    """
+    chunks = ["t" * count for count in plan.chunk_layers(model.n_layers)]
+    chunks[0] = "E" + chunks[0]
+    chunks[-1] += "m" * model.n_mtp_layers + "L"
+    return "|".join(chunks)
 
 
-def _model(model: ModelSpec) -> list[object]:
+def _model(scenario: Scenario) -> list[object]:
+    model = scenario.model
     words: list[object] = [
         "--num-layers",
         model.n_layers,
@@ -150,20 +174,24 @@ def _model(model: ModelSpec) -> list[object]:
         "--ffn-hidden-size",
         model.ffn_size or (model.moe.expert_ffn_size if model.moe else 0),
         "--max-position-embeddings",
-        model.max_positions,
+        max(model.max_positions, scenario.job.sequence_length),
         "--normalization",
         {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}[model.norm],
         "--position-embedding-type",
-        {"rope": "rope", "learned": "learned_absolute", "none": "none"}[model.position],
+        {"rope": "rope", "learned": "learned_absolute"}[model.position],
         "--attention-dropout",
         0,
         "--hidden-dropout",
         0,
     ]
-    if model.n_kv_heads != model.n_heads:
+    if model.n_kv_heads != model.n_heads and model.mla is None:
         words += ["--group-query-attention", "--num-query-groups", model.n_kv_heads]
-    if model.activation in _ACTIVATION and (model.gated_ffn or model.activation != "silu"):
-        words.append(_ACTIVATION[model.activation])
+    if model.sliding_window:
+        words += ["--window-size", f"{model.sliding_window - 1},0"]
+    if model.n_mtp_layers:
+        words += ["--mtp-num-layers", model.n_mtp_layers]
+    words += _ACTIVATION[model.activation, model.gated_ffn]
+    words += ["--attention-backend", "unfused"] * (scenario.job.attention == "unfused")
     words += ["--disable-bias-linear"] * (not model.ffn_bias)
     words += ["--add-qkv-bias"] * model.qkv_bias
     words += ["--qk-layernorm"] * model.qk_norm
@@ -189,6 +217,7 @@ def _moe(moe: MoeSpec, n_layers: int, plan: PlanSpec) -> list[object]:
     ]
     if moe.shared_ffn_size:
         words += ["--moe-shared-expert-intermediate-size", moe.shared_ffn_size]
+        words += ["--moe-shared-expert-gate"] * moe.shared_expert_gate
     if moe.n_dense_layers or moe.layer_period > 1:
         mixed = n_layers - moe.n_dense_layers
         period = [int(at % moe.layer_period == moe.layer_period - 1) for at in range(mixed)]
@@ -214,6 +243,8 @@ def _training(scenario: Scenario, plan: PlanSpec) -> list[object]:
         scenario.job.sequence_length,
         "--train-iters",
         scenario.job.n_steps,
+        "--optimizer",
+        {"adamw": "adam", "sgd": "sgd"}[scenario.job.optimizer],
         "--lr",
         scenario.run.learning_rate,
         "--clip-grad",
@@ -264,6 +295,7 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
     precision = next(  # the more special ones stand last
         one for one, words in reversed(_PRECISION.items()) if words_given.issuperset(words)
     )
+    granularity = given.get("--recompute-granularity", "none")
     plan = PlanSpec(
         pp=pp,
         dp_replicate=replicate,
@@ -277,20 +309,16 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
         virtual_stages=virtual,
         microbatch_sequences=microbatch,
         n_microbatches=int(given["--global-batch-size"]) // (dp * microbatch),
-        recompute="full"
-        if given.get("--recompute-granularity") == "full"
-        else "selective"
-        if "--recompute-granularity" in given
-        else "none",
+        recompute=next(name for name in RECOMPUTES if name == granularity),
         precision=precision,
     )
-    even = plan.chunk_layers(scenario.model.n_layers)
-    return plan if counts in ((), even) else plan.model_copy(update={"layers_per_chunk": counts})
+    return with_layers(plan, counts, scenario.model.n_layers)
 
 
 EXPORTER = Exporter(
     name="megatron",
     description="arguments of Megatron-LM's pretrain_gpt.py",
+    executor="megatron",
     emit=_emit,
     read_back=_read_back,
 )

@@ -9,21 +9,26 @@ parallel_dims.py (dp_shard x cp x tp = efsdp x ep), torchtitan/trainer.py (rules
 from __future__ import annotations
 
 import ast
-import shlex
 from dataclasses import dataclass
 
-from planner.export.exporter import Export, ExportedFile, Exporter, header, layers_of_ranks
-from planner.export.torchrun import nodes_and_ranks, torchrun_command
-from simulator.schedule import actions_of
+from planner.export.exporter import (
+    Export,
+    ExportedFile,
+    Exporter,
+    applying,
+    header,
+    steps_between_checkpoints,
+    with_layers,
+)
+from planner.export.launch import launch_files
+from simulator.catalog import find_model
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
-from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
 RECIPE = "armillary_recipe/config_registry.py"
-SCHEDULE_CSV = "schedule.csv"
 
 SCHEDULES: dict[ScheduleName, str] = {
     "gpipe": "GPipe",
@@ -44,101 +49,81 @@ class Base:
     module: str
     config: str
     flavor: str
+    max_sequence_length: int
+    """Of its rotary positions."""
 
 
 BASES: dict[str, Base] = {
-    "llama3-8b": Base("llama3", "llama3_8b", "8B"),
-    "llama3.1-8b": Base("llama3", "llama3_8b", "8B"),
-    "llama3-70b": Base("llama3", "llama3_70b", "70B"),
-    "llama3.1-70b": Base("llama3", "llama3_70b", "70B"),
-    "llama3.1-405b": Base("llama3", "llama3_405b", "405B"),
-    "qwen3-0.6b": Base("qwen3", "qwen3_0_6b", "0.6B"),
-    "qwen3-1.7b": Base("qwen3", "qwen3_1_7b", "1.7B"),
-    "qwen3-14b": Base("qwen3", "qwen3_14b", "14B"),
-    "qwen3-32b": Base("qwen3", "qwen3_32b", "32B"),
-    "qwen3-30b-a3b": Base("qwen3", "qwen3_30b_a3b", "30B-A3B"),
-    "deepseek-v3": Base("deepseek_v3", "deepseek_v3_671b", "671B"),
+    "llama3-8b": Base("llama3", "llama3_8b", "8B", 131072),
+    "llama3.1-8b": Base("llama3", "llama3_8b", "8B", 131072),
+    "llama3-70b": Base("llama3", "llama3_70b", "70B", 131072),
+    "llama3.1-70b": Base("llama3", "llama3_70b", "70B", 131072),
+    "llama3.1-405b": Base("llama3", "llama3_70b", "405B", 131072),
+    "qwen3-0.6b": Base("qwen3", "qwen3_0_6b", "0.6B", 40960),
+    "qwen3-1.7b": Base("qwen3", "qwen3_1_7b", "1.7B", 40960),
+    "qwen3-14b": Base("qwen3", "qwen3_14b", "14B", 40960),
+    "qwen3-32b": Base("qwen3", "qwen3_32b", "32B", 40960),
+    "qwen3-30b-a3b": Base("qwen3", "qwen3_30b_a3b", "30B-A3B", 40960),
+    "deepseek-v3": Base("deepseek_v3", "deepseek_v3_671b", "671B", 16384),
 }
 """Our catalog's name to torchtitan's."""
 
 
 def _emit(plan_file: PlanFile) -> Export:
-    scenario, plan = plan_file.scenario, plan_file.plan
-    base = _base(scenario.model)
-    _require_possible(scenario, plan)
-    n_nodes, n_ranks = nodes_and_ranks(plan_file)
-    recipe = _recipe(plan_file, base, _dropped(plan_file))
-    command = torchrun_command(
-        n_nodes,
-        n_ranks,
-        ["-m", "torchtitan.train", "--module", "armillary_recipe", "--config", "plan"],
-    )
-    script = (
-        "#!/usr/bin/env bash\n"
-        + header(plan_file, ())
-        + 'set -euo pipefail\ncd "$(dirname "${BASH_SOURCE[0]}")"\n'
-        + f"export PYTHONPATH={shlex.quote('.')}${{PYTHONPATH:+:$PYTHONPATH}}\nexec {command}\n"
-    )
-    files = [
-        ExportedFile("armillary_recipe/__init__.py", ""),
-        ExportedFile(RECIPE, recipe),
-        ExportedFile("launch.sh", script, executable=True),
-    ]
-    if plan.pp > 1:
-        files.append(ExportedFile(SCHEDULE_CSV, actions_of(plan).to_csv()))
+    base = _base(plan_file.scenario)
+    dropped = _dropped(plan_file, base)
     return Export(
         target="torchtitan",
-        files=tuple(files),
-        dropped=_dropped(plan_file),
+        files=(
+            ExportedFile("armillary_recipe/__init__.py", ""),
+            ExportedFile(RECIPE, _recipe(plan_file, base, dropped)),
+            *launch_files(
+                plan_file,
+                "-m torchtitan.train --module armillary_recipe --config plan",
+                dropped=dropped,
+                setup=("export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}",),
+            ),
+        ),
+        dropped=dropped,
         start="./launch.sh",
     )
 
 
-def _base(model: ModelSpec) -> Base:
-    if model.name not in BASES:
+def _base(scenario: Scenario) -> Base:
+    """Return the recipe that ours starts from. Raises InputError for any other model or optimizer.
+
+    A model of one of these names may have been changed in the scenario.
+    """
+    model = scenario.model
+    if model != find_model(model.name):
         raise InputError(
-            f"torchtitan's registry has no {model.name}",
+            f"{model.name} was changed in the scenario, and torchtitan's registry has the original",
             where="--to",
-            fix=f"it has {', '.join(BASES)}",
+            fix="export to megatron, which takes any dimensions",
         )
-    return BASES[model.name]
+    base, length = BASES[model.name], scenario.job.sequence_length
+    if length > base.max_sequence_length:
+        raise InputError(
+            f"sequence_length={length}, and torchtitan's {model.name} has "
+            f"{base.max_sequence_length} positions",
+            where="--to",
+        )
+    if scenario.job.optimizer != "adamw":
+        raise InputError(
+            f"torchtitan's recipes have no optimizer {scenario.job.optimizer}", where="--to"
+        )
+    return base
 
 
-def _require_possible(scenario: Scenario, plan: PlanSpec) -> None:
-    """Refuse what torchtitan accepts at first and cannot run."""
-    inner = plan.dp_shard * plan.cp * plan.tp
-    rules = (
-        (
-            inner % plan.ep == 0,
-            f"ep={plan.ep} does not divide dp_shard x cp x tp = {inner} (ParallelDims)",
-        ),
-        (
-            plan.zero_stage > 0 or plan.dp_replicate == 1 or plan.n_ranks == plan.dp,
-            f"dp_replicate={plan.dp_replicate} without sharding beside tp, cp or pp",
-        ),
-        (
-            plan.zero_stage > 0 or plan.cp == 1,
-            "cp > 1 with zero_stage=0: it always shards weights over cp",
-        ),
-        (
-            scenario.job.sequence_length
-            % ((plan.tp if plan.sequence_parallel else 1) * (2 * plan.cp if plan.cp > 1 else 1))
-            == 0,
-            f"sequence_length={scenario.job.sequence_length} for tp={plan.tp}, cp={plan.cp}",
-        ),
-    )
-    for allowed, what in rules:
-        if not allowed:
-            raise InputError(f"torchtitan cannot run {what}", where="--to")
-
-
-def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
-    plan = plan_file.plan
-    unsaid = (
-        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: torchtitan counts steps"),
+def _dropped(plan_file: PlanFile, base: Base) -> tuple[str, ...]:
+    plan, job = plan_file.plan, plan_file.scenario.job
+    return applying(
+        (True, f"data, tokenizer and learning rate: those of torchtitan's {base.config}"),
+        (job.gradient_dtype != "fp32", f"gradients in {job.gradient_dtype}: reduced in float32"),
+        (job.attention == "unfused", "unfused attention: torchtitan's is fused"),
+        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),
         (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
     )
-    return tuple(what for applies, what in unsaid if applies)
 
 
 def _parallelism(plan: PlanSpec, n_layers: int) -> dict[str, object]:
@@ -164,7 +149,8 @@ def _parallelism(plan: PlanSpec, n_layers: int) -> dict[str, object]:
 
 
 def _modules(plan: PlanSpec, n_layers: int) -> list[list[str]]:
-    parts = [[f"layers.{layer}" for layer in chunk] for chunk in layers_of_ranks(plan, n_layers)]
+    names = iter(f"layers.{layer}" for layer in range(n_layers))
+    parts = [[next(names) for _ in range(count)] for count in plan.chunk_layers(n_layers)]
     parts[0].insert(0, "tok_embeddings")
     parts[-1] += ["norm", "lm_head"]
     return parts
@@ -186,16 +172,21 @@ def _training(scenario: Scenario, plan: PlanSpec) -> dict[str, object]:
 
 
 def _recipe(plan_file: PlanFile, base: Base, dropped: tuple[str, ...]) -> str:
+    """Return the module: constants, which are read back, and the function that uses them."""
     scenario, plan = plan_file.scenario, plan_file.plan
-    imports = {"selective": "SelectiveAC", "full": "FullAC"}.get(plan.recompute)
+    recompute = {"selective": "SelectiveAC", "full": "FullAC"}.get(plan.recompute)
+    n_mtp = scenario.model.n_mtp_layers
+    flavor = repr(base.flavor) + (f", num_mtp_layers={n_mtp}" if n_mtp else "")
     lines = [
         header(plan_file, dropped).rstrip("\n"),
         '"""torchtitan 0.3.0: --module armillary_recipe --config plan."""',
         "",
         "from torchtitan.config import ParallelismConfig, TrainingConfig",
-        *([f"from torchtitan.distributed.activation_checkpoint import {imports}"] * bool(imports)),
+        *_given(recompute, f"from torchtitan.distributed.activation_checkpoint import {recompute}"),
+        *_given(n_mtp, "from torchtitan.models.common.config_utils import decoder_vocab_size"),
         f"from torchtitan.models.{base.module} import model_registry",
         f"from torchtitan.models.{base.module}.config_registry import {base.config}",
+        *_given(n_mtp, f"from torchtitan.models.{base.module}.mtp import MTPLoss"),
         "from torchtitan.trainer import Trainer",
         "",
         f"PARALLELISM = {_literal(_parallelism(plan, scenario.model.n_layers))}",
@@ -204,13 +195,24 @@ def _recipe(plan_file: PlanFile, base: Base, dropped: tuple[str, ...]) -> str:
         "",
         "def plan() -> Trainer.Config:",
         f"    config = {base.config}()",
-        f"    config.model_spec = model_registry({base.flavor!r})  # without float8 converters",
+        f"    config.model_spec = model_registry({flavor})  # without float8 converters",
+        *_given(
+            n_mtp,
+            "    vocabulary = decoder_vocab_size(config.model_spec)",
+            "    config.loss = MTPLoss.Config(global_vocab_size=vocabulary)",
+        ),
         "    config.parallelism = ParallelismConfig(**PARALLELISM)",
         "    config.training = TrainingConfig(**TRAINING)",
         f"    config.activation_checkpoint = {RECOMPUTES[plan.recompute]}",
+        "    config.checkpoint.enable = True",
+        f"    config.checkpoint.interval = {steps_between_checkpoints(plan_file)}",
         "    return config",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _given(condition: object, *lines: str) -> tuple[str, ...]:
+    return lines if condition else ()
 
 
 def _literal(values: dict[str, object]) -> str:
@@ -234,6 +236,7 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
     parallelism, training, recompute = recipe_constants(export.text(RECIPE))
     shard = _whole(parallelism["data_parallel_shard_degree"])
     pp = _whole(parallelism["pipeline_parallel_degree"])
+    cp = _whole(parallelism["context_parallel_degree"])
     dp = shard * _whole(parallelism["data_parallel_replicate_degree"])
     never = parallelism["fsdp_reshard_after_forward"] == "never"
     microbatch = _whole(
@@ -248,10 +251,10 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
         pp=pp,
         dp_replicate=_whole(parallelism["data_parallel_replicate_degree"]),
         dp_shard=shard,
-        cp=_whole(parallelism["context_parallel_degree"]),
+        cp=cp,
         tp=_whole(parallelism["tensor_parallel_degree"]),
         ep=_whole(parallelism["expert_parallel_degree"]),
-        zero_stage=0 if shard == 1 else 2 if never else 3,
+        zero_stage=0 if shard * cp == 1 else 2 if never else 3,
         sequence_parallel=bool(parallelism["enable_sequence_parallel"]),
         schedule=names[str(parallelism.get("pipeline_parallel_schedule", "1F1B"))],
         virtual_stages=max(1, len(counts) // pp),
@@ -260,8 +263,7 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
         recompute=next(name for name in RECOMPUTES if name == recompute),
         precision=Precision.FP32 if full else Precision.BF16,
     )
-    even = plan.chunk_layers(scenario.model.n_layers)
-    return plan if counts in ((), even) else plan.model_copy(update={"layers_per_chunk": counts})
+    return with_layers(plan, counts, scenario.model.n_layers)
 
 
 def _whole(value: object) -> int:
@@ -272,6 +274,7 @@ def _whole(value: object) -> int:
 EXPORTER = Exporter(
     name="torchtitan",
     description="a torchtitan 0.3.0 recipe module",
+    executor="torchtitan",
     emit=_emit,
     read_back=_read_back,
 )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simulator.spec.base import Precision
 from simulator.spec.errors import unknown_name
 from simulator.spec.job import JobSpec
+from simulator.spec.legality import Decisions
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
+
+if TYPE_CHECKING:
+    from simulator.spec.legality import Truth
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRule:
+    """A condition of one executor that ties decisions together."""
+
+    column: str
+    """The last of its decisions in the order in which the search takes them: tp, pp, cp, ep, then
+    how data parallelism divides (zero_stage, dp_shard), then sequence_parallel."""
+    allowed: Callable[[ModelSpec, Decisions], Truth]
+    """Written with operators that mean the same for one plan and for columns of plans."""
+    what: str
+    """What the executor cannot run where the condition does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +49,9 @@ class Target:
     moe: bool = True
     mla: bool = True
     model_kinds: tuple[str, ...] = ("decoder",)
+    models: tuple[str, ...] = ()
+    """The only models it has, by their catalog names; empty means any."""
+    rules: tuple[TargetRule, ...] = ()
 
     def refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
@@ -52,6 +74,10 @@ class Target:
             (model.kind in self.model_kinds, f"models of kind {model.kind}"),
             (self.moe or model.moe is None, "mixture-of-experts models"),
             (self.mla or model.mla is None, "multi-head latent attention"),
+            (
+                not self.models or model.name in self.models,
+                f"{model.name}; it has {', '.join(self.models)}",
+            ),
         )
 
     def plan_refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
@@ -72,6 +98,7 @@ class Target:
                 self.uneven_stages or len(set(plan.chunk_layers(model.n_layers))) == 1,
                 "stages with different numbers of layers",
             ),
+            *((bool(rule.allowed(model, plan)), rule.what) for rule in self.rules),
         )
 
     def _first(self, *rules: tuple[bool, str]) -> str | None:
@@ -80,6 +107,71 @@ class Target:
                 return f"{self.name} cannot run {what}"
         return None
 
+
+_TORCHTITAN_MODELS = (
+    *("llama3-8b", "llama3.1-8b", "llama3-70b", "llama3.1-70b", "llama3.1-405b"),
+    *("qwen3-0.6b", "qwen3-1.7b", "qwen3-14b", "qwen3-32b", "qwen3-30b-a3b", "deepseek-v3"),
+)
+_TORCHTITAN_RULES = (
+    TargetRule(
+        "dp_shard",
+        lambda _, plan: plan.dp_shard * plan.cp * plan.tp % plan.ep == 0,
+        "ep that does not divide dp_shard x cp x tp",
+    ),
+    TargetRule(
+        "zero_stage",
+        lambda _, plan: (plan.cp == 1) | (plan.zero_stage > 0),
+        "cp > 1 with zero_stage=0, because it always divides weights over cp",
+    ),
+    TargetRule(
+        "cp",
+        lambda model, plan: (model.n_mtp_layers == 0) | (plan.pp * plan.cp == 1),
+        "multi-token prediction with pp > 1 or cp > 1",
+    ),
+    TargetRule(
+        "pp",
+        lambda model, plan: (not model.tied_embeddings) | (plan.pp == 1),
+        "tied embeddings with pp > 1",
+    ),
+    TargetRule(
+        "tp",
+        lambda model, plan: model.n_kv_heads % plan.tp == 0,
+        "tp that does not divide the key and value heads",
+    ),
+)
+_MEGATRON_RULES = (
+    TargetRule(
+        "sequence_parallel",
+        lambda model, plan: (model.moe is None) | (plan.tp == 1) | (plan.sequence_parallel != 0),
+        "experts under tp without sequence_parallel",
+    ),
+    TargetRule(
+        "dp_shard",
+        lambda _, plan: (
+            (plan.zero_stage == 0)
+            | (plan.dp_replicate == 1)
+            | (plan.dp_shard * plan.cp * plan.tp % plan.ep == 0)
+        ),
+        "several optimizer instances and ep that does not divide dp_shard x cp x tp",
+    ),
+)
+_DEEPSPEED_RULES = (
+    TargetRule(
+        "tp",
+        lambda model, plan: plan.tp <= model.n_kv_heads,
+        "tp beyond the key and value heads",
+    ),
+    TargetRule(
+        "pp",
+        lambda _, plan: (plan.tp == 1) | (plan.pp == 1),
+        "tp (AutoTP) together with pp (PipelineModule)",
+    ),
+    TargetRule(
+        "dp_shard",
+        lambda _, plan: (plan.zero_stage == 0) | (plan.dp_replicate == 1),
+        "dp_replicate > 1 under a ZeRO stage, which divides over all data-parallel ranks",
+    ),
+)
 
 OWN_TARGET = "armillary"
 """The target that `armillary run` is."""
@@ -104,6 +196,8 @@ TARGETS: dict[str, Target] = {
             schedules=("gpipe", "1f1b", "interleaved-1f1b"),
             zero_stages=(0, 2, 3),
             zero_stages_with_pp=(0, 2, 3),
+            models=_TORCHTITAN_MODELS,
+            rules=_TORCHTITAN_RULES,
         ),
         Target(
             name="megatron",
@@ -112,6 +206,7 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),
             precisions=tuple(Precision),
+            rules=_MEGATRON_RULES,
         ),
         Target(
             name="deepspeed",
@@ -125,6 +220,7 @@ TARGETS: dict[str, Target] = {
             max_cp=1,
             max_ep=1,
             dp_replicate_with_shard=False,
+            rules=_DEEPSPEED_RULES,
         ),
     )
 }

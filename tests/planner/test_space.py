@@ -82,6 +82,9 @@ def test_enumeration_is_brute_force(
     scenario = make_scenario(
         n_devices=n_devices, batch=batch, n_experts=n_experts, target=target, sequence_length=48
     )
+    if target and TARGETS[target].models:
+        named = scenario.model.model_copy(update={"name": TARGETS[target].models[0]})
+        scenario = scenario.model_copy(update={"model": named})
     model, job = scenario.model, scenario.job
     executors = [TARGETS[target]] if target else list(TARGETS.values())
     expected = {

@@ -1,61 +1,109 @@
 """Hands exported files to the target's own code: `python accept.py`, cases as JSON lines on stdin.
 
-A case is {target, folder, n_ranks, dp}; the answer to each is a line, "accepted" or what the target
-said. It runs in a process of its own, because the targets change torch and warn when imported.
+A case is a `Case` below; the answer to each is a line, "accepted" or what the target said. It runs
+in a process of its own, because the targets change torch and warn when imported. The checks that
+end in -whole need what `scripts/export-check` installs.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 
-def torchtitan(folder: Path, n_ranks: int, _dp: int) -> None:
-    """Build ParallelDims and its meshes on a fake process group; let torch check the schedule."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An export on disk, and what the target should find in it."""
+
+    check: str
+    folder: str
+    n_ranks: int
+    dp: int
+    n_parameters: int
+    """Of the whole model."""
+
+    @property
+    def path(self) -> Path:
+        """The export's folder."""
+        return Path(self.folder)
+
+
+@contextmanager
+def _fake_ranks(n_ranks: int) -> Iterator[None]:
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
-    from torchtitan.config import ParallelismConfig, TrainingConfig
-    from torchtitan.distributed import ParallelDims
 
-    from planner.export.torchtitan import recipe_constants
-
-    recipe = (folder / "armillary_recipe" / "config_registry.py").read_text()
-    parallelism, training, _ = recipe_constants(recipe)
-    config: Any = ParallelismConfig(**parallelism)
-    TrainingConfig(**training)
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=n_ranks)
     try:
-        ParallelDims.from_config(config, n_ranks).build_mesh()
+        yield
     finally:
         dist.destroy_process_group()
-    if (folder / "schedule.csv").exists():
-        _torch_schedule(folder / "schedule.csv", config)
 
 
-def _torch_schedule(path: Path, config: Any) -> None:
-    from torch.distributed.pipelining.schedules import _Action, _validate_schedule
+def torchtitan(case: Case) -> None:
+    """Build ParallelDims and its meshes on a fake process group, and place the stages."""
+    from torchtitan.config import ParallelismConfig, TrainingConfig
+    from torchtitan.distributed import ParallelDims
+    from torchtitan.distributed.pipeline_parallel import _get_pp_rank_to_stage_indices_mapping
 
-    rows = [line.split(",") for line in path.read_text().splitlines()]
-    actions = {rank: [_Action.from_str(cell) for cell in row] for rank, row in enumerate(rows)}
-    n_stages = len(config.module_fqns_per_model_part)
-    n_microbatches = 1 + max(a.microbatch_index for row in actions.values() for a in row if a)
-    _validate_schedule(actions, config.pipeline_parallel_degree, n_stages, n_microbatches)
+    from planner.export.torchtitan import RECIPE, recipe_constants
+
+    parallelism, training, _ = recipe_constants((case.path / RECIPE).read_text())
+    config: Any = ParallelismConfig(**parallelism)
+    TrainingConfig(**training)
+    with _fake_ranks(case.n_ranks):
+        ParallelDims.from_config(config, case.n_ranks).build_mesh()
+    pp, parts = config.pipeline_parallel_degree, config.module_fqns_per_model_part or [[]]
+    schedule = config.pipeline_parallel_schedule
+    ranks = [
+        _get_pp_rank_to_stage_indices_mapping(rank, pp, schedule, len(parts)) for rank in range(pp)
+    ]
+    if sorted(stage for stages in ranks for stage in stages) != list(range(len(parts))):
+        raise ValueError(f"{len(parts)} stages are placed as {ranks}")
 
 
-def megatron(folder: Path, n_ranks: int, dp: int) -> None:
+def torchtitan_whole(case: Case) -> None:
+    """Run the recipe as torchtitan's command line does, and make its model on the meta device."""
+    import torch
+
+    sys.path.insert(0, case.folder)
+    for name in [name for name in sys.modules if name.startswith("armillary_recipe")]:
+        del sys.modules[name]
+    try:
+        from torchtitan.config import ConfigManager
+
+        words = ["--module", "armillary_recipe", "--config", "plan"]
+        config: Any = ConfigManager().parse_args(words)
+    finally:
+        sys.path.remove(case.folder)
+    config.model_spec.model.update_from_config(config=config)
+    with torch.device("meta"):
+        model = config.model_spec.model.build()
+    found = sum(each.numel() for each in model.parameters())
+    if found != case.n_parameters:
+        raise ValueError(f"{found} parameters, and the plan's model has {case.n_parameters}")
+
+
+def megatron(case: Case) -> None:
     """Build the TransformerConfig that the flags mean, and Megatron's microbatch calculator."""
     from megatron.core.num_microbatches_calculator import ConstantNumMicroBatchesCalculator
     from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 
-    from planner.export.megatron import flags
+    from planner.export.megatron import ARGUMENTS, flags
 
-    given = flags((folder / "megatron.args").read_text())
+    given = flags((case.path / ARGUMENTS).read_text())
     kind: Any = MLATransformerConfig if "--multi-latent-attention" in given else TransformerConfig
     names = {"num_query_groups", *kind.__dataclass_fields__}
     fields = {
@@ -78,10 +126,44 @@ def megatron(folder: Path, n_ranks: int, dp: int) -> None:
     kind(**fields)
     shape = [given[f"--{name}-parallel-size"] for name in ("tensor-model", "pipeline-model")]
     inner = int(shape[0]) * int(shape[1]) * int(given["--context-parallel-size"])
-    if n_ranks % inner or n_ranks // inner != dp:
-        raise ValueError(f"megatron derives dp={n_ranks / inner:g}, and the plan has dp={dp}")
+    if case.n_ranks % inner or case.n_ranks // inner != case.dp:
+        derived = case.n_ranks / inner
+        raise ValueError(f"megatron derives dp={derived:g}, and the plan has dp={case.dp}")
     batch, microbatch = int(given["--global-batch-size"]), int(given["--micro-batch-size"])
-    ConstantNumMicroBatchesCalculator(batch, microbatch, dp, False, 0)
+    ConstantNumMicroBatchesCalculator(batch, microbatch, case.dp, False, 0)
+
+
+def megatron_whole(case: Case) -> None:
+    """Parse and validate the arguments with Megatron-LM's own code, told of a Hopper device."""
+    if not hasattr(typing, "override"):  # Python 3.11
+        from typing_extensions import override
+
+        typing.override = override  # type: ignore[attr-defined, unused-ignore]
+    from megatron.training.arguments import (
+        core_transformer_config_from_args,
+        parse_args,
+        validate_args,
+    )
+
+    from planner.export.megatron import ARGUMENTS
+
+    # Fused rotary embeddings need Transformer Engine, which needs a GPU.
+    words = [*shlex.split((case.path / ARGUMENTS).read_text(), comments=True), "--no-rope-fusion"]
+    ranks = {"WORLD_SIZE": str(case.n_ranks), "RANK": "0", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    device = types.SimpleNamespace(major=9, minor=0)
+    with (
+        mock.patch.dict(os.environ, ranks),
+        mock.patch.object(sys, "argv", ["pretrain_gpt.py", *words]),
+        mock.patch("torch.cuda.get_device_properties", return_value=device),
+        mock.patch("torch.cuda.get_device_capability", return_value=(9, 0)),
+    ):
+        arguments = parse_args()
+        validate_args(arguments, {})
+        core_transformer_config_from_args(arguments)
+    if arguments.data_parallel_size != case.dp:
+        raise ValueError(
+            f"megatron derives dp={arguments.data_parallel_size}, and the plan has dp={case.dp}"
+        )
 
 
 def _value(text: str) -> Any:
@@ -93,51 +175,78 @@ def _value(text: str) -> Any:
         return text
 
 
-def deepspeed(folder: Path, n_ranks: int, dp: int) -> None:
+def deepspeed(case: Case) -> None:
     """Build DeepSpeedConfig, told the number of ranks that it would find when running."""
     from deepspeed.runtime.config import DeepSpeedConfig
 
-    config = json.loads((folder / "ds_config.json").read_text())
+    config = json.loads((case.path / "ds_config.json").read_text())
     topology = mock.Mock()
-    topology.get_data_parallel_world_size.return_value = dp
+    topology.get_data_parallel_world_size.return_value = case.dp
     with (
         mock.patch("deepspeed.comm.get_rank", return_value=0),
-        mock.patch("deepspeed.comm.get_world_size", return_value=n_ranks),
+        mock.patch("deepspeed.comm.get_world_size", return_value=case.n_ranks),
     ):
-        DeepSpeedConfig(config, mpu=topology if n_ranks != dp else None)
+        DeepSpeedConfig(config, mpu=topology if case.n_ranks != case.dp else None)
 
 
-def script(folder: Path, _n_ranks: int, _dp: int) -> None:
-    """Let bash read every script without running it, and torchrun's parser its arguments."""
-    import subprocess
+def kubernetes(case: Case) -> None:
+    """Validate every object against the schemas of Kubernetes, unknown fields refused."""
+    from kubernetes_validate import validate
 
+    from planner.export.kubernetes import JOB, objects
+
+    found = objects((case.path / JOB).read_text())
+    for each in found:
+        validate(each, "1.31", strict=True)
+    job = next(each["spec"] for each in found if each["kind"] == "Job")
+    command = job["template"]["spec"]["containers"][0]["command"]
+    options = _torchrun(command)
+    if int(options.nproc_per_node) * job["completions"] != case.n_ranks:
+        raise ValueError(f"{options.nproc_per_node} ranks in each of {job['completions']} pods")
+
+
+def script(case: Case) -> None:
+    """Let bash read both scripts without running them, and torchrun's parser its arguments."""
+    launch, job = case.path / "launch.sh", case.path / "job.sbatch"
+    for path in (launch, job):
+        subprocess.run(["bash", "-n", str(path)], check=True)
+    line = next(line for line in launch.read_text().splitlines() if "torchrun " in line)
+    options = _torchrun(shlex.split(line[line.index("torchrun ") :]))
+    n_nodes = int(options.nnodes.partition(":")[0])  # torchrun's own default is "1:1"
+    if int(options.nproc_per_node) * n_nodes != case.n_ranks:
+        raise ValueError(f"{options.nproc_per_node} ranks on each of {options.nnodes} nodes")
+
+
+def _torchrun(command: list[str]) -> Any:
     from torch.distributed.run import get_args_parser
 
-    for path in [*folder.glob("*.sh"), *folder.glob("*.sbatch")]:
-        subprocess.run(["bash", "-n", str(path)], check=True)
-        line = next(line for line in path.read_text().splitlines() if "torchrun " in line)
-        get_args_parser().parse_args(shlex.split(line[line.index("torchrun ") :])[1:])
+    return get_args_parser().parse_args(command[1:])
 
 
-CHECKS: dict[str, tuple[str, Callable[[Path, int, int], None]]] = {
-    "torchtitan": ("torchtitan", torchtitan),
-    "megatron": ("megatron", megatron),
-    "deepspeed": ("deepspeed", deepspeed),
-    "torchrun": ("torch", script),
-    "slurm": ("torch", script),
+CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Case], None]]] = {
+    "torchtitan": (("torchtitan",), torchtitan),
+    "torchtitan-whole": (("torchtitan", "triton", "datasets"), torchtitan_whole),
+    "megatron": (("megatron",), megatron),
+    "megatron-whole": (("megatron", "triton"), megatron_whole),
+    "deepspeed": (("deepspeed",), deepspeed),
+    "torchrun": (("torch",), script),
+    "slurm": (("torch",), script),
+    "kubernetes": (("kubernetes_validate",), kubernetes),
 }
+"""Packages that a check needs, and the check."""
 
 
 def main() -> None:
     """Answer every case."""
     for line in sys.stdin:
-        case = json.loads(line)
-        package, check = CHECKS[case["target"]]
-        if importlib.util.find_spec(package) is None:
-            answer = f"absent: {package}"
+        case = Case(**json.loads(line))
+        packages, check = CHECKS[case.check]
+        absent = [package for package in packages if importlib.util.find_spec(package) is None]
+        if absent:
+            answer = f"absent: {', '.join(absent)}"
         else:
             try:
-                check(Path(case["folder"]), case["n_ranks"], case["dp"])
+                check(case)
                 answer = "accepted"
             except (Exception, SystemExit) as error:
                 answer = f"{type(error).__name__}: {error}".replace("\n", " ")

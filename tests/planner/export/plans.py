@@ -62,6 +62,12 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "h100-sxm:256",
         {"dp_shard": 32, "pp": 8, "ep": 32, "zero_stage": 1},
     ),
+    "moe with ep and multi-token prediction, fsdp": (
+        "deepseek-v3",
+        "h100-sxm:256",
+        {"dp_replicate": 2, "dp_shard": 128, "ep": 64, "zero_stage": 3, "recompute": "selective"},
+    ),
+    "sliding window": ("mistral-7b", "h100-sxm:16", {"dp_shard": 16, "zero_stage": 1}),
     "moe with ep, fsdp": (
         "qwen3-30b-a3b",
         "h100-sxm:64",
@@ -85,6 +91,43 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"dp_replicate": 4, "dp_shard": 4, "zero_stage": 3},
     ),
 }
+
+PAIRS: list[tuple[str, str]] = [
+    ("torchtitan", name)
+    for name in (
+        "ddp",
+        "fsdp",
+        "hsdp",
+        "fsdp x tp",
+        "zero2 x tp x pp, interleaved, uneven",
+        "cp",
+        "moe with ep, fsdp",
+        "moe with ep and multi-token prediction, fsdp",
+    )
+]
+PAIRS += [
+    ("megatron", name)
+    for name in (
+        "ddp",
+        "zero1 x tp x pp",
+        "zero1 x tp x pp, interleaved",
+        "zero1 x pp, uneven",
+        "megatron cp, two optimizer instances",
+        "moe with ep",
+        "mixtral",
+        "sliding window",
+        "gpt x zero1 x pp",
+    )
+]
+PAIRS += [
+    ("deepspeed", name) for name in ("ddp", "fsdp", "gpt x zero2", "gpt x zero1 x pp", "tiny")
+]
+PAIRS += [
+    (target, name)
+    for target in ("torchrun", "slurm", "kubernetes")
+    for name in ("tiny", "tiny in 16 processes on nodes")
+]
+"""Targets, each with the plans that it can run."""
 
 
 def plan_file(name: str, **changes: Any) -> PlanFile:

@@ -19,6 +19,7 @@ MODEL = ModelSpec(
     vocab_size=32000,
 )
 MOE = MODEL.model_copy(update={"moe": MoeSpec(n_experts=8, top_k=2, expert_ffn_size=512)})
+KNOWN_MOE = MOE.model_copy(update={"name": "qwen3-30b-a3b"})
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,13 @@ MOE = MODEL.model_copy(update={"moe": MoeSpec(n_experts=8, top_k=2, expert_ffn_s
             "armillary cannot run zero_stage=3 with pp=2",
         ),
         ("armillary", MODEL, PlanSpec(dp_shard=2, zero_stage=3), None),
-        ("torchtitan", MOE, PlanSpec(dp_shard=2, zero_stage=3, ep=2), None),
+        ("torchtitan", KNOWN_MOE, PlanSpec(dp_shard=2, zero_stage=3, ep=2), None),
+        (
+            "torchtitan",
+            KNOWN_MOE,
+            PlanSpec(pp=2, tp=8),
+            "torchtitan cannot run tp that does not divide the key and value heads",
+        ),
         (
             "megatron",
             MODEL,
