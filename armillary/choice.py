@@ -27,23 +27,9 @@ def chosen_plan(
             )
         from simulator.catalog.plan_json import read_plan_file
 
-        return _ranked(read_plan_file(place), rank, place)
+        return read_plan_file(place).choosing(rank, where=place)
     from planner.search import search
     from simulator.catalog.scenario_file import load_scenario
 
     result = search(load_scenario(place, overrides=overrides), top=max(rank or 1, 5))
-    return _ranked(result.plan_file(__version__), rank, place)
-
-
-def _ranked(plan_file: PlanFile, rank: int | None, where: str) -> PlanFile:
-    if rank is None:
-        return plan_file
-    for ranked in plan_file.alternatives:
-        if ranked.rank == rank:
-            change = {"plan": ranked.plan, "prediction": ranked.prediction}
-            return plan_file.model_copy(update=change)
-    raise InputError(
-        f"there is no plan {rank}",
-        where=where,
-        fix=f"it ranks plans 1 to {len(plan_file.alternatives)}",
-    )
+    return result.plan_file(__version__).choosing(rank, where=place)

@@ -7,7 +7,7 @@ from typing import Literal
 from planner.losses import PART_NAMES
 from planner.numbers import NUMBERS, Case, Number, place_of
 from simulator.spec.base import Spec
-from simulator.spec.errors import InputError, unknown_name
+from simulator.spec.errors import unknown_name
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile, RankedPlan
 from simulator.spec.prediction import Prediction
@@ -62,7 +62,8 @@ class Explanation(Spec):
     """What `armillary explain --json` prints."""
 
     version: Literal[1] = 1
-    rank: int
+    rank: int | None
+    """Of the file's ranked plans; None for a plan that is not among them."""
     label: str
     plan: PlanSpec
     limits: tuple[str, ...]
@@ -73,39 +74,27 @@ class Explanation(Spec):
 
 
 def explain(
-    plan_file: PlanFile, rank: int = 1, *, against: int | None = None, number: str | None = None
+    plan_file: PlanFile, *, against: int | None = None, number: str | None = None
 ) -> Explanation:
-    """Explain a ranked plan of a file, all its numbers or one.
+    """Explain the chosen plan of a file, all its numbers or one, also against a ranked one.
 
     Raises InputError for a rank that is not in the file or a number that nobody knows.
     """
-    ranked = _ranked(plan_file, rank)
     if number is not None and number not in NUMBERS:
         raise unknown_name("number", number, NUMBERS, where="--number")
-    case = Case(plan_file.scenario, ranked.plan, ranked.prediction)
+    scenario, plan, prediction = plan_file.scenario, plan_file.plan, plan_file.prediction
+    case = Case(scenario, plan, prediction)
     asked = NUMBERS.values() if number is None else (NUMBERS[number],)
-    other = None if against is None else _ranked(plan_file, against)
     return Explanation(
-        rank=ranked.rank,
-        label=ranked.plan.label(),
-        plan=ranked.plan,
-        limits=_limits(plan_file.scenario, ranked.prediction),
+        rank=plan_file.chosen_rank,
+        label=plan.label(),
+        plan=plan,
+        limits=_limits(scenario, prediction),
         numbers=tuple(_explained(each, case) for each in asked),
-        assumptions=ranked.prediction.step.assumptions + ranked.prediction.campaign.assumptions,
-        against=None if other is None else _difference(ranked, other),
-    )
-
-
-def _ranked(plan_file: PlanFile, rank: int) -> RankedPlan:
-    """Return the plan of that rank; the chosen one may have no rank of its own."""
-    for ranked in plan_file.alternatives:
-        if ranked.rank == rank:
-            return ranked
-    if not plan_file.alternatives and rank == 1:
-        return RankedPlan(rank=1, plan=plan_file.plan, prediction=plan_file.prediction)
-    raise InputError(
-        f"plan {rank} is not in the file, which ranks {max(len(plan_file.alternatives), 1)}",
-        fix="plan again with a larger --top",
+        assumptions=prediction.step.assumptions + prediction.campaign.assumptions,
+        against=None
+        if against is None
+        else _difference(plan_file, plan_file.ranked(against, where="--against")),
     )
 
 
@@ -148,7 +137,7 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _difference(this: RankedPlan, other: RankedPlan) -> Difference:
+def _difference(this: PlanFile, other: RankedPlan) -> Difference:
     mine, theirs = this.prediction.step, other.prediction.step
     decisions = [
         f"{name} {value} instead of {getattr(other.plan, name)}"

@@ -31,11 +31,9 @@ def command(
 
     armillary explain --number peak_memory_bytes
     """
+    from armillary.choice import chosen_plan
     from armillary.screens.explain import explain_screen
     from planner.explain import explain
-    from simulator.catalog.plan_json import read_plan_file
 
-    if plan.isdecimal() and rank is None:
-        plan, rank = DEFAULT_PLAN, int(plan)
-    explanation = explain(read_plan_file(plan), rank or 1, against=against, number=number)
+    explanation = explain(chosen_plan(plan, rank), against=against, number=number)
     typer.echo(explanation.model_dump_json(indent=2) if as_json else explain_screen(explanation))

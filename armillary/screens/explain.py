@@ -13,7 +13,8 @@ WIDTH = 80
 
 def explain_screen(explanation: Explanation) -> str:
     """Return limits and all numbers, or one number in full."""
-    lines = [f"plan {explanation.rank}: {explanation.label}"]
+    name = "the plan" if explanation.rank is None else f"plan {explanation.rank}"
+    lines = [f"{name}: {explanation.label}"]
     if len(explanation.numbers) == 1:
         return "\n".join(lines + _in_full(explanation.numbers[0]))
     lines += ["", "what binds"]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from simulator.spec.base import Spec
+from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
@@ -54,3 +55,38 @@ class PlanFile(Spec):
     prediction: Prediction
     alternatives: tuple[RankedPlan, ...] = ()
     provenance: Provenance
+
+    def ranked(self, rank: int, *, where: str | None = None) -> RankedPlan:
+        """Return the plan of that rank; in a file that ranks none, the chosen one is plan 1.
+
+        Raises InputError for a rank that is not there.
+        """
+        plans = self.alternatives or (
+            RankedPlan(rank=1, plan=self.plan, prediction=self.prediction),
+        )
+        for each in plans:
+            if each.rank == rank:
+                return each
+        raise InputError(
+            f"there is no plan {rank}",
+            where=where,
+            fix=f"it ranks plans 1 to {len(plans)}; `armillary plan --top N` ranks more",
+        )
+
+    @property
+    def chosen_rank(self) -> int | None:
+        """Rank of the chosen plan; None where it was not among the ranked ones."""
+        if not self.alternatives:
+            return 1
+        return next((each.rank for each in self.alternatives if each.plan == self.plan), None)
+
+    def choosing(self, rank: int | None, *, where: str | None = None) -> PlanFile:
+        """Return the same file with the plan of that rank as the chosen one; None changes nothing.
+
+        Raises InputError for a rank that is not there.
+        """
+        if rank is None:
+            return self
+        ranked = self.ranked(rank, where=where)
+        change = {"plan": ranked.plan, "prediction": ranked.prediction}
+        return self.model_copy(update=change)

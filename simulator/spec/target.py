@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRule:
+    """A condition of one executor on models."""
+
+    allowed: Callable[[ModelSpec], bool]
+    what: str
+    """What the executor cannot run where the condition does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class TargetRule:
     """A condition of one executor that ties decisions together."""
 
@@ -46,11 +55,10 @@ class Target:
     max_ep: int = 1 << 30
     dp_replicate_with_shard: bool = True
     uneven_stages: bool = True
-    moe: bool = True
-    mla: bool = True
     model_kinds: tuple[str, ...] = ("decoder",)
     models: tuple[str, ...] = ()
     """The only models it has, by their catalog names; empty means any."""
+    model_rules: tuple[ModelRule, ...] = ()
     rules: tuple[TargetRule, ...] = ()
 
     def refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
@@ -72,12 +80,11 @@ class Target:
         return self._first(
             (precision in self.precisions, f"precision {precision}"),
             (model.kind in self.model_kinds, f"models of kind {model.kind}"),
-            (self.moe or model.moe is None, "mixture-of-experts models"),
-            (self.mla or model.mla is None, "multi-head latent attention"),
             (
                 not self.models or model.name in self.models,
                 f"{model.name}; it has {', '.join(self.models)}",
             ),
+            *((rule.allowed(model), rule.what) for rule in self.model_rules),
         )
 
     def plan_refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
@@ -108,6 +115,23 @@ class Target:
         return None
 
 
+_WHOLE_KV_HEADS = TargetRule(
+    "tp",
+    lambda model, plan: model.n_kv_heads % plan.tp == 0,
+    "tp that does not divide the key and value heads",
+)
+_OWN_MODEL_RULES = (
+    ModelRule(lambda model: model.moe is None, "mixture-of-experts models"),
+    ModelRule(lambda model: model.mla is None, "multi-head latent attention"),
+    ModelRule(lambda model: model.lm_head, "models without a language-model head"),
+    ModelRule(lambda model: not model.lm_head_transform, "a layer between model and head"),
+    ModelRule(lambda model: model.n_token_types == 0, "token types"),
+    ModelRule(lambda model: model.n_mtp_layers == 0, "multi-token prediction"),
+    ModelRule(
+        lambda model: model.position != "rope" or model.head_dim % 2 == 0,
+        "rotary positions in heads of odd width",
+    ),
+)
 _TORCHTITAN_MODELS = (
     *("llama3-8b", "llama3.1-8b", "llama3-70b", "llama3.1-70b", "llama3.1-405b"),
     *("qwen3-0.6b", "qwen3-1.7b", "qwen3-14b", "qwen3-32b", "qwen3-30b-a3b", "deepseek-v3"),
@@ -133,11 +157,7 @@ _TORCHTITAN_RULES = (
         lambda model, plan: (not model.tied_embeddings) | (plan.pp == 1),
         "tied embeddings with pp > 1",
     ),
-    TargetRule(
-        "tp",
-        lambda model, plan: model.n_kv_heads % plan.tp == 0,
-        "tp that does not divide the key and value heads",
-    ),
+    _WHOLE_KV_HEADS,
 )
 _MEGATRON_RULES = (
     TargetRule(
@@ -156,11 +176,7 @@ _MEGATRON_RULES = (
     ),
 )
 _DEEPSPEED_RULES = (
-    TargetRule(
-        "tp",
-        lambda model, plan: plan.tp <= model.n_kv_heads,
-        "tp beyond the key and value heads",
-    ),
+    _WHOLE_KV_HEADS,
     TargetRule(
         "pp",
         lambda _, plan: (plan.tp == 1) | (plan.pp == 1),
@@ -187,8 +203,8 @@ TARGETS: dict[str, Target] = {
             zero_stages_with_pp=(0, 1),
             max_cp=1,
             max_ep=1,
-            moe=False,
-            mla=False,
+            model_rules=_OWN_MODEL_RULES,
+            rules=(_WHOLE_KV_HEADS,),
         ),
         Target(
             name="torchtitan",

@@ -67,7 +67,7 @@ def test_datasheet_numbers_name_their_document(plan_file: PlanFile) -> None:
 
 
 def test_limits_name_memory_time_and_deadline(plan_file: PlanFile) -> None:
-    limits = explain(plan_file, 2).limits
+    limits = explain(plan_file.choosing(2)).limits
     assert [sentence.split(":")[0] for sentence in limits] == [
         "memory",
         "time",
@@ -77,7 +77,7 @@ def test_limits_name_memory_time_and_deadline(plan_file: PlanFile) -> None:
 
 
 def test_against_another_plan(plan_file: PlanFile) -> None:
-    difference = explain(plan_file, 2, against=1).against
+    difference = explain(plan_file.choosing(2), against=1).against
     assert difference is not None
     assert difference.other == plan_file.alternatives[0].plan.label()
     assert difference.decisions
@@ -88,8 +88,10 @@ def test_against_another_plan(plan_file: PlanFile) -> None:
 
 
 def test_unknown_rank_and_number(plan_file: PlanFile) -> None:
-    with pytest.raises(InputError, match="plan 9 is not in the file, which ranks 3"):
-        explain(plan_file, 9)
+    with pytest.raises(InputError, match="there is no plan 9; it ranks plans 1 to 3"):
+        explain(plan_file.choosing(9))
+    with pytest.raises(InputError, match="--against: there is no plan 4"):
+        explain(plan_file, against=4)
     with pytest.raises(InputError, match="unknown number 'step'; did you mean"):
         explain(plan_file, number="step")
 
