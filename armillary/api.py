@@ -27,18 +27,18 @@ def plan(scenario: Scenario | str | Path, *, top: int = 10) -> SearchResult:
 
 def explain(
     plan_file: PlanFile | str | Path,
-    rank: int = 1,
+    rank: int | None = None,
     *,
     against: int | None = None,
     number: str | None = None,
 ) -> Explanation:
-    """Return what limits a ranked plan of a plan file, and where its numbers come from."""
+    """Return what limits the chosen plan of a plan file or the one of a rank, and why."""
     from planner.explain import explain as explained
     from simulator.catalog.plan_json import read_plan_file
     from simulator.spec.plan_file import PlanFile
 
     file = plan_file if isinstance(plan_file, PlanFile) else read_plan_file(plan_file)
-    return explained(file, rank, against=against, number=number)
+    return explained(file.choosing(rank), against=against, number=number)
 
 
 def whatif(scenario: str | Path, changes: Iterable[str]) -> WhatIf:

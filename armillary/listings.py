@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from planner.export import EXPORTERS
 from simulator.catalog.registry import (
     DEVICES,
     FABRICS,
@@ -185,12 +186,21 @@ LISTINGS: dict[str, Listing] = {
         ),
         Listing(
             kind="targets",
-            what="what can run a plan; target: NAME, or export --to NAME",
+            what="what can run a plan; target: NAME",
             things=lambda: dict(TARGETS),
             columns=(
                 ("", lambda t: t.description),
                 ("ZeRO", lambda t: ",".join(map(str, t.zero_stages))),
                 ("schedules", lambda t: ",".join(t.schedules)),
+            ),
+        ),
+        Listing(
+            kind="exports",
+            what="what a plan can be written as; export PLAN --to NAME",
+            things=lambda: dict(EXPORTERS),
+            columns=(
+                ("", lambda e: e.description),
+                ("run by", lambda e: e.executor),
             ),
         ),
         Listing(

@@ -21,7 +21,7 @@ def command(
     to: Annotated[
         str,
         typer.Option(
-            metavar="TARGET", help="torchtitan, megatron, deepspeed, torchrun, slurm or kubernetes."
+            metavar="NAME", help="torchtitan, megatron, ...: see `armillary list exports`."
         ),
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 
+from armillary import __version__
 from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
+from planner.export import takers
 from planner.result import PredictionSummary, SearchResult
 from simulator.spec.plan_file import RankedPlan
-from simulator.spec.target import OWN_TARGET, TARGETS
+from simulator.spec.target import OWN_TARGET, find_target
 from simulator.spec.units import format_bytes, format_usd
 
 WIDTH = 80
@@ -87,17 +90,12 @@ def _wrapped(parts: tuple[str, ...]) -> list[str]:
 
 
 def _next(result: SearchResult, plan_path: Path) -> list[str]:
-    """Return the commands that follow: for these cores run it, for others hand it on."""
-    scenario, plan = result.scenario, result.best.plan
-    able = [
-        name
-        for name, each in TARGETS.items()
-        if not each.refusal(scenario.model, scenario.job, plan)
-    ]
-    commands = [f"armillary explain {plan_path}", f"armillary simulate {plan_path} --trace t.json"]
-    others = "|".join(name for name in able if name != OWN_TARGET)
-    if OWN_TARGET in able and scenario.cluster.scale_up.topology == "shared-memory":
-        commands.append(f"armillary run {plan_path}")
-    elif others:
-        commands.append(f"armillary export {plan_path} --to {others}")
+    """Return commands that work as they stand: for these cores run it, for others hand it on."""
+    scenario, place = result.scenario, shlex.quote(str(plan_path))
+    commands = [f"armillary explain {place}", f"armillary simulate {place} --trace t.json"]
+    own_refusal = find_target(OWN_TARGET).refusal(scenario.model, scenario.job, result.best.plan)
+    if own_refusal is None and scenario.cluster.scale_up.topology == "shared-memory":
+        commands.append(f"armillary run {place}")
+    elif taker := next(takers(result.plan_file(__version__)), None):
+        commands.append(f"armillary export {place} --to {taker.name}")
     return [f"{'' if at else 'next:':<12}{line}" for at, line in enumerate(commands)]

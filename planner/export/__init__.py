@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from planner.export import deepspeed, kubernetes, megatron, torchrun, torchtitan
 from planner.export.exporter import Export, ExportedFile, Exporter
-from simulator.spec.errors import unknown_name
+from simulator.spec.errors import InputError, unknown_name
+from simulator.spec.plan_file import PlanFile
 
 EXPORTERS: dict[str, Exporter] = {
     exporter.name: exporter
@@ -26,4 +29,15 @@ def find_exporter(name: str, *, where: str | None = None) -> Exporter:
     return EXPORTERS[name]
 
 
-__all__ = ["EXPORTERS", "Export", "ExportedFile", "Exporter", "find_exporter"]
+def takers(plan_file: PlanFile) -> Iterator[Exporter]:
+    """Yield the exporters that take exactly this plan, those of the scenario's target first."""
+    target = plan_file.scenario.target
+    for exporter in sorted(EXPORTERS.values(), key=lambda each: each.executor != target):
+        try:
+            exporter.export(plan_file)
+        except InputError:
+            continue
+        yield exporter
+
+
+__all__ = ["EXPORTERS", "Export", "ExportedFile", "Exporter", "find_exporter", "takers"]

@@ -197,7 +197,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target(
             name=OWN_TARGET,
-            description="this product's own runtime (torch.distributed)",
+            description="armillary run (torch.distributed)",
             schedules=("gpipe", "1f1b", "interleaved-1f1b"),
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
@@ -217,7 +217,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             name="megatron",
-            description="Megatron-LM (megatron-core 0.16 and later)",
+            description="megatron-core 0.16 and later",
             schedules=("1f1b", "interleaved-1f1b"),
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from armillary.screens.plan import plan_screen
 from armillary.screens.step_bar import step_bar
 from planner.result import PlanAnswer
 from planner.search import search
-from simulator.catalog.plan_json import read_plan_file
+from simulator.catalog.plan_json import read_plan_file, write_plan_file
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.prediction import StepBreakdown
@@ -172,6 +173,56 @@ def test_explain_reads_the_file_that_plan_wrote(
     assert max(map(len, number.splitlines())) <= 100
     document = json.loads(run("explain", "armillary-out/plan.json", "1", "--json"))
     assert (document["version"], document["rank"]) == (1, 1)
+
+
+def test_explain_takes_the_chosen_plan_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("plan", *SMALL)
+    file = read_plan_file("armillary-out/plan.json")
+    write_plan_file("second.json", file.choosing(2))
+    assert run("explain", "second.json").startswith("plan 2: ")
+    assert run("explain", "second.json", "1").startswith("plan 1: ")
+    pinned = file.plan.model_copy(update={"checkpoint_interval_s": 600.0})
+    write_plan_file("third.json", file.model_copy(update={"plan": pinned}))
+    assert run("explain", "third.json", "--against", "1").startswith("the plan: ")
+    assert armillary.explain("second.json").rank == 2
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        SMALL,
+        (
+            "--model",
+            "gpt3-175b",
+            "--cluster",
+            "a100-sxm-80gb:128",
+            "--set",
+            "job.sequence_length=2048",
+        ),
+        ("--model", "deepseek-v3", "--cluster", "h200-sxm-141gb:512"),
+        (*SMALL, "--target", "deepspeed"),
+        (*SMALL, "--target", "torchtitan"),
+        ("--model", "tiny-llama-5m", "--cluster", "h100-sxm:8", "--target", "armillary"),
+    ],
+    ids=lambda words: words[1] if isinstance(words, tuple) else str(words),
+)
+def test_the_next_commands_work_as_they_stand(
+    question: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = run("plan", *question, "--out", "an answer")
+    following = screen.partition("next:")[2].partition("saved:")[0]
+    commands = [shlex.split(line) for line in following.splitlines() if line.strip()]
+    assert [words[:2] for words in commands] == [
+        ["armillary", verb] for verb in ("explain", "simulate", "export")
+    ]
+    for _, *words in commands:
+        assert run(*words)
+    asked = question[-1] if "--target" in question else None
+    assert asked in (None, "armillary", commands[-1][-1])
 
 
 def test_python_says_the_same() -> None:
