@@ -52,6 +52,7 @@ def command(
             "target": export.target,
             "files": [str(path) for path in written],
             "dropped": list(export.dropped),
+            "needs": list(export.needs),
             "start": export.start,
         }
         typer.echo(json.dumps(answer, indent=2))
@@ -60,4 +61,6 @@ def command(
         typer.echo(f"saved: {path}")
     for what in export.dropped:
         typer.echo(f"not expressed: {what}")
+    for what in export.needs:
+        typer.echo(f"needs: {what}")
     typer.echo(f"start: cd {folder} && {export.start}")

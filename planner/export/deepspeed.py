@@ -18,13 +18,16 @@ from planner.export.exporter import (
     applying,
     steps_between_checkpoints,
 )
-from planner.export.launch import launch_files
+from planner.export.launch import launch_files, require_file
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
 CONFIG = "ds_config.json"
+_NEEDS = (
+    "train.py, which is yours: it makes the model, reads the data and calls deepspeed.initialize",
+)
 
 
 def _emit(plan_file: PlanFile) -> Export:
@@ -37,10 +40,12 @@ def _emit(plan_file: PlanFile) -> Export:
                 plan_file,
                 f"train.py --deepspeed_config {CONFIG}",
                 dropped=dropped,
-                notes=("train.py is yours: it makes the model and calls deepspeed.initialize.",),
+                needs=_NEEDS,
+                setup=(require_file("train.py", "it is yours to write, see above"),),
             ),
         ),
         dropped=dropped,
+        needs=_NEEDS,
         start="./launch.sh",
     )
 
@@ -48,7 +53,6 @@ def _emit(plan_file: PlanFile) -> Export:
 def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
     plan, job = plan_file.plan, plan_file.scenario.job
     return applying(
-        (True, "the model: train.py makes it"),
         (
             plan.pp > 1,
             f"pp={plan.pp}: wrap the model in PipelineModule(num_stages={plan.pp}), which divides "

@@ -35,6 +35,8 @@ class Export:
     files: tuple[ExportedFile, ...]
     dropped: tuple[str, ...] = ()
     """Decisions that the files do not express, and what then holds."""
+    needs: tuple[str, ...] = ()
+    """What the files do not bring along and the user must."""
     start: str
     """The command that starts the training, in the export's folder."""
 

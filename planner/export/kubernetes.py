@@ -30,18 +30,19 @@ JOB = "job.yaml"
 RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}
 """What a vendor's device plugin calls its devices."""
 _NAME = "armillary.run"
+_NEEDS = (
+    "an image named armillary, which holds armillary[runtime] and the torch for your devices",
+    "a claim named armillary-runs: storage that all nodes can write",
+)
 
 
 def _emit(plan_file: PlanFile) -> Export:
     parts = [_service(plan_file), _policy(plan_file), _plan(plan_file), _job(plan_file)]
-    notes = (
-        "The image armillary holds armillary[runtime] and the torch for your devices: build it.",
-        "The claim armillary-runs is storage that all nodes can write: make it once.",
-    )
-    head = header(plan_file, ()) + "".join(f"# {note}\n" for note in notes)
+    head = header(plan_file, ()) + "".join(f"# needs {what}\n" for what in _NEEDS)
     return Export(
         target="kubernetes",
         files=(ExportedFile(JOB, head + "---\n".join(map(_yaml, parts))),),
+        needs=_NEEDS,
         start=f"kubectl apply -f {JOB}",
     )
 

@@ -52,12 +52,12 @@ def launch_files(
     program: str,
     *,
     dropped: tuple[str, ...] = (),
-    notes: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
     setup: tuple[str, ...] = (),
 ) -> tuple[ExportedFile, ...]:
     """Return launch.sh, which runs on every node, and the Slurm job that starts it there.
 
-    `program` is shell text: what every rank runs. It, `notes` and `setup` come from exporters,
+    `program` is shell text: what every rank runs. It, `needs` and `setup` come from exporters,
     never from a scenario.
     """
     n_nodes, _ = nodes_and_ranks(plan_file)
@@ -69,7 +69,7 @@ def launch_files(
             ': "${HEAD_NODE:?name of the first node}" "${RUN_ID:?any word, the same on all}"',
         ]
     lines = [
-        *(f"# {note}" for note in notes),
+        *(f"# needs {what}" for what in needs),
         "set -euo pipefail",
         'cd "$(dirname "${BASH_SOURCE[0]}")"',
         *before,
@@ -81,6 +81,11 @@ def launch_files(
         ExportedFile(LAUNCH, script, executable=True),
         ExportedFile(SBATCH, _sbatch(plan_file), executable=True),
     )
+
+
+def require_file(path: str, advice: str) -> str:
+    """Return a line of setup that ends with advice where a file is missing."""
+    return f'[[ -f {path} ]] || {{ echo "{LAUNCH}: no file {path}: {advice}" >&2; exit 1; }}'
 
 
 def _sbatch(plan_file: PlanFile) -> str:

@@ -19,7 +19,7 @@ from planner.export.exporter import (
     steps_between_checkpoints,
     with_layers,
 )
-from planner.export.launch import launch_files
+from planner.export.launch import launch_files, require_file
 from simulator.cost.plan_table import RECOMPUTES
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
@@ -29,6 +29,10 @@ from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
 ARGUMENTS = "megatron.args"
+_NEEDS = (
+    "a checkout of Megatron-LM, whose path is in MEGATRON_LM",
+    f"your data and tokenizer: replace --mock-data and NullTokenizer in {ARGUMENTS}",
+)
 
 _PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.FP32: (),
@@ -52,10 +56,12 @@ def _emit(plan_file: PlanFile) -> Export:
     lines = [" ".join(map(shlex.quote, group)) for group in _grouped(arguments(plan_file))]
     launch = launch_files(
         plan_file,
-        '"${MEGATRON_LM:?path of a checkout of Megatron-LM}/pretrain_gpt.py" "${words[@]}"',
+        '"$MEGATRON_LM/pretrain_gpt.py" "${words[@]}"',
         dropped=dropped,
-        notes=("Data is yours: replace --mock-data and --tokenizer-type NullTokenizer.",),
+        needs=_NEEDS,
         setup=(
+            ': "${MEGATRON_LM:?path of a checkout of Megatron-LM}"',
+            require_file("$MEGATRON_LM/pretrain_gpt.py", "MEGATRON_LM is no checkout"),
             "export CUDA_DEVICE_MAX_CONNECTIONS=1  # megatron asks for it under tp or cp",
             f'mapfile -t words < <(grep -v "^#" {ARGUMENTS} | xargs -n 1 printf "%s\\n")',
         ),
@@ -67,6 +73,7 @@ def _emit(plan_file: PlanFile) -> Export:
             *launch,
         ),
         dropped=dropped,
+        needs=_NEEDS,
         start="MEGATRON_LM=/path/to/Megatron-LM ./launch.sh",
     )
 

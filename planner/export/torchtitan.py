@@ -72,6 +72,7 @@ BASES: dict[str, Base] = {
 def _emit(plan_file: PlanFile) -> Export:
     base = _base(plan_file.scenario)
     dropped = _dropped(plan_file, base)
+    needs = (f"the tokenizer and data of torchtitan's {base.config}, where it looks for them",)
     return Export(
         target="torchtitan",
         files=(
@@ -81,10 +82,12 @@ def _emit(plan_file: PlanFile) -> Export:
                 plan_file,
                 "-m torchtitan.train --module armillary_recipe --config plan",
                 dropped=dropped,
+                needs=needs,
                 setup=("export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}",),
             ),
         ),
         dropped=dropped,
+        needs=needs,
         start="./launch.sh",
     )
 
@@ -118,7 +121,7 @@ def _base(scenario: Scenario) -> Base:
 def _dropped(plan_file: PlanFile, base: Base) -> tuple[str, ...]:
     plan, job = plan_file.plan, plan_file.scenario.job
     return applying(
-        (True, f"data, tokenizer and learning rate: those of torchtitan's {base.config}"),
+        (True, f"learning rate: that of torchtitan's {base.config}"),
         (job.gradient_dtype != "fp32", f"gradients in {job.gradient_dtype}: reduced in float32"),
         (job.attention == "unfused", "unfused attention: torchtitan's is fused"),
         (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),

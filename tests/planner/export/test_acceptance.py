@@ -130,17 +130,37 @@ def launched(folder: Path, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_the_launch_script_hands_over_every_word(tmp_path: Path) -> None:
     exported("megatron", "moe with ep", tmp_path)
-    process = launched(tmp_path, HEAD_NODE="node-1", RUN_ID="17", MEGATRON_LM="/opt/megatron lm")
+    checkout = tmp_path / "megatron lm"
+    checkout.mkdir()
+    (checkout / "pretrain_gpt.py").touch()
+    process = launched(tmp_path, HEAD_NODE="node-1", RUN_ID="17", MEGATRON_LM=str(checkout))
     assert process.stdout.splitlines() == [
         *("--nproc-per-node", "8", "--nnodes", "32", "--rdzv-backend", "c10d"),
-        *("--rdzv-endpoint", "node-1:29400", "--rdzv-id", "17", "/opt/megatron lm/pretrain_gpt.py"),
+        *("--rdzv-endpoint", "node-1:29400", "--rdzv-id", "17", f"{checkout}/pretrain_gpt.py"),
         *arguments(plan_file("moe with ep")),
         "--more",
     ]
 
 
-def test_the_launch_script_says_what_it_misses(tmp_path: Path) -> None:
-    exported("torchrun", "tiny in 16 processes on nodes", tmp_path)
-    process = launched(tmp_path)
+@pytest.mark.parametrize(
+    ("target", "name", "environment", "message"),
+    [
+        ("torchrun", "tiny in 16 processes on nodes", {}, "HEAD_NODE: name of the first node"),
+        ("megatron", "ddp", {}, "MEGATRON_LM: path of a checkout of Megatron-LM"),
+        (
+            "megatron",
+            "ddp",
+            {"MEGATRON_LM": "/nowhere at all"},
+            "launch.sh: no file /nowhere at all/pretrain_gpt.py: MEGATRON_LM is no checkout",
+        ),
+        ("deepspeed", "ddp", {}, "launch.sh: no file train.py: it is yours to write"),
+    ],
+)
+def test_the_launch_script_says_what_it_misses(
+    target: str, name: str, environment: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    exported(target, name, tmp_path)
+    process = launched(tmp_path, **environment)
     assert process.returncode != 0
-    assert "HEAD_NODE: name of the first node" in process.stderr
+    assert process.stdout == ""
+    assert message in process.stderr

@@ -79,7 +79,7 @@ def test_what_the_search_offers_to_a_target_can_be_exported(target: str, model: 
         # What DeepSpeed's JSON cannot say, or DeepSpeed finds only when running.
         ("deepspeed", "fsdp x tp", {}, "deepspeed cannot run sequence_parallel"),
         ("deepspeed", "fsdp x tp", {"sequence_parallel": False, "tp": 16, "dp_shard": 4},
-         "tp beyond the key and value heads"),
+         "tp that does not divide the key"),
         ("deepspeed", "zero1 x tp x pp", {"sequence_parallel": False}, "tp .* together with pp"),
         ("deepspeed", "mixtral", {"sequence_parallel": False}, "deepspeed cannot run ep=8"),
         ("deepspeed", "hsdp", {"recompute": "none"}, "dp_replicate and dp_shard together"),
