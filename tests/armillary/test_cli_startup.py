@@ -1,9 +1,9 @@
 """`armillary --help` answers at once: it imports nothing heavy."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import armillary
 
@@ -33,12 +33,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_less_than_half_a_second() -> None:
-    # The best of several: other work on the machine is not what this judges.
+    # Time on the processor, the best of several: other work on the machine is not what this judges.
     best_s = float("inf")
     for _ in range(10):
-        start_s = time.perf_counter()
+        before = os.times()
         run("-m", "armillary", "--help")
-        best_s = min(best_s, time.perf_counter() - start_s)
+        after = os.times()
+        spent_s = after.children_user + after.children_system
+        best_s = min(best_s, spent_s - before.children_user - before.children_system)
         if best_s < 0.5:
             break
     assert best_s < 0.5
