@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from simulator.campaign.events import CampaignRun
+from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replay import read_outages
 from simulator.campaign.replicas import run_replicas, summarize

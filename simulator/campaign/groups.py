@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import simpy
 
 from simulator.campaign.failures import Failure
 from simulator.campaign.pool import NodePool
 from simulator.campaign.setting import CampaignSetting
+
+
+@dataclass(slots=True)
+class _Outage:
+    """A group that is down because of one failure."""
+
+    group: int
+    n_missing: int
+    """Nodes that must be replaced before it can restart."""
+    noticed_s: float
+    """When anybody knows of it."""
+    restart_s: float
+    epoch: int
+    """An outage of an earlier epoch is over: all groups have restarted together since."""
 
 
 class GroupOutages:
@@ -26,9 +41,10 @@ class GroupOutages:
         self._setting = setting
         self._pool = pool
         self._changed = changed
+        self._nodes_per_group = -(-setting.fleet.n_units // setting.n_groups)
         self._down: Counter[int] = Counter()
         self._epoch = 0
-        self._queue: list[simpy.Event] = []
+        self._queue: deque[_Outage] = deque()
 
     @property
     def running_share(self) -> float:
@@ -41,40 +57,43 @@ class GroupOutages:
         return bool(self._down)
 
     def stop(self, failure: Failure, n_missing: int) -> bool:
-        """Stop the struck group; return whether another one still runs.
-
-        `n_missing` nodes must be replaced before it can restart.
-        """
-        per_group = -(-self._setting.fleet.n_units // self._setting.n_groups)
-        group = failure.node // per_group
+        """Stop the struck group; return whether another one still runs."""
+        group = failure.node // self._nodes_per_group
         self._down[group] += 1
         if len(self._down) == self._setting.n_groups:
             self._down.clear()
+            self._queue.clear()
             self._epoch += 1
             return False
-        self._env.process(self._restart(group, failure, n_missing, self._epoch))
+        swap_s = self._setting.swap_s if failure.removes else 0.0
+        noticed_s = self._env.now + (failure.cause.detection_s or 0.0)
+        restart_s = self._setting.restart_s + swap_s
+        outage = _Outage(group, n_missing, noticed_s, restart_s, self._epoch)
+        self._queue.append(outage)
+        self.node_back()
         return True
 
     def node_back(self) -> None:
-        """Let groups that wait look for nodes again."""
-        waiting, self._queue = self._queue, []
-        for event in waiting:
-            event.succeed()
+        """Let the groups that wait take nodes, in the order in which they failed."""
+        while self._queue and self._filled(self._queue[0]):
+            self._restart(self._queue.popleft())
 
-    def _restart(
-        self, group: int, failure: Failure, n_missing: int, epoch: int
-    ) -> simpy.events.ProcessGenerator:
-        setting = self._setting
-        yield self._env.timeout(failure.cause.detection_s or 0.0)
-        while n_missing and epoch == self._epoch:
-            n_missing -= self._pool.fill(self._pool.n_in_job + n_missing)
-            if n_missing:
-                self._queue.append(self._env.event())
-                yield self._queue[-1]
-        swap_s = setting.swap_s if failure.removes else 0.0
-        yield self._env.timeout(setting.restart_s + swap_s)
-        if epoch == self._epoch:
-            self._down[group] -= 1
-            if self._down[group] == 0:
-                del self._down[group]
+    def _filled(self, outage: _Outage) -> bool:
+        """Take the nodes that are missing, as far as there are spares; return whether all came."""
+        if outage.n_missing:
+            outage.n_missing -= self._pool.fill(self._pool.n_in_job + outage.n_missing)
+        return outage.n_missing == 0
+
+    def _restart(self, outage: _Outage) -> None:
+        """Let the group run again after its restart, which begins when it can."""
+        delay_s = max(0.0, outage.noticed_s - self._env.now) + outage.restart_s
+        self._env.timeout(delay_s, outage).callbacks.append(self._runs)
+
+    def _runs(self, event: simpy.Event) -> None:
+        outage = event.value
+        assert isinstance(outage, _Outage)
+        if outage.epoch == self._epoch:
+            self._down[outage.group] -= 1
+            if self._down[outage.group] == 0:
+                del self._down[outage.group]
             self._changed()

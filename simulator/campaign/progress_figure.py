@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-from simulator.campaign.events import CampaignRun
+from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.losses import Loss
 
 if TYPE_CHECKING:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import simpy
 
 from simulator.cost.plan_table import FloatArray
+
+_CHUNK = 256  # repairs drawn at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +26,15 @@ class RepairTerms:
     n_crews: int | None
     """Repairs at once; None means all."""
 
-    def draw_s(self, mean_s: float, generator: np.random.Generator) -> float:
-        """Draw the time of a whole repair, repeated until it helps."""
+    def factors(self, generator: np.random.Generator) -> Iterator[float]:
+        """Yield times of whole repairs over the mean of a single one."""
         if self.spread == 0 and self.success == 1:
-            return mean_s
-        return float(self.draw_many_s(np.array([mean_s]), generator)[0])
+            yield from repeat(1.0)
+        while True:
+            yield from self.draw_many_s(np.ones(_CHUNK), generator).tolist()
 
     def draw_many_s(self, mean_s: FloatArray, generator: np.random.Generator) -> FloatArray:
-        """Draw the times of whole repairs with these means."""
+        """Draw the times of whole repairs with these means, each repeated until it helps."""
         time_s = np.zeros_like(mean_s)
         open_repairs = np.ones(len(mean_s), dtype=np.bool_)
         while open_repairs.any():
@@ -53,13 +57,13 @@ class RepairShop:
     ) -> None:
         self._env = env
         self._terms = terms
-        self._generator = np.random.default_rng(seed)
+        self._factors = terms.factors(np.random.default_rng(seed))
         self._give_back = give_back
         self._crews = None if terms.n_crews is None else simpy.Resource(env, terms.n_crews)
 
     def take(self, node: int, mean_s: float | None) -> None:
         """Repair a node; `mean_s` where its cause has a repair time of its own."""
-        repair_s = self._terms.draw_s(mean_s or self._terms.mean_s, self._generator)
+        repair_s = (mean_s or self._terms.mean_s) * next(self._factors)
         if self._crews is None:
             self.keep(node, repair_s)
         else:

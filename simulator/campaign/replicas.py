@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.campaign.bill import bill
+from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.closed_form import NORMAL_95
-from simulator.campaign.events import CampaignRun, simulate_campaign
+from simulator.campaign.events import simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.setting import CampaignSetting
 from simulator.spec.prediction import CampaignPrediction, Interval

@@ -96,7 +96,8 @@ class Trouble:
 
     def unpaid_node_s(self) -> float:
         """Node-seconds until now of nodes that the provider took away; nobody pays for them."""
-        self._count_unpaid()
+        if self._unpaid:
+            self._count_unpaid()
         return self._unpaid_node_s
 
     def _count_unpaid(self) -> None:

@@ -60,7 +60,7 @@ def plan_of(n_devices: int = 16_384) -> PlanSpec:
         zero_stage=1,
         sequence_parallel=True,
         recompute="full",
-        n_microbatches=2048 // copies,
+        n_microbatches=max(1, 2048 // copies),
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.closed_form import predict_campaign
-from simulator.campaign.events import CampaignRun, simulate_campaign
+from simulator.campaign.events import simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.replicas import run_replicas, segments_frame, summarize
 from simulator.spec.errors import NoFeasiblePlan
