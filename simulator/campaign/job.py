@@ -66,12 +66,14 @@ class Job:
         self._ledger = Ledger()
         self._failures: Counter[str] = Counter()
         self._segments: list[Segment] | None = [] if record else None
+        self._idle_booked_s = 0.0
         self._unpaid_node_s = 0.0
 
         self._state = _State.PAUSED
         self._progress = 0.0
         self._safe = SafePoints(setting.saves)
-        self._take(setting.full)
+        self._shape = setting.full
+        self._worth_node_s = self._worth_of(setting.full)
         # The stretch since the speed changed last.
         self._began_s = 0.0
         self._step_s = setting.full.step_s
@@ -84,6 +86,7 @@ class Job:
 
     def outcome(self) -> CampaignRun:
         """Return what happened until now."""
+        self._book_idle()
         return CampaignRun(
             calendar_s=self._env.now,
             paid_node_s=self._env.now * self._setting.fleet.n_units - self._unpaid_node_s,
@@ -224,16 +227,18 @@ class Job:
         shape = setting.shapes.best(pool.n_in_job)
         if shape is None:
             return False
-        self._take(shape)
+        if shape is not self._shape:
+            self._book_idle()
+            self._shape = shape
+            self._worth_node_s = self._worth_of(shape)
         pool.release(shape.n_nodes)
         return True
 
-    def _take(self, shape: Shape) -> None:
-        """Run on so many nodes. A step is worth those of the whole job, or fewer on fewer nodes."""
-        self._shape = shape
+    def _worth_of(self, shape: Shape) -> float:
+        """Node-seconds that a step is worth: those of the whole job, or fewer on fewer nodes."""
         whole = self._setting.full.n_nodes * self._setting.useful_step_s
         own_s = shape.step_s - self._setting.input_stall_s
-        self._worth_node_s = min(whole, shape.n_nodes * own_s)
+        return min(whole, shape.n_nodes * own_s)
 
     def _wait_for_nodes(self) -> _Steps:
         """Stand still until enough nodes are repaired."""
@@ -256,13 +261,14 @@ class Job:
         """Stand still for some time, or until a failure; for a node too while waiting for one."""
         if seconds == 0:
             return None
+        self._book_idle()
         began_s = self._env.now
         self._end_s = began_s + seconds
         message = yield from self._sleep()
         while isinstance(message, _News) and not self.waits:
             message = yield from self._sleep()
         elapsed_s = self._env.now - began_s
-        unpaid_node_s = self._book_idle(elapsed_s)
+        unpaid_node_s = self._book_idle()
         self._ledger.lose(loss, self._shape.n_nodes * elapsed_s - unpaid_node_s)
         self._record(loss, began_s, self._progress, message)
         return message
@@ -311,12 +317,13 @@ class Job:
         losses[Loss.INPUT_STALL] += steps * starved
         losses[Loss.DEGRADED_SPEED] += steps * (nodes * step_s - worth - starved)
         losses[Loss.RESTART] += (self._shape.n_nodes - nodes) * elapsed_s
-        self._book_idle(elapsed_s)
         self._progress = reached
         self._record(None, self._began_s, start, message)
 
-    def _book_idle(self, elapsed_s: float) -> float:
-        """Book the nodes without ranks; return unpaid node-seconds that were counted with ranks."""
+    def _book_idle(self) -> float:
+        """Book the nodes that held no ranks; return unpaid node-seconds beyond theirs."""
+        elapsed_s = self._env.now - self._idle_booked_s
+        self._idle_booked_s = self._env.now
         idle_node_s = (self._setting.fleet.n_units - self._shape.n_nodes) * elapsed_s
         unpaid_node_s = self._trouble.unpaid_node_s()
         taken = unpaid_node_s - self._unpaid_node_s

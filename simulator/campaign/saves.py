@@ -65,17 +65,23 @@ class Saves:
 
     def advance(self, start: float, elapsed_s: float, step_s: float) -> float:
         """Return the progress after some time; it stands still during a save."""
+        far = start + elapsed_s / step_s
+        if far < self._next_save(start):
+            return far
         # No more saves than one per interval and one more: this far it gets in any case.
         sure_s = max(0.0, elapsed_s - self._stalls_s)
         reached = start + sure_s / (step_s + self._stall_per_step_s)
         while True:
             far = reached + max(0.0, elapsed_s - self.wall_s(start, reached, step_s)) / step_s
-            save = min((reached // every + 1) * every for every, _ in self._stops)
+            save = self._next_save(reached)
             if save > far:
                 return far
             if self.wall_s(start, save, step_s) > elapsed_s:
                 return save
             reached = save
+
+    def _next_save(self, progress: float) -> float:
+        return min([(progress // every + 1) * every for every, _ in self._stops])
 
     def last_safe(
         self, tier: SaveTier, start: float, elapsed_s: float, reached: float, step_s: float
