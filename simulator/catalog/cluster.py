@@ -13,12 +13,14 @@ from simulator.catalog.registry import find_device, find_fabric, list_names
 from simulator.catalog.variant import variant_fields
 from simulator.catalog.yaml_text import Document, to_yaml
 from simulator.spec.cluster import (
+    AlgorithmName,
     Calibration,
     ClusterRequest,
     ClusterSpec,
     DeviceSpec,
     FabricSpec,
     HostSpec,
+    LinkFault,
     LinkSpec,
 )
 from simulator.spec.errors import InputError
@@ -42,6 +44,8 @@ class _Base:
     """None means what the device's network interface usually leads to."""
     host: HostSpec
     calibration: Calibration | None
+    collective_algorithm: AlgorithmName | None = None
+    link_faults: tuple[LinkFault, ...] = ()
 
 
 def _catalog_base(device: DeviceSpec) -> _Base:
@@ -72,6 +76,8 @@ def _cluster_base(cluster: ClusterSpec) -> _Base:
         fabric=None if cluster.fabric.kind == "none" else cluster.fabric,
         host=cluster.host,
         calibration=cluster.calibration,
+        collective_algorithm=cluster.collective_algorithm,
+        link_faults=cluster.link_faults,
     )
 
 
@@ -99,6 +105,8 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "scale_up": request.scale_up or base.scale_up,
         "scale_up_domain_devices": domain,
         "fabric": _fabric(request, base, nodes, per_node, where),
+        "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
+        "link_faults": request.link_faults or base.link_faults,
         "host": request.host or base.host,
         "calibration": request.calibration or base.calibration,
     }

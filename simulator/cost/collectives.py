@@ -1,16 +1,15 @@
 """How long a collective takes, in s, for every group of a plan table.
 
 The message is the full one: what every rank holds after an all-gather or all-reduce, or before a
-reduce-scatter; for all-to-all, what one rank hands out, its own share included. Unless one is
-named, the algorithm is the fastest of those that NCCL chooses from: ring, and for all-reduce also
-tree. Collectives that were measured on the cluster win over the model for
-groups inside one scale-up domain.
+reduce-scatter; for all-to-all, what one rank hands out, its own share included. Unless the cluster
+names one, the algorithm is the fastest of those that NCCL chooses from: ring, and for all-reduce
+also tree. Collectives that were measured on the cluster win over the model for groups inside one
+scale-up domain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -27,9 +26,7 @@ from simulator.cost.algorithms import (
 from simulator.cost.groups import Group
 from simulator.cost.measured import measured_line
 from simulator.cost.plan_table import FloatArray
-from simulator.spec.cluster import CollectiveName
-
-AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
+from simulator.spec.cluster import AlgorithmName, CollectiveName
 
 PASSES: Mapping[AlgorithmName, Algorithm] = {
     "ring": ring_pass,
@@ -47,28 +44,22 @@ REDUCTIONS: Mapping[AlgorithmName, Algorithm] = {
 """All-reduce."""
 
 AUTOMATIC: tuple[AlgorithmName, ...] = ("ring", "tree")
-"""What is chosen from where no algorithm is named."""
+"""What is chosen from where no algorithm is named, or the named one does not do it."""
 
 
-def all_reduce_s(
-    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
-) -> FloatArray:
+def all_reduce_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
     """Time until every rank holds the sum of all messages, in s."""
-    return _time("all-reduce", message_bytes, group, _candidates(REDUCTIONS, group, algorithm))
+    return _time("all-reduce", message_bytes, group, _candidates(REDUCTIONS, group))
 
 
-def all_gather_s(
-    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
-) -> FloatArray:
+def all_gather_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
     """Time until every rank holds all shards of the message, in s."""
-    return _time("all-gather", message_bytes, group, _candidates(PASSES, group, algorithm))
+    return _time("all-gather", message_bytes, group, _candidates(PASSES, group))
 
 
-def reduce_scatter_s(
-    message_bytes: FloatArray | float, group: Group, algorithm: AlgorithmName | None = None
-) -> FloatArray:
+def reduce_scatter_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
     """Time until every rank holds its shard of the sum, in s."""
-    return _time("reduce-scatter", message_bytes, group, _candidates(PASSES, group, algorithm))
+    return _time("reduce-scatter", message_bytes, group, _candidates(PASSES, group))
 
 
 def all_to_all_s(
@@ -88,11 +79,10 @@ def p2p_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
     return _time("p2p", message_bytes, group, [neighbour_transfer(group)])
 
 
-def _candidates(
-    algorithms: Mapping[AlgorithmName, Algorithm], group: Group, name: AlgorithmName | None
-) -> list[Line]:
-    names = AUTOMATIC if name is None else (name,)
-    return [algorithms[each](group) for each in names if name or each in algorithms]
+def _candidates(algorithms: Mapping[AlgorithmName, Algorithm], group: Group) -> list[Line]:
+    named = group.algorithm
+    names = AUTOMATIC if named is None or named not in algorithms else (named,)
+    return [algorithms[name](group) for name in names if name in algorithms]
 
 
 def _time(

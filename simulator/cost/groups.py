@@ -14,15 +14,20 @@ from typing import Literal, get_args
 import numpy as np
 
 from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
-from simulator.fabric.blocks import pod_devices, region_devices, scale_up_devices
 from simulator.fabric.scale_up import PortShares, port_shares
-from simulator.spec.cluster import ClusterSpec, CollectiveFit, ExchangeFit, LinkSpec
+from simulator.spec.cluster import (
+    AlgorithmName,
+    ClusterSpec,
+    CollectiveFit,
+    ExchangeFit,
+    LevelName,
+    LinkSpec,
+)
 from simulator.spec.plan import AXES
 
 AxisName = Literal[
     "pp", "dp", "dp_replicate", "dp_shard", "dp_shard_cp", "cp", "tp", "ep", "expert_dp"
 ]
-LevelName = Literal["scale-up", "scale-out", "pods", "regions"]
 
 _JOINED_AXES: dict[str, tuple[str, ...]] = {
     "dp": ("dp_replicate", "dp_shard", "cp"),
@@ -42,6 +47,8 @@ class Level:
     """Members of the group in one block of the level below."""
     bandwidth_bytes_per_s: float
     """What one device can send out of its block while all devices of the block send."""
+    remaining: float
+    """Share of the level's bandwidth that its faults leave; it is in the bandwidth already."""
     shares: PortShares
     """How much of it rings, all-to-all and single messages can use."""
     latency_s: float
@@ -58,6 +65,8 @@ class Group:
     size: IntArray
     levels: tuple[Level, ...]
     """Innermost first; the product of the fan-outs is the size."""
+    algorithm: AlgorithmName | None
+    """Fixed by the user; None means the fastest."""
     measured: tuple[CollectiveFit, ...]
     """Collectives that were measured on this cluster."""
     exchanges: tuple[ExchangeFit, ...]
@@ -118,11 +127,12 @@ def _product(table: PlanTable, axes: tuple[str, ...]) -> IntArray:
 
 def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntArray) -> Group:
     links = _links(cluster)
-    blocks = _nested_blocks(n_ranks, [link.n_devices for link in links])
+    blocks = _nested_blocks(n_ranks, [*cluster.level_devices.values()])
     levels: list[Level] = []
     inside = np.ones_like(size)
     for link, block in zip(links, blocks, strict=True):
         members = _members(size, stride, block)
+        remaining = cluster.remaining_bandwidth(link.name)
         levels.append(
             Level(
                 name=link.name,
@@ -130,7 +140,9 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
                 inside=inside,
                 bandwidth_bytes_per_s=(
                     link.spec.bandwidth_bytes_per_s * link.spec.efficiency / link.divided_by
-                ),
+                )
+                * remaining,
+                remaining=remaining,
                 shares=port_shares(cluster, members, stride) if not levels else PortShares(),
                 latency_s=link.spec.latency_s,
                 pooled=link.pooled,
@@ -141,6 +153,7 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
     return Group(
         size=size,
         levels=tuple(levels),
+        algorithm=cluster.collective_algorithm,
         measured=cluster.calibration.collectives if cluster.calibration else (),
         exchanges=cluster.calibration.exchanges if cluster.calibration else (),
         n_busy=np.minimum(n_ranks, cluster.devices_per_node) + cluster.host.n_other_ranks,
@@ -149,10 +162,9 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """The links of one level of a cluster, and how many devices they join."""
+    """The links of one level."""
 
     name: LevelName
-    n_devices: int
     spec: LinkSpec
     divided_by: float = 1.0
     """Devices that one link serves, or oversubscription."""
@@ -160,18 +172,15 @@ class _Link:
 
 
 def _links(cluster: ClusterSpec) -> list[_Link]:
-    """Return the levels that the cluster has, innermost first."""
-    fabric = cluster.fabric
-    domain = scale_up_devices(cluster)
-    pod, region = pod_devices(cluster), region_devices(cluster)
-    links = [_Link("scale-up", domain, cluster.scale_up)]
-    if domain < cluster.n_devices:
-        links.append(_Link("scale-out", pod, fabric.nic))
-    if pod < region:
-        links.append(_Link("pods", region, fabric.nic, fabric.oversubscription, pooled=True))
-    if fabric.n_regions > 1 and fabric.wide_area is not None:
-        links.append(_Link("regions", cluster.n_devices, fabric.wide_area, region, pooled=True))
-    return links
+    """Return the links of the levels that the cluster has, innermost first."""
+    fabric, wide = cluster.fabric, cluster.fabric.wide_area
+    known: dict[LevelName, _Link] = {
+        "scale-up": _Link("scale-up", cluster.scale_up),
+        "scale-out": _Link("scale-out", fabric.nic),
+        "pods": _Link("pods", fabric.nic, fabric.oversubscription, pooled=True),
+        "regions": _Link("regions", wide or fabric.nic, cluster.region_devices, pooled=True),
+    }
+    return [known[name] for name in cluster.level_devices]
 
 
 def _nested_blocks(n_ranks: IntArray, block_devices: list[int]) -> list[IntArray]:

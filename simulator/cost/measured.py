@@ -26,6 +26,7 @@ def measured_line(operation: CollectiveName, group: Group) -> Line | None:
     for size, busy in set(zip(sizes.tolist(), group.n_busy.tolist(), strict=True)):
         rows = (sizes == size) & (group.n_busy == busy)
         latency_s[rows], s_per_byte[rows] = _interpolated(_nearest_busy(fits, busy), size)
+    s_per_byte = s_per_byte / group.levels[0].remaining
     return Line(latency_s, s_per_byte * _wire_share(operation, sizes))
 
 

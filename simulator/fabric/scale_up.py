@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simulator.fabric.blocks import scale_up_devices
 from simulator.spec.cluster import ClusterSpec
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,7 +32,7 @@ def port_shares(cluster: ClusterSpec, members: IntArray, stride: IntArray) -> Po
     Behind a switch, all. In a full mesh, the links that lead to members, and one of them for a
     pair. For a torus see `_torus_shares`.
     """
-    domain = scale_up_devices(cluster)
+    domain = cluster.domain_devices
     topology = cluster.scale_up.topology
     if topology == "mesh" and domain > 1:
         to_members = np.where(members > 1, members - 1, domain - 1) / (domain - 1)
@@ -48,7 +47,7 @@ def torus_shape(cluster: ClusterSpec) -> tuple[int, ...]:
 
     The stated `torus_shape` where it fits the devices, otherwise the one nearest to a cube.
     """
-    domain = scale_up_devices(cluster)
+    domain = cluster.domain_devices
     stated = cluster.fabric.torus_shape
     if math.prod(stated) == domain:
         return stated

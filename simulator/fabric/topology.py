@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from simulator.fabric.blocks import pod_devices, region_devices, scale_up_devices
+from simulator.fabric.faults import weaken
 from simulator.fabric.scale_up import torus_shape
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
@@ -38,7 +38,8 @@ def build_graph(cluster: ClusterSpec) -> Graph:
     Raises
     ------
     InputError
-        For clusters of more than `MAX_DEVICES` devices, and for tori that are not filled.
+        For clusters of more than `MAX_DEVICES` devices, tori that are not filled, and a fabric
+        that is not connected.
     """
     if cluster.n_devices > MAX_DEVICES:
         raise InputError(
@@ -50,13 +51,15 @@ def build_graph(cluster: ClusterSpec) -> Graph:
     for device in range(cluster.n_devices):
         graph.add_node(
             f"device-{device}",
-            domain=device // scale_up_devices(cluster),
-            pod=device // pod_devices(cluster),
-            region=device // region_devices(cluster),
+            domain=device // cluster.domain_devices,
+            pod=device // cluster.pod_devices,
+            region=device // cluster.region_devices,
         )
     _add_scale_up(graph, cluster)
-    if scale_up_devices(cluster) < cluster.n_devices:
+    if cluster.domain_devices < cluster.n_devices:
         _add_scale_out(graph, cluster)
+    for fault in cluster.link_faults:
+        weaken(graph, cluster, fault)
     check_graph(graph)
     return graph
 
@@ -113,7 +116,7 @@ def _link(
 
 def _add_scale_up(graph: Graph, cluster: ClusterSpec) -> None:
     """Join the devices of every domain: to a switch, to each other, or in a torus."""
-    size = scale_up_devices(cluster)
+    size = cluster.domain_devices
     link = cluster.scale_up
     rate = link.bandwidth_bytes_per_s * link.efficiency
     for first in range(0, cluster.n_devices, size):
@@ -178,15 +181,14 @@ def _add_scale_out(graph: Graph, cluster: ClusterSpec) -> None:
     fabric, per_node = cluster.fabric, cluster.devices_per_node
     nic, wide = fabric.nic, fabric.wide_area
     port = nic.bandwidth_bytes_per_s * nic.efficiency
-    n_nics = min(fabric.nics_per_node or per_node, per_node)
-    pods, regions = pod_devices(cluster), region_devices(cluster)
+    pods, regions = cluster.pod_devices, cluster.region_devices
     for device in range(cluster.n_devices):
-        node, position = divmod(device, per_node)
-        rail = position * n_nics // per_node
+        node = device // per_node
+        rail = cluster.nic_of(device)
         interface, name = f"nic-{node}-{rail}", f"device-{device}"
         pod, region = graph.nodes[name]["pod"], graph.nodes[name]["region"]
         leaf = f"leaf-{pod}-{rail if fabric.kind == 'rail-optimized' else 0}"
-        _link(graph, name, interface, port * per_node / n_nics, 0.0, "nic")
+        _link(graph, name, interface, port * per_node / cluster.nics_of_node, 0.0, "nic")
         _widen(graph, interface, leaf, port, nic.latency_s / 2, "nic")
         _widen(graph, leaf, f"spine-{pod}", port, 0.0, "switch")
         top = f"spine-{pod}"

@@ -160,6 +160,24 @@ class FabricSpec(Spec):
         return self
 
 
+LevelName = Literal["scale-up", "scale-out", "pods", "regions"]
+"""Kinds of links by what they join, innermost first."""
+AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
+
+
+class LinkFault(Spec):
+    """A link that carries less than it should; every job is taken to use it."""
+
+    level: LevelName
+    """Which link: the device's own to its domain, its network interface, or the uplink of its pod
+    or region."""
+    device: Count = Field(default=0, ge=0)
+    """Number of a device behind the link, counted through the cluster from 0."""
+    remaining: float = Field(ge=0, lt=1)
+    """Share of the bandwidth that is left; 0, a dead link, only where others take over: one of
+    several network interfaces of a node."""
+
+
 CollectiveName = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
 
 
@@ -268,6 +286,10 @@ class ClusterSpec(Spec):
     scale_up: LinkSpec
     scale_up_domain_devices: PositiveInt
     fabric: FabricSpec
+    collective_algorithm: AlgorithmName | None = None
+    """Used for every collective that has it (tree: all-reduce only); unset means the fastest of
+    ring and tree for each message, as NCCL chooses."""
+    link_faults: tuple[LinkFault, ...] = ()
     host: HostSpec = HostSpec()
     calibration: Calibration | None = None
 
@@ -275,12 +297,85 @@ class ClusterSpec(Spec):
     def _check(self) -> Self:
         if self.n_nodes > 1 and self.fabric.kind == "none":
             raise ValueError(f"{self.n_nodes} nodes need a fabric, and fabric.kind is none")
+        for number, fault in enumerate(self.link_faults):
+            self._check_fault(f"link_faults[{number}]", fault)
         return self
+
+    def _check_fault(self, name: str, fault: LinkFault) -> None:
+        if fault.level not in self.level_devices:
+            known = ", ".join(self.level_devices)
+            raise ValueError(f"{name}: level={fault.level} is not in this cluster; it has {known}")
+        if fault.device >= self.n_devices:
+            raise ValueError(
+                f"{name}: device={fault.device} of {self.n_devices}; they count from 0"
+            )
+        if self.remaining_bandwidth(fault.level) <= 0:
+            raise ValueError(
+                f"{name}: remaining=0 cuts devices off; only one of several network interfaces of "
+                "a node can be lost (level scale-out)"
+            )
 
     @property
     def n_devices(self) -> int:
         """All devices of the cluster."""
         return self.n_nodes * self.devices_per_node
+
+    @property
+    def nics_of_node(self) -> int:
+        """Network interfaces of a node."""
+        return min(self.fabric.nics_per_node or self.devices_per_node, self.devices_per_node)
+
+    @property
+    def domain_devices(self) -> int:
+        """Devices of one scale-up domain; all of them where there is no fabric."""
+        alone = self.fabric.kind == "none"
+        return self.n_devices if alone else min(self.scale_up_domain_devices, self.n_devices)
+
+    @property
+    def pod_devices(self) -> int:
+        """Devices under one set of leaf switches; the region where pods are not told apart."""
+        region = self.region_devices
+        return min(self.fabric.nodes_per_pod * self.devices_per_node or region, region)
+
+    @property
+    def region_devices(self) -> int:
+        """Devices of one region; the last one may hold fewer."""
+        return -(-self.n_devices // self.fabric.n_regions)
+
+    @property
+    def level_devices(self) -> dict[LevelName, int]:
+        """Levels of links that the cluster has, innermost first: the devices that each joins.
+
+        Blocks of consecutive devices: scale-up domains inside pods inside regions.
+        """
+        levels: dict[LevelName, int] = {"scale-up": self.domain_devices}
+        if self.domain_devices < self.n_devices:
+            levels["scale-out"] = self.pod_devices
+        if self.pod_devices < self.region_devices:
+            levels["pods"] = self.region_devices
+        if self.fabric.n_regions > 1:
+            levels["regions"] = self.n_devices
+        return levels
+
+    def remaining_bandwidth(self, level: LevelName) -> float:
+        """Share of a level's bandwidth that its faults leave to the groups that cross it.
+
+        All ranks wait for the slowest link. Where network interfaces of a node are dead, those
+        that are left carry their traffic.
+        """
+        faults = [fault for fault in self.link_faults if fault.level == level]
+        n_links = self.nics_of_node if level == "scale-out" else 1
+        shares = [1.0]
+        for node in {fault.device // self.devices_per_node for fault in faults}:
+            here = [fault for fault in faults if fault.device // self.devices_per_node == node]
+            dead = {self.nic_of(fault.device) for fault in here if not fault.remaining}
+            slowest = min((fault.remaining for fault in here if fault.remaining), default=1.0)
+            shares.append(slowest * max(0.0, 1 - len(dead) / n_links))
+        return min(shares)
+
+    def nic_of(self, device: int) -> int:
+        """Number of the network interface, in its node, that a device uses."""
+        return device % self.devices_per_node * self.nics_of_node // self.devices_per_node
 
     @property
     def basis(self) -> Basis:
@@ -298,6 +393,8 @@ class ClusterRequest(Spec):
     fabric: str | FabricSpec | None = None
     scale_up: LinkSpec | None = None
     scale_up_domain_devices: Count | None = Field(default=None, ge=1)
+    collective_algorithm: AlgorithmName | None = None
+    link_faults: tuple[LinkFault, ...] = ()
     host: HostSpec | None = None
     memory: Bytes | None = Field(default=None, gt=0)
     """Memory per device, where it differs from the catalog."""

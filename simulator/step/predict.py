@@ -15,6 +15,7 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
 from simulator.spec.base import Precision
+from simulator.spec.cluster import LevelName
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
@@ -87,10 +88,23 @@ ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]]
 """The clocks that put the price list of a step on a time line."""
 
 
+_LINKS: dict[LevelName, str] = {
+    "scale-up": "the scale-up link",
+    "scale-out": "the network interface",
+    "pods": "the uplink of the pod",
+    "regions": "the link of the region",
+}
+
+
 def _assumptions(scenario: Scenario) -> tuple[str, ...]:
     notes = [f"software generation {scenario.job.software!r}"]
     if scenario.cluster.calibration is None:
         notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
+    notes += [
+        f"{_LINKS[fault.level]} of device {fault.device} at {100 * fault.remaining:.3g} % of its "
+        "bandwidth"
+        for fault in scenario.cluster.link_faults
+    ]
     if scenario.model.moe is not None:
         notes.append("tokens are spread evenly over the experts")
     return tuple(notes)

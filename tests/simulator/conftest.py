@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from simulator.spec.cluster import (
+    AlgorithmName,
     Calibration,
     ClusterSpec,
     CollectiveFit,
     DeviceSpec,
     FabricSpec,
     KernelEfficiency,
+    LinkFault,
     LinkSpec,
     PeakRates,
 )
@@ -33,6 +35,8 @@ def _cluster(
     domain: int = 0,
     scale_up: dict[str, object] | None = None,
     measured: tuple[CollectiveFit, ...] = (),
+    faults: tuple[LinkFault, ...] = (),
+    algorithm: AlgorithmName | None = None,
     **fabric: object,
 ) -> ClusterSpec:
     device = DeviceSpec(
@@ -59,5 +63,7 @@ def _cluster(
         scale_up=device.scale_up,
         scale_up_domain_devices=domain or per_node,
         fabric=FabricSpec.model_validate({"name": "net", "kind": "fat-tree", "nic": nic} | fabric),
+        collective_algorithm=algorithm,
+        link_faults=faults,
         calibration=Calibration(date="2026-11-01", collectives=measured) if measured else None,
     )

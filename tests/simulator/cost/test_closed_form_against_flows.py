@@ -6,6 +6,7 @@ They share no formula: the closed form knows levels and members, the graph links
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from simulator.fabric import traffic
 from simulator.fabric.flows import Routes
 from simulator.fabric.topology import build_graph
 from simulator.fabric.traffic import Members, Phase
-from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster import ClusterSpec, LinkFault
 from simulator.spec.plan import PlanSpec
 
 ClusterMaker = Callable[..., ClusterSpec]
@@ -26,6 +27,8 @@ WITHIN = 0.02
 
 PODS = {"nodes_per_pod": 2, "oversubscription": 7.0}
 WIDE = {"bandwidth_bytes_per_s": 20e9, "latency_s": 1e-3, "efficiency": 0.9}
+SLOW_NIC = LinkFault(level="scale-out", device=3, remaining=0.5)
+DEAD_NIC = LinkFault(level="scale-out", device=5, remaining=0.0)
 CLUSTERS: dict[str, tuple[dict[str, object], PlanSpec]] = {
     "fat tree": ({"n_nodes": 4}, PlanSpec(dp_replicate=8, tp=4)),
     "one rank per node": ({"n_nodes": 4}, PlanSpec(dp_replicate=4, tp=8)),
@@ -43,6 +46,36 @@ CLUSTERS: dict[str, tuple[dict[str, object], PlanSpec]] = {
         PlanSpec(dp_replicate=16, tp=2),
     ),
     "domains over nodes": ({"n_nodes": 12, "per_node": 4, "domain": 24}, PlanSpec(dp_replicate=48)),
+    "a slow interface": ({"n_nodes": 4, "faults": (SLOW_NIC,)}, PlanSpec(dp_replicate=16, tp=2)),
+    "a slow and a dead interface": (
+        {"n_nodes": 4, "kind": "rail-optimized", "faults": (SLOW_NIC, DEAD_NIC)},
+        PlanSpec(dp_replicate=4, tp=8),
+    ),
+    "a dead interface": (
+        {"n_nodes": 4, "faults": (DEAD_NIC,)},
+        PlanSpec(pp=2, dp_replicate=8, tp=2),
+    ),
+    "a dead interface of two": (
+        {"n_nodes": 4, "nics_per_node": 2, "faults": (DEAD_NIC,)},
+        PlanSpec(dp_replicate=32),
+    ),
+    "a slow scale-up link": (
+        {"n_nodes": 4, "faults": (LinkFault(level="scale-up", device=3, remaining=0.3),)},
+        PlanSpec(dp_replicate=8, tp=4),
+    ),
+    "a slow uplink of a pod": (
+        {"n_nodes": 8, **PODS, "faults": (LinkFault(level="pods", device=20, remaining=0.5),)},
+        PlanSpec(dp_replicate=32, tp=2),
+    ),
+    "a slow link between regions": (
+        {
+            "n_nodes": 4,
+            "n_regions": 2,
+            "wide_area": WIDE,
+            "faults": (LinkFault(level="regions", device=31, remaining=0.25),),
+        },
+        PlanSpec(dp_replicate=16, tp=2),
+    ),
     "torus": (
         {"n_nodes": 16, "per_node": 4, "domain": 64, "scale_up": {"topology": "torus-3d"}},
         PlanSpec(pp=4, dp_replicate=4, tp=4),
@@ -65,7 +98,7 @@ PATTERNS: dict[str, tuple[Traffic, Callable[[float, Group], FloatArray]]] = {
     "ring": (traffic.ring_pass, all_gather_s),
     "hierarchical": (
         traffic.hierarchical_pass,
-        lambda message, group: all_gather_s(message, group, "hierarchical"),
+        lambda message, group: all_gather_s(message, replace(group, algorithm="hierarchical")),
     ),
     "all-to-all": (traffic.all_to_all, all_to_all_s),
     "p2p": (traffic.shift, p2p_s),

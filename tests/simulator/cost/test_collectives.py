@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.cost import collectives
 from simulator.cost.collectives import (
     all_gather_s,
     all_reduce_s,
@@ -17,7 +16,7 @@ from simulator.cost.collectives import (
 )
 from simulator.cost.groups import Group, axis_group
 from simulator.cost.plan_table import FloatArray, PlanTable
-from simulator.spec.cluster import ClusterSpec, CollectiveFit, LinkSpec
+from simulator.spec.cluster import AlgorithmName, ClusterSpec, CollectiveFit, LinkSpec
 from simulator.spec.plan import PlanSpec
 
 ClusterMaker = Callable[..., ClusterSpec]
@@ -28,7 +27,10 @@ UP, UP_S = 100e9, 1e-6
 OUT, OUT_S = 10e9, 10e-6
 
 
-def dp_group(machine: ClusterSpec, dp: int, tp: int = 1) -> Group:
+def dp_group(
+    machine: ClusterSpec, dp: int, tp: int = 1, algorithm: AlgorithmName | None = None
+) -> Group:
+    machine = machine.model_copy(update={"collective_algorithm": algorithm})
     return axis_group(machine, PlanTable.of([PlanSpec(dp_replicate=dp, tp=tp)]), "dp")
 
 
@@ -37,7 +39,7 @@ def pp_group(machine: ClusterSpec, pp: int, tp: int) -> Group:
 
 
 def test_ring_moves_2_times_7_eighths_of_the_message_in_14_hops(make_cluster: ClusterMaker) -> None:
-    ring = all_reduce_s(GIB, dp_group(make_cluster(), 8), "ring")
+    ring = all_reduce_s(GIB, dp_group(make_cluster(), 8, algorithm="ring"))
     assert ring == pytest.approx(2 * 7 / 8 * GIB / UP + 14 * UP_S)
 
 
@@ -57,36 +59,41 @@ def test_the_slower_of_nvlink_and_all_nics_limits_a_ring(make_cluster: ClusterMa
 
 
 def test_reduce_scatter_and_all_gather_make_an_all_reduce(make_cluster: ClusterMaker) -> None:
-    group = dp_group(make_cluster(), 32)
+    group = dp_group(make_cluster(), 32, algorithm="ring")
     halves = reduce_scatter_s(GIB, group) + all_gather_s(GIB, group)
-    assert all_reduce_s(GIB, group, "ring") == pytest.approx(halves)
+    assert all_reduce_s(GIB, group) == pytest.approx(halves)
 
 
 def test_a_double_tree_moves_the_message_twice_and_climbs_log2_nodes(
     make_cluster: ClusterMaker,
 ) -> None:
     """Pipelined at 0.4 of what two trees could reach."""
-    tree = all_reduce_s(GIB, dp_group(make_cluster(), 32), "tree")
+    tree = all_reduce_s(GIB, dp_group(make_cluster(), 32, algorithm="tree"))
     assert tree == pytest.approx(2 * GIB / (8 * OUT) / 0.4 + 2 * (7 * UP_S + 2 * OUT_S))
 
 
 def test_hierarchical_reduces_inside_the_node_before_it_leaves(make_cluster: ClusterMaker) -> None:
-    seconds = all_reduce_s(GIB, dp_group(make_cluster(), 32), "hierarchical")
+    seconds = all_reduce_s(GIB, dp_group(make_cluster(), 32, algorithm="hierarchical"))
     inside, outside = 7 / 8 * GIB / UP + 7 * UP_S, 3 / 4 * GIB / 8 / OUT + 3 * OUT_S
     assert seconds == pytest.approx(2 * (inside + outside))
 
 
 def test_recursive_doubling_takes_log2_steps(make_cluster: ClusterMaker) -> None:
-    seconds = all_gather_s(0.0, dp_group(make_cluster(), 32), "recursive-doubling")
+    seconds = all_gather_s(0.0, dp_group(make_cluster(), 32, algorithm="recursive-doubling"))
     assert seconds == pytest.approx(3 * UP_S + 2 * OUT_S)
 
 
 def test_small_messages_take_the_tree_and_large_ones_the_ring(make_cluster: ClusterMaker) -> None:
-    group = dp_group(make_cluster(), 32)
-    for message, winner in ((1e3, "tree"), (1e10, "ring")):
-        chosen = all_reduce_s(message, group)
-        assert chosen == all_reduce_s(message, group, winner)  # type: ignore[arg-type]
-        assert chosen <= min(all_reduce_s(message, group, a) for a in collectives.AUTOMATIC)
+    machine = make_cluster()
+    chosen, ring, tree = (dp_group(machine, 32, algorithm=name) for name in (None, "ring", "tree"))
+    assert all_reduce_s(1e3, chosen) == all_reduce_s(1e3, tree) < all_reduce_s(1e3, ring)
+    assert all_reduce_s(1e10, chosen) == all_reduce_s(1e10, ring) < all_reduce_s(1e10, tree)
+
+
+def test_a_named_tree_is_for_all_reduce_only(make_cluster: ClusterMaker) -> None:
+    """As NCCL_ALGO=Tree leaves all-gather and reduce-scatter to the ring."""
+    tree, free = (dp_group(make_cluster(), 32, algorithm=name) for name in ("tree", None))
+    assert all_gather_s(GIB, tree) == all_gather_s(GIB, free)
 
 
 def test_switches_that_reduce_take_the_message_once(make_cluster: ClusterMaker) -> None:
