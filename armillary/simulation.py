@@ -12,6 +12,7 @@ from simulator.campaign.replay import read_outages
 from simulator.campaign.replicas import run_replicas, summarize
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
+from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.prediction import Interval, Prediction
@@ -54,6 +55,7 @@ class Simulation:
                 peak_memory_bytes=tuple(stage.total_bytes for stage in step.memory),
                 memory_capacity_bytes=step.memory_capacity_bytes,
                 basis=step.basis,
+                kernels=step.kernels,
             ),
             campaign=CampaignAnswer(
                 goodput=campaign.goodput,
@@ -150,6 +152,8 @@ class StepAnswer(Spec):
     """Per pipeline stage, its fullest rank."""
     memory_capacity_bytes: float
     basis: Basis
+    kernels: KernelLookups | None
+    """How far the cluster's kernel table covers the step; null without one."""
 
 
 class CampaignAnswer(Spec):

@@ -9,6 +9,7 @@ from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.table import text_table
 from armillary.simulation import Simulation
+from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.prediction import CampaignPrediction, MemoryBreakdown, StepPrediction
 from simulator.spec.units import (
     format_bytes,
@@ -19,6 +20,8 @@ from simulator.spec.units import (
 )
 
 WIDTH = 80
+MAX_SHAPES = 6
+"""Kernel shapes shown of those that were not measured."""
 MAX_STAGES = 8
 """More pipeline stages than this are shown by the fullest, the emptiest, first and last."""
 _GIB = 2.0**30
@@ -38,6 +41,7 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
         f"plan {simulation.plan.label()}; {BASIS[step.basis]}",
         "",
         *_step(step),
+        *_kernels(step.kernels),
         "",
         *_memory(step),
         "",
@@ -62,6 +66,23 @@ def _step(step: StepPrediction) -> list[str]:
         if seconds > 0
     ]
     return [head, *text_table(["  part", "time", "share", ""], rows)]
+
+
+def _kernels(lookups: KernelLookups | None) -> list[str]:
+    """How many kernels were measured, and some that were not."""
+    if lookups is None:
+        return []
+    head = f"kernels: {lookups.n_measured} of {lookups.n_shapes} shapes are in {lookups.table}"
+    if not lookups.missed:
+        return ["", *textwrap.wrap(head, WIDTH)]
+    more = len(lookups.missed) - MAX_SHAPES
+    shown = [f"  {shape}" for shape in lookups.missed[:MAX_SHAPES]]
+    return [
+        "",
+        *textwrap.wrap(f"{head}; estimated from the nearest ones, or modelled:", WIDTH),
+        *shown,
+        *([f"  and {more} more (--json lists all)"] if more > 0 else []),
+    ]
 
 
 def _bar(seconds: float, step: StepPrediction) -> str:

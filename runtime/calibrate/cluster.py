@@ -21,13 +21,13 @@ from simulator.spec.cluster import (
     CollectiveFit,
     DeviceSpec,
     FabricSpec,
-    GemmPoint,
     HostSpec,
     KernelEfficiency,
     LinkSpec,
     PeakRates,
 )
 from simulator.spec.errors import InputError
+from simulator.spec.kernel_table import GemmPoint
 
 DEFAULT_RANKS = (1, 2, 4)
 MAX_RANKS = 64

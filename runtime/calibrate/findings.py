@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from simulator.spec.base import Positive, PositiveInt, Spec
-from simulator.spec.cluster import CollectiveName, GemmPoint
+from simulator.spec.cluster import CollectiveName
+from simulator.spec.kernel_table import GemmPoint
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from runtime.calibrate.findings import AttentionRate
 from runtime.calibrate.timing import seconds_per_call
 from simulator.spec.base import Precision
-from simulator.spec.cluster import GemmPoint
+from simulator.spec.kernel_table import GemmPoint
 
 DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
 N_ROUNDS = 3

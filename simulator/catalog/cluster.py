@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulator.catalog.kernel_table import read_kernel_table
 from simulator.catalog.layers import looks_like_path, over, read_mapping
 from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_device, find_fabric, list_names
@@ -25,6 +26,7 @@ from simulator.spec.cluster import (
 )
 from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
+from simulator.spec.kernel_table import KernelTable
 
 _SHORT_FORM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?::(\d[\d_]{0,12}))?")
 
@@ -46,6 +48,7 @@ class _Base:
     calibration: Calibration | None
     collective_algorithm: AlgorithmName | None = None
     link_faults: tuple[LinkFault, ...] = ()
+    kernels: KernelTable | None = None
 
 
 def _catalog_base(device: DeviceSpec) -> _Base:
@@ -78,6 +81,7 @@ def _cluster_base(cluster: ClusterSpec) -> _Base:
         calibration=cluster.calibration,
         collective_algorithm=cluster.collective_algorithm,
         link_faults=cluster.link_faults,
+        kernels=cluster.kernels,
     )
 
 
@@ -109,8 +113,13 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "link_faults": request.link_faults or base.link_faults,
         "host": request.host or base.host,
         "calibration": request.calibration or base.calibration,
+        "kernels": _kernels(request.kernels, device) or base.kernels,
     }
     return validate(ClusterSpec, Document(fields, {}, where or "cluster"), fields)
+
+
+def _kernels(kernels: str | KernelTable | None, device: DeviceSpec) -> KernelTable | None:
+    return read_kernel_table(kernels, device) if isinstance(kernels, str) else kernels
 
 
 def _node_counts(request: ClusterRequest, base: _Base, where: str | None) -> tuple[int, int]:
@@ -200,6 +209,8 @@ def parse_cluster(text: str, *, where: str | None = None) -> ClusterSpec:
 def read_cluster_file(path: str | Path) -> ClusterSpec:
     """Return the cluster of a YAML file: a whole one, or the fields of a request."""
     document = read_mapping(Path(path))
+    if isinstance(document.value.get("kernels"), str):
+        document.value["kernels"] = str(Path(path).parent / document.value["kernels"])
     base = document.value.get("base")
     if isinstance(base, str) and looks_like_path(base):
         raise InputError(
@@ -230,7 +241,11 @@ def cluster_of(document: Document) -> ClusterSpec:
 def _cluster_of(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> ClusterSpec:
     """Return the cluster of a mapping: a whole one, or a base with changes."""
     if isinstance(value.get("device"), dict):
-        return validate(ClusterSpec, document, value, path)
+        kernels = value.get("kernels")
+        if not isinstance(kernels, str):
+            return validate(ClusterSpec, document, value, path)
+        whole = validate(ClusterSpec, document, value | {"kernels": None}, path)
+        return whole.model_copy(update={"kernels": read_kernel_table(kernels, whole.device)})
     where = document.where(path)
     changes = {key: field for key, field in value.items() if key != "base"}
     base: _Base | None = None

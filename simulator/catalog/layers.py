@@ -66,7 +66,7 @@ def read_mapping(path: Path) -> Document:
 
 
 def with_bases(document: Document, folder: Path) -> Document:
-    """Write `model: name` as `model: {base: name}`, cluster alike, files relative to `folder`."""
+    """Write `model: name` as `model: {base: name}`, cluster alike; files relative to `folder`."""
     value = dict(document.value)
     for section in ("model", "cluster"):
         part = value.get(section)
@@ -75,7 +75,9 @@ def with_bases(document: Document, folder: Path) -> Document:
         if isinstance(part, dict) and isinstance(part.get("base"), str):
             base = part["base"]
             if looks_like_path(base):
-                value[section] = part | {"base": str(folder / base)}
+                part = value[section] = part | {"base": str(folder / base)}
+        if section == "cluster" and isinstance(part, dict) and isinstance(part.get("kernels"), str):
+            value[section] = part | {"kernels": str(folder / part["kernels"])}
     return Document(value, document.places, document.name)
 
 

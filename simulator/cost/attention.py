@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from simulator.cost.layers import score_width
+from simulator.cost.layers import head_widths, keys_per_query, score_width
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 
 UNFUSED_BACKWARD_RATIO = 2.0
 
 
-def keys_per_query(sequence_length: int, window: int, *, causal: bool) -> float:
-    """Mean number of positions that a position looks at."""
-    if not causal:
-        return float(sequence_length)
-    span = min(window or sequence_length, sequence_length)
-    return span - span * (span - 1.0) / (2.0 * sequence_length)
-
-
 def attention_passes_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
     """Forward and backward time of the attention core of one layer, for one microbatch."""
     model, job, table = setting.model, setting.job, setting.table
     kernels = setting.kernels
-    queries = setting.tokens / table.tp
     if job.attention == "unfused":
         forward_s = _unfused_forward_s(setting)
         return forward_s, UNFUSED_BACKWARD_RATIO * forward_s
     keys = keys_per_query(job.sequence_length, model.sliding_window, causal=model.causal)
-    flops = 2.0 * queries * keys * score_width(model)
-    forward_s = kernels.attention_s(flops, _head_dim(setting))
-    return forward_s, kernels.attention_backward_ratio * forward_s
-
-
-def _head_dim(setting: Setting) -> float:
-    model = setting.model
-    if model.mla is not None:
-        return float(model.mla.qk_nope_head_dim + model.mla.qk_rope_head_dim)
-    return float(model.head_dim)
+    heads = table.microbatch_sequences * model.n_heads / table.tp
+    return kernels.attention_s(heads, job.sequence_length / table.cp, keys, *head_widths(model))
 
 
 def _unfused_forward_s(setting: Setting) -> FloatArray:

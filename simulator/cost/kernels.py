@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import get_args
 
 import numpy as np
 
 from simulator.cost.host import busy_ranks, slowdown
-from simulator.cost.measured_gemms import MeasuredGemms
+from simulator.cost.measured_kernels import Lookups, MeasuredKernels, Shape, measured_points
 from simulator.cost.measured_work import MeasuredWork, measured_work
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.cluster import ClusterSpec, KernelEfficiency
 from simulator.spec.job import JobSpec
+from simulator.spec.kernel_table import KernelKind
 from simulator.spec.profiles import SoftwareProfile
 
 HEAD_DIM_HALF = 17.0
@@ -43,11 +47,15 @@ class Kernels:
     """One activation in memory."""
     quantised: bool
     """Whether the layers' multiplications read values narrower than the stored ones."""
+    precision: Precision
+    wide_precision: Precision
     slowdown: FloatArray
     """How much slower a rank is because others use the same host (1 where nothing is shared)."""
     busy: FloatArray
     """Ranks that compute at the same time on one host."""
-    measured: MeasuredGemms | None
+    measured: Mapping[tuple[KernelKind, Precision], MeasuredKernels]
+    lookups: Lookups | None
+    """Where kernel shapes are noted, if they are."""
     work: MeasuredWork | None
 
     def gemm_s(
@@ -56,17 +64,71 @@ class Kernels:
         """Time of one (m x k) by (k x n) multiplication.
 
         `wide` keeps it in 16 bit or more where the job's format is narrower.
-
-        The rate falls where the tiles of the result do not fill the device many times over, and
-        where the pipeline of each tile is short. Memory traffic and the launch are lower bounds.
         """
-        if self.measured is not None:
-            compute_s = 2.0 * m * n * k / self.measured.rate(m, n, k, self.busy)
+        return self._time_s("gemm", (m, n, k), wide=wide)
+
+    def grouped_gemm_s(
+        self, groups: FloatArray, rows: FloatArray, n: FloatArray | float, k: FloatArray | float
+    ) -> FloatArray:
+        """Time of one multiplication per group, with `rows` rows each, in one kernel."""
+        return self._time_s("grouped-gemm", (groups, rows, n, k))
+
+    def attention_s(
+        self,
+        heads: FloatArray,
+        queries: FloatArray,
+        keys: float,
+        query_width: float,
+        value_width: float,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Forward and backward time of a fused attention.
+
+        `heads` counts those of all sequences, `queries` are per sequence, and `keys` are those
+        that a query looks at on average.
+        """
+        shape = (heads, queries, keys, query_width, value_width)
+        forward_s = self._time_s("attention", shape, wide=True)
+        if ("attention-backward", self.wide_precision) in self.measured:
+            return forward_s, self._time_s("attention-backward", shape, wide=True)
+        return forward_s, self.attention_backward_ratio * forward_s
+
+    def _time_s(self, kind: KernelKind, shape: Shape, *, wide: bool = False) -> FloatArray:
+        """Modelled time, corrected by what was measured near the shape; a launch at least."""
+        precision = self.wide_precision if wide else self.precision
+        table = self.measured.get((kind, precision))
+        if self.lookups is not None:
+            self.lookups.add(kind, shape, precision, table)
+        modelled_s = self.modelled_s(kind, shape, wide=wide)
+        if table is None:
+            modelled_s = modelled_s * self.slowdown
         else:
-            large = self.wide_gemm_flops_per_s if wide else self.gemm_flops_per_s
+            modelled_s = modelled_s * table.factor(shape, self.busy)
+        return np.maximum(modelled_s, self.launch_s) + self.gap_s
+
+    def modelled_s(self, kind: KernelKind, shape: Shape, *, wide: bool) -> FloatArray:
+        """Time of a kernel that nothing was measured of, on a device of its own.
+
+        The rate of a multiplication falls where the tiles of the result do not fill the device
+        many times over, and where the pipeline of each tile is short. Memory traffic is a lower
+        bound.
+        """
+        large = self.wide_gemm_flops_per_s if wide else self.gemm_flops_per_s
+        if kind == "gemm":
+            m, n, k = shape
             compute_s = 2.0 * m * n * k / (large * self._filled(m * n) * self._saturated(k))
-        traffic_s = self.memory_s(self.value_bytes * (m * n + n * k + m * k))
-        return np.maximum(np.maximum(compute_s, traffic_s), self.launch_s) + self.gap_s
+            return np.maximum(compute_s, self._traffic_s(m * n + n * k + m * k))
+        if kind == "grouped-gemm":
+            groups, rows, n, k = shape
+            saturation = rows / (rows + GROUP_ROWS_HALF) * self._saturated(k)
+            compute_s = 2.0 * groups * rows * n * k / (saturation * large)
+            return np.maximum(compute_s, self._traffic_s(groups * (rows * (n + k) + n * k)))
+        heads, queries, keys, query_width, value_width = shape
+        width = query_width / (query_width + HEAD_DIM_HALF)
+        reference = REFERENCE_HEAD_DIM / (REFERENCE_HEAD_DIM + HEAD_DIM_HALF)
+        flops = 2.0 * heads * queries * keys * (query_width + value_width)
+        forward_s = np.asarray(flops / (self.attention_flops_per_s * width / reference))
+        backward = kind == "attention-backward"
+        return self.attention_backward_ratio * forward_s if backward else forward_s
 
     def _filled(self, area: FloatArray | float) -> FloatArray | float:
         """Share of the rate that a result of so many elements reaches: waves of tiles."""
@@ -76,28 +138,14 @@ class Kernels:
         """Share of the rate that an inner dimension reaches: the pipeline of one tile."""
         return inner / (inner + self.saturation_length)
 
-    def grouped_gemm_s(
-        self, groups: FloatArray, rows: FloatArray, n: FloatArray | float, k: FloatArray | float
-    ) -> FloatArray:
-        """Time of one multiplication per group, with `rows` rows each, in one kernel."""
-        saturation = rows / (rows + GROUP_ROWS_HALF) * self._saturated(k)
-        compute_s = 2.0 * groups * rows * n * k / (saturation * self.gemm_flops_per_s)
-        traffic_s = self.memory_s(self.value_bytes * groups * (rows * (n + k) + n * k))
-        slowest_s = np.maximum(compute_s * self.slowdown, traffic_s)
-        return np.maximum(slowest_s, self.launch_s) + self.gap_s
+    def _traffic_s(self, n_values: FloatArray | float) -> FloatArray | float:
+        return self.value_bytes * n_values / self.memory_bytes_per_s
 
     def batched_gemm_s(self, flops: FloatArray, length: float) -> FloatArray:
         """Time of many multiplications with a narrow inner dimension, (length x length) each."""
         rate = self.wide_gemm_flops_per_s * self._filled(length**2)
         compute_s = flops / rate * self.slowdown
         return np.maximum(compute_s, self.launch_s) + self.gap_s
-
-    def attention_s(self, flops: FloatArray, head_dim: float) -> FloatArray:
-        """Time of a fused attention forward that computes `flops`."""
-        width = head_dim / (head_dim + HEAD_DIM_HALF)
-        reference = REFERENCE_HEAD_DIM / (REFERENCE_HEAD_DIM + HEAD_DIM_HALF)
-        rate = self.attention_flops_per_s * width / reference
-        return np.maximum(flops / rate * self.slowdown, self.launch_s) + self.gap_s
 
     def memory_s(self, traffic_bytes: FloatArray) -> FloatArray:
         """Time to move bytes between memory and the compute units."""
@@ -110,7 +158,11 @@ class Kernels:
 
 
 def device_kernels(
-    cluster: ClusterSpec, job: JobSpec, software: SoftwareProfile, table: PlanTable
+    cluster: ClusterSpec,
+    job: JobSpec,
+    software: SoftwareProfile,
+    table: PlanTable,
+    lookups: Lookups | None = None,
 ) -> Kernels:
     """Return what the cluster's device delivers in the job's number format."""
     device, efficiency = cluster.device, cluster.device.efficiency
@@ -119,17 +171,13 @@ def device_kernels(
     busy = busy_ranks(cluster, table)
     slow = np.ones(len(table))
     memory_rate = device.memory_bandwidth_bytes_per_s * efficiency.memory_fraction
-    peak = device.peak.of(wide)
-    measured = None
     if calibration is not None:
         slow = slowdown(calibration.shared_slowdown, busy)
         if calibration.memory_bandwidth_bytes_per_s:
             memory_rate = calibration.memory_bandwidth_bytes_per_s
-        if calibration.gemms:
-            measured = MeasuredGemms.of(calibration, job.precision)
-            peak = measured.best_rate_alone / efficiency.gemm_fraction
+    peak = device.peak.of(wide)
     wide_rate = peak * efficiency.gemm_fraction * software.gemm_factor
-    return Kernels(
+    modelled = Kernels(
         gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide, software),
         wide_gemm_flops_per_s=wide_rate,
         wave_length=efficiency.gemm_wave_length,
@@ -141,11 +189,32 @@ def device_kernels(
         gap_s=software.kernel_gap_s,
         value_bytes=4.0 if wide is Precision.FP32 else 2.0,
         quantised=job.precision is not wide,
+        precision=job.precision,
+        wide_precision=wide,
         slowdown=slow,
         busy=busy,
-        measured=measured,
+        measured={},
+        lookups=lookups,
         work=measured_work(calibration, busy),
     )
+    return replace(modelled, measured=_compared(cluster, modelled))
+
+
+def _compared(
+    cluster: ClusterSpec, modelled: Kernels
+) -> dict[tuple[KernelKind, Precision], MeasuredKernels]:
+    """Return the measured kernels in the formats of the job, against the model."""
+    steps = cluster.calibration.shared_slowdown if cluster.calibration is not None else ()
+    compared: dict[tuple[KernelKind, Precision], MeasuredKernels] = {}
+    for precision in {modelled.precision, modelled.wide_precision}:
+        wide = precision is modelled.wide_precision
+        for kind in get_args(KernelKind):
+            points = measured_points(cluster, kind, precision)
+            if points:
+                compared[kind, precision] = MeasuredKernels.of(
+                    points, partial(modelled.modelled_s, kind, wide=wide), steps
+                )
+    return compared
 
 
 def _attention_fraction(efficiency: KernelEfficiency, software: SoftwareProfile) -> float:

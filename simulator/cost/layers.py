@@ -89,11 +89,23 @@ def expert_linears(model: ModelSpec, moe: MoeSpec) -> tuple[Linear, ...]:
 
 def score_width(model: ModelSpec) -> int:
     """Width over all heads of queries x keys plus probabilities x values, per pair of positions."""
+    return model.n_heads * int(sum(head_widths(model)))
+
+
+def keys_per_query(sequence_length: int, window: int, *, causal: bool) -> float:
+    """Mean number of positions that a position looks at."""
+    if not causal:
+        return float(sequence_length)
+    span = min(window or sequence_length, sequence_length)
+    return span - span * (span - 1.0) / (2.0 * sequence_length)
+
+
+def head_widths(model: ModelSpec) -> tuple[float, float]:
+    """Width of a query (or key) and of a value of one head."""
     if model.mla is not None:
         mla = model.mla
-        per_head = mla.qk_nope_head_dim + mla.qk_rope_head_dim + mla.v_head_dim
-        return model.n_heads * per_head
-    return 2 * model.q_size
+        return float(mla.qk_nope_head_dim + mla.qk_rope_head_dim), float(mla.v_head_dim)
+    return float(model.head_dim), float(model.head_dim)
 
 
 def query_key_value_sizes(model: ModelSpec) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.cost.groups import AxisName, Group, axis_group
 from simulator.cost.kernels import Kernels, device_kernels
+from simulator.cost.measured_kernels import Lookups
 from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.job import JobSpec
@@ -37,20 +38,21 @@ class Setting:
         job: JobSpec,
         software: SoftwareProfile,
         table: PlanTable,
+        lookups: Lookups | None = None,
     ) -> Self:
-        """Prepare the pricing of a table."""
+        """Prepare the pricing of a table; kernel shapes are noted in `lookups`."""
         return cls(
             model=model,
             cluster=cluster,
             job=job,
             software=software,
             table=table,
-            kernels=device_kernels(cluster, job, software, table),
+            kernels=device_kernels(cluster, job, software, table, lookups),
         )
 
     def of_table(self, table: PlanTable) -> Self:
         """Return the same setting for other plans."""
-        kernels = device_kernels(self.cluster, self.job, self.software, table)
+        kernels = device_kernels(self.cluster, self.job, self.software, table, self.kernels.lookups)
         return replace(self, table=table, kernels=kernels, groups={})
 
     def group(self, axis: AxisName) -> Group:

@@ -17,6 +17,7 @@ from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import stage_transfer_s
 from simulator.cost.host import busy_columns
 from simulator.cost.layer import LayerPasses, price_layer
+from simulator.cost.measured_kernels import Lookups
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
@@ -54,14 +55,17 @@ def price_step(
     job: JobSpec,
     software: SoftwareProfile,
     table: PlanTable,
+    lookups: Lookups | None = None,
 ) -> StepCosts:
     """Price every part of a step for all plans of a table.
+
+    Kernel shapes that are priced are noted in `lookups`.
 
     Each part is computed for the distinct combinations of the decisions it depends on, and then
     spread over the plans.
     """
     software = as_measured(software, cluster.calibration)
-    setting = Setting.of(model, cluster, job, software, table)
+    setting = Setting.of(model, cluster, job, software, table, lookups)
     passes = _price_passes(setting)
     syncs = _price_syncs(setting)
     dense = _layer(passes.dense, syncs.dense)

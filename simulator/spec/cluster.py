@@ -17,6 +17,7 @@ from simulator.spec.base import (
     Source,
     Spec,
 )
+from simulator.spec.kernel_table import GemmPoint, KernelTable
 from simulator.spec.units import Bytes, BytesPerSecond, Count, FlopsPerSecond, Seconds, Watts
 
 
@@ -197,20 +198,6 @@ class CollectiveFit(Spec):
     """Ranks active on the machine while it was measured; 0 means n_ranks."""
 
 
-class GemmPoint(Spec):
-    """A measured matrix multiplication of one rank."""
-
-    m: PositiveInt
-    n: PositiveInt
-    k: PositiveInt
-    precision: Precision
-    n_busy_ranks: PositiveInt = 1
-    """Ranks that compute at the same time on the machine."""
-    time_s: Seconds = Field(gt=0)
-    backward_s: Seconds = Field(default=0.0, ge=0)
-    """The two products of its backward together; 0 means not measured (twice time_s)."""
-
-
 class WorkFit(Spec):
     """What a rank spends beside multiplications and attention, fitted to small reference steps.
 
@@ -292,6 +279,8 @@ class ClusterSpec(Spec):
     link_faults: tuple[LinkFault, ...] = ()
     host: HostSpec = HostSpec()
     calibration: Calibration | None = None
+    kernels: KernelTable | None = None
+    """Kernels as a user measured them on such a device."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -400,3 +389,5 @@ class ClusterRequest(Spec):
     """Memory per device, where it differs from the catalog."""
     name: Name | None = None
     calibration: Calibration | None = None
+    kernels: str | KernelTable | None = None
+    """Kernels as measured on such a device: a CSV file, its path relative to this file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from simulator.spec.base import Basis, Spec
+from simulator.spec.kernel_table import KernelLookups
 
 
 class Interval(Spec):
@@ -121,6 +122,8 @@ class StepPrediction(Spec):
     """One per pipeline stage."""
     memory_capacity_bytes: float
     basis: Basis
+    kernels: KernelLookups | None = None
+    """How many kernel shapes were measured, where the cluster has a kernel table."""
     assumptions: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from typing import Literal
 from simulator.catalog import find_software
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.kernels import FULL_PRECISIONS
+from simulator.cost.measured_kernels import Lookups
 from simulator.cost.memory import memory_breakdown
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.stages import StageLayers
@@ -34,7 +35,8 @@ def predict_step(
     model, cluster = scenario.model, scenario.cluster
     job = scenario.job.model_copy(update={"precision": plan.precision})
     software = find_software(job.software)
-    costs = step_costs(scenario, plan)
+    lookups = Lookups()
+    costs = step_costs(scenario, plan, lookups)
     breakdown = ENGINES[engine](costs, plan, model)
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
@@ -52,15 +54,17 @@ def predict_step(
         memory=memory_breakdown(model, cluster, job, software, plan),
         memory_capacity_bytes=cluster.device.memory_bytes,
         basis=cluster.basis,
+        kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
         assumptions=_assumptions(scenario),
     )
 
 
-def step_costs(scenario: Scenario, plan: PlanSpec) -> StepCosts:
-    """Return the price list of one step of a plan."""
+def step_costs(scenario: Scenario, plan: PlanSpec, lookups: Lookups | None = None) -> StepCosts:
+    """Return the price list of one step of a plan; kernel shapes are noted in `lookups`."""
     job = scenario.job.model_copy(update={"precision": plan.precision})
     table = PlanTable.of([plan])
-    return price_step(scenario.model, scenario.cluster, job, find_software(job.software), table)
+    software = find_software(job.software)
+    return price_step(scenario.model, scenario.cluster, job, software, table, lookups)
 
 
 def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:

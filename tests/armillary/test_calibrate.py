@@ -12,9 +12,9 @@ from simulator.spec.cluster import (
     Calibration,
     CollectiveFit,
     ExchangeFit,
-    GemmPoint,
     WorkFit,
 )
+from simulator.spec.kernel_table import GemmPoint
 
 
 @pytest.mark.parametrize(

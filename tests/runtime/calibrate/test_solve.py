@@ -15,9 +15,9 @@ from simulator.spec.cluster import (
     CollectiveName,
     ExchangeFit,
     ExchangeName,
-    GemmPoint,
     WorkFit,
 )
+from simulator.spec.kernel_table import GemmPoint
 
 TRUE_WORK = WorkFit(
     n_busy_ranks=2,

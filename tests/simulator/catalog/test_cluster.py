@@ -19,10 +19,10 @@ from simulator.spec.cluster import (
     ClusterRequest,
     CollectiveFit,
     FabricSpec,
-    GemmPoint,
     LinkSpec,
 )
 from simulator.spec.errors import InputError
+from simulator.spec.kernel_table import GemmPoint
 
 
 @pytest.mark.parametrize(
