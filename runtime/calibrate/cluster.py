@@ -24,10 +24,10 @@ from simulator.spec.cluster import (
     HostSpec,
     KernelEfficiency,
     LinkSpec,
-    PeakRates,
 )
 from simulator.spec.errors import InputError
 from simulator.spec.kernel_table import GemmPoint
+from simulator.spec.peaks import PeakRates
 
 DEFAULT_RANKS = (1, 2, 4)
 MAX_RANKS = 64

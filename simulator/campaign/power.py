@@ -36,7 +36,8 @@ def power_terms(cluster: ClusterSpec, economics: EconomicsSpec) -> PowerTerms | 
     Raises InputError for an unknown grid.
     """
     device = cluster.device
-    busy_w = economics.device_power or device.tdp_w
+    limit_w = min(device.tdp_w, cluster.power_limit_w or device.tdp_w)
+    busy_w = economics.device_power or limit_w
     if busy_w == 0:
         return None
     idle_w = economics.idle_power

@@ -49,6 +49,7 @@ class _Base:
     collective_algorithm: AlgorithmName | None = None
     link_faults: tuple[LinkFault, ...] = ()
     kernels: KernelTable | None = None
+    power_limit_w: float | None = None
 
 
 def _catalog_base(device: DeviceSpec) -> _Base:
@@ -82,6 +83,7 @@ def _cluster_base(cluster: ClusterSpec) -> _Base:
         collective_algorithm=cluster.collective_algorithm,
         link_faults=cluster.link_faults,
         kernels=cluster.kernels,
+        power_limit_w=cluster.power_limit_w,
     )
 
 
@@ -111,6 +113,7 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "fabric": _fabric(request, base, nodes, per_node, where),
         "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
         "link_faults": request.link_faults or base.link_faults,
+        "power_limit_w": request.power_limit_w or base.power_limit_w,
         "host": request.host or base.host,
         "calibration": request.calibration or base.calibration,
         "kernels": _kernels(request.kernels, device) or base.kernels,

@@ -53,6 +53,10 @@ TREE_BANDWIDTH = 0.4
 """Share of the ideal bandwidth that double binary trees reach: [4]_ counts 0.9 × 0.5 for 1 MiB to
 8 MiB, where trees are chosen; all-reduce over 32 B200 fits 0.4 (docs/design/fabric.md)."""
 
+IN_NETWORK_S = 18e-6
+"""Latency of a reduction in the switches of one level: 8 H200 take 18 to 19 us for 32 KiB to
+512 KiB (stas00/ml-engineering: network/benchmarks/README.md); [4]_ counts 25 us."""
+
 
 def ring_pass(group: Group) -> Line:
     """One turn of the ring: all-gather or reduce-scatter, (n-1)/n of the message [1]_."""
@@ -80,8 +84,10 @@ def tree(group: Group) -> Line:
     s_per_byte = np.zeros(len(group.size))
     for index, level in enumerate(group.levels):
         climb = level.fan_out - 1.0 if index == 0 else np.ceil(np.log2(level.fan_out))
-        steps = np.minimum(climb, 1.0) if level.reduces else climb
-        latency_s += 2 * steps * level.latency_s
+        if level.reduces:
+            latency_s += np.minimum(climb, 1.0) * IN_NETWORK_S
+        else:
+            latency_s += 2 * climb * level.latency_s
         times_sent = 1.0 if level.reduces else 2.0 / TREE_BANDWIDTH
         s_per_byte = np.maximum(s_per_byte, times_sent * _ring_s_per_byte(group, index))
     return Line(latency_s, s_per_byte)

@@ -71,7 +71,10 @@ def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
 
 
 def expert_s(setting: Setting) -> FloatArray:
-    """All-to-all of one pass of a mixture layer: tokens to their experts and back."""
+    """All-to-all of one pass of a mixture layer: tokens to their experts and back.
+
+    It takes as long as the rank that receives the most.
+    """
     moe = setting.model.moe
     if moe is None:
         return 0.0 * setting.tokens
@@ -80,6 +83,7 @@ def expert_s(setting: Setting) -> FloatArray:
         setting.tokens
         / table.tp
         * moe.top_k
+        * setting.job.expert_imbalance
         * setting.model.hidden_size
         * setting.kernels.value_bytes
     )

@@ -15,10 +15,12 @@ PERMUTE_KERNELS = 12.0
 def expert_passes(setting: Setting, moe: MoeSpec) -> KernelTimes:
     """Kernel times of the routed experts of one layer on one rank, for one microbatch.
 
-    Every rank receives as many tokens as it sends: routing is taken as balanced.
+    All ranks wait for the busiest one, which receives `expert_imbalance` times as many tokens as
+    it sends, spread evenly over its experts.
     """
     model, table, kernels = setting.model, setting.table, setting.kernels
     tokens = setting.tokens / table.tp * setting.expert_tp * moe.top_k
+    tokens = tokens * setting.job.expert_imbalance
     per_expert = tokens * table.ep / moe.n_experts
     matmul_s = np.zeros(len(table))
     for linear in expert_linears(model, moe):

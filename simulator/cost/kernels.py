@@ -175,7 +175,8 @@ def device_kernels(
         slow = slowdown(calibration.shared_slowdown, busy)
         if calibration.memory_bandwidth_bytes_per_s:
             memory_rate = calibration.memory_bandwidth_bytes_per_s
-    peak = device.peak.of(wide)
+    peak = device.peak.of(wide) * cluster.clock_share
+    launch_s = efficiency.launch_latency_s if software.launch_s is None else software.launch_s
     wide_rate = peak * efficiency.gemm_fraction * software.gemm_factor
     modelled = Kernels(
         gemm_flops_per_s=wide_rate * _low_precision_gain(cluster, job.precision, wide, software),
@@ -185,7 +186,7 @@ def device_kernels(
         attention_flops_per_s=peak * _attention_fraction(efficiency, software),
         attention_backward_ratio=efficiency.attention_backward_ratio,
         memory_bytes_per_s=memory_rate,
-        launch_s=efficiency.launch_latency_s,
+        launch_s=launch_s,
         gap_s=software.kernel_gap_s,
         value_bytes=4.0 if wide is Precision.FP32 else 2.0,
         quantised=job.precision is not wide,
@@ -235,10 +236,12 @@ def _low_precision_gain(
     if precision is wide:
         return 1.0
     peak, efficiency = cluster.device.peak, cluster.device.efficiency
-    wide_peak, fp8_peak = peak.of(wide), peak.of(Precision.FP8)
-    if not fp8_peak:
+    whole = Precision.INT8 if precision is Precision.INT8 else Precision.FP8
+    if not peak.of(whole):
         return 1.0
-    gain = fp8_peak / wide_peak * efficiency.fp8_fraction * software.low_precision_factor
+    gain = peak.of(whole) / peak.of(wide)
+    gain *= efficiency.fp8_fraction * software.low_precision_factor
     if precision is Precision.NVFP4 and peak.of(Precision.NVFP4):
-        gain *= max(1.0, peak.of(Precision.NVFP4) / fp8_peak * efficiency.fp4_fraction)
+        fourfold = peak.of(Precision.NVFP4) / peak.of(Precision.FP8)
+        gain *= max(1.0, fourfold * efficiency.fp4_fraction)
     return gain

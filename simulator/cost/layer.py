@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from simulator.cost.attention import attention_passes_s
+from simulator.cost.data_parallel import gradient_bytes
 from simulator.cost.exchange import context_s, expert_s, tensor_s
 from simulator.cost.experts import expert_passes
 from simulator.cost.layers import (
@@ -98,16 +99,21 @@ def _kernel_times(setting: Setting, *, mixture: bool) -> KernelTimes:
 def linears_s(setting: Setting, linears: Iterable[Linear]) -> tuple[FloatArray, FloatArray]:
     """Forward and backward time of linear maps over the tokens of one microbatch.
 
-    The backward has two multiplications: gradients of the input and of the weights.
+    The backward has two multiplications: gradients of the input and of the weights. The latter
+    are added to those of earlier microbatches, which are read and written.
     """
     tp, tokens = setting.table.tp, setting.tokens
+    added_bytes = 2.0 * gradient_bytes(setting.job)
     forward_s, backward_s = np.zeros(len(tp)), np.zeros(len(tp))
     for linear in linears:
         n_in = linear.n_in / (tp if linear.split == "in" else np.ones(len(tp)))
         n_out = linear.n_out / (tp if linear.split == "out" else np.ones(len(tp)))
         forward_s += setting.kernels.gemm_s(tokens, n_out, n_in)
         backward_s += setting.kernels.gemm_s(tokens, n_in, n_out)
-        backward_s += setting.kernels.gemm_s(n_in, n_out, tokens)
+        weight_s = setting.kernels.gemm_s(n_in, n_out, tokens)
+        if setting.kernels.work is None:
+            weight_s = np.maximum(weight_s, setting.kernels.memory_s(added_bytes * n_in * n_out))
+        backward_s += weight_s
     return forward_s, backward_s
 
 

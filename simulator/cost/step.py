@@ -16,6 +16,7 @@ from simulator.cost.data_parallel import (
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import stage_transfer_s
 from simulator.cost.host import busy_columns
+from simulator.cost.launch import as_launched
 from simulator.cost.layer import LayerPasses, price_layer
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.plan_table import FloatArray, PlanTable
@@ -64,7 +65,7 @@ def price_step(
     Each part is computed for the distinct combinations of the decisions it depends on, and then
     spread over the plans.
     """
-    software = as_measured(software, cluster.calibration)
+    software = as_launched(as_measured(software, cluster.calibration), job)
     setting = Setting.of(model, cluster, job, software, table, lookups)
     passes = _price_passes(setting)
     syncs = _price_syncs(setting)

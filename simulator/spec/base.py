@@ -47,6 +47,7 @@ class Precision(StrEnum):
     FP8 = "fp8"
     MXFP8 = "mxfp8"
     NVFP4 = "nvfp4"
+    INT8 = "int8"
 
 
 class Basis(StrEnum):

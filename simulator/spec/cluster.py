@@ -13,33 +13,12 @@ from simulator.spec.base import (
     NonNegative,
     Positive,
     PositiveInt,
-    Precision,
     Source,
     Spec,
 )
 from simulator.spec.kernel_table import GemmPoint, KernelTable
-from simulator.spec.units import Bytes, BytesPerSecond, Count, FlopsPerSecond, Seconds, Watts
-
-
-class PeakRates(Spec):
-    """Dense matrix-multiply peaks of one device; 0 means not supported."""
-
-    fp32_flops_per_s: FlopsPerSecond = 0.0
-    bf16_flops_per_s: FlopsPerSecond
-    fp16_flops_per_s: FlopsPerSecond = 0.0
-    fp8_flops_per_s: FlopsPerSecond = 0.0
-    fp4_flops_per_s: FlopsPerSecond = 0.0
-
-    def of(self, precision: Precision) -> float:
-        """Return the peak for a precision, in FLOP/s; 0 when the device has none."""
-        return {
-            Precision.FP32: self.fp32_flops_per_s,
-            Precision.BF16: self.bf16_flops_per_s,
-            Precision.FP16: self.fp16_flops_per_s or self.bf16_flops_per_s,
-            Precision.FP8: self.fp8_flops_per_s,
-            Precision.MXFP8: self.fp8_flops_per_s,
-            Precision.NVFP4: self.fp4_flops_per_s,
-        }[precision]
+from simulator.spec.peaks import PeakRates
+from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Watts
 
 
 class KernelEfficiency(Spec):
@@ -53,7 +32,7 @@ class KernelEfficiency(Spec):
     gemm_saturation_length: NonNegative = 255.0
     """K0 in the factor K/(K + K0) for the inner dimension."""
     fp8_fraction: Fraction = 0.84
-    """Share of the fp8 peak ratio that fp8 multiplications really gain."""
+    """Share of the peak ratio that fp8 and int8 multiplications really gain."""
     fp4_fraction: Fraction = 0.7
     attention_fraction: Fraction = 0.45
     """Share of the 16-bit peak in fused attention forward, causal FLOPs, head width 128."""
@@ -277,6 +256,8 @@ class ClusterSpec(Spec):
     """Used for every collective that has it (tree: all-reduce only); unset means the fastest of
     ring and tree for each message, as NCCL chooses."""
     link_faults: tuple[LinkFault, ...] = ()
+    power_limit_w: Watts | None = Field(default=None, gt=0)
+    """Power limit of a device, where it is below the data sheet's; lowers its clock."""
     host: HostSpec = HostSpec()
     calibration: Calibration | None = None
     kernels: KernelTable | None = None
@@ -286,9 +267,20 @@ class ClusterSpec(Spec):
     def _check(self) -> Self:
         if self.n_nodes > 1 and self.fabric.kind == "none":
             raise ValueError(f"{self.n_nodes} nodes need a fabric, and fabric.kind is none")
+        self._check_power()
         for number, fault in enumerate(self.link_faults):
             self._check_fault(f"link_faults[{number}]", fault)
         return self
+
+    def _check_power(self) -> None:
+        device, limit_w = self.device, self.power_limit_w
+        if limit_w is not None and not device.tdp_w:
+            raise ValueError(f"power_limit_w={limit_w:g}: the draw of {device.name} is unknown")
+        if limit_w is not None and limit_w <= device.idle_w:
+            raise ValueError(
+                f"power_limit_w={limit_w:g} is not above the {device.idle_w:g} W that "
+                f"{device.name} draws when idle"
+            )
 
     def _check_fault(self, name: str, fault: LinkFault) -> None:
         if fault.level not in self.level_devices:
@@ -308,6 +300,19 @@ class ClusterSpec(Spec):
     def n_devices(self) -> int:
         """All devices of the cluster."""
         return self.n_nodes * self.devices_per_node
+
+    @property
+    def clock_share(self) -> float:
+        """Clock under the power limit over that without it.
+
+        What a busy device draws beyond idling grows with clock x voltage², and voltage with the
+        clock: with its cube.
+        """
+        device, limit_w = self.device, self.power_limit_w
+        if limit_w is None or limit_w >= device.tdp_w:
+            return 1.0
+        share: float = ((limit_w - device.idle_w) / (device.tdp_w - device.idle_w)) ** (1 / 3)
+        return share
 
     @property
     def nics_of_node(self) -> int:
@@ -384,6 +389,8 @@ class ClusterRequest(Spec):
     scale_up_domain_devices: Count | None = Field(default=None, ge=1)
     collective_algorithm: AlgorithmName | None = None
     link_faults: tuple[LinkFault, ...] = ()
+    power_limit_w: Watts | None = Field(default=None, gt=0)
+    """Power limit of a device, where it is below the data sheet's."""
     host: HostSpec | None = None
     memory: Bytes | None = Field(default=None, gt=0)
     """Memory per device, where it differs from the catalog."""

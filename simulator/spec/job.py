@@ -12,6 +12,8 @@ from simulator.spec.units import Count
 
 DEFAULT_BATCH_SEQUENCES = 1024
 
+LaunchName = Literal["eager", "compiled", "cuda-graphs"]
+
 
 def round_batch(sequences: float, *, tolerance: float = 0.05) -> int:
     """Return a batch of whole sequences that can be divided over devices.
@@ -51,6 +53,10 @@ class JobSpec(Spec):
     attention: Literal["fused", "unfused"] = "fused"
     gradient_dtype: Literal["fp32", "bf16"] = "fp32"
     """Format in which gradients are kept and reduced."""
+    launch: LaunchName | None = None
+    """How kernels are launched; unset means as the software generation does."""
+    expert_imbalance: float = Field(default=1.0, ge=1)
+    """Tokens of the busiest expert-parallel rank over the mean; 1 is a balanced routing."""
     software: Name = "default"
     """Software generation (kernels and overlap), a profile of the catalog."""
 

@@ -54,6 +54,8 @@ class SoftwareProfile(Spec):
     """Whether tensor-parallel ranks send a part each to the next stage."""
     moe_launch_s: Seconds = Field(default=0.0, ge=0)
     """Least time of a mixture layer, forward and backward: the host that launches its kernels."""
+    launch_s: Seconds | None = Field(default=None, ge=0)
+    """Least time of one kernel: the host issues no faster; unset means the device's."""
     kernel_gap_s: Seconds = Field(default=0.0, ge=0)
     """Idle time between two kernels (0 with CUDA graphs)."""
     bucket_bytes: Bytes = Field(default=0.0, ge=0)

@@ -221,7 +221,7 @@ TARGETS: dict[str, Target] = {
             schedules=("1f1b", "interleaved-1f1b"),
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),
-            precisions=tuple(Precision),
+            precisions=tuple(each for each in Precision if each is not Precision.INT8),
             rules=_MEGATRON_RULES,
         ),
         Target(

@@ -110,5 +110,10 @@ def _assumptions(scenario: Scenario) -> tuple[str, ...]:
         for fault in scenario.cluster.link_faults
     ]
     if scenario.model.moe is not None:
-        notes.append("tokens are spread evenly over the experts")
+        imbalance = scenario.job.expert_imbalance
+        notes.append(
+            "tokens are spread evenly over the experts"
+            if imbalance == 1
+            else f"the busiest expert rank gets {imbalance:.3g} times the mean"
+        )
     return tuple(notes)

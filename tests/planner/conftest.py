@@ -10,10 +10,10 @@ from simulator.spec.cluster import (
     FabricSpec,
     KernelEfficiency,
     LinkSpec,
-    PeakRates,
 )
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec, MoeSpec
+from simulator.spec.peaks import PeakRates
 from simulator.spec.scenario import PlanLimits, Scenario
 
 GIB = 2.0**30

@@ -9,10 +9,10 @@ from simulator.spec.cluster import (
     FabricSpec,
     KernelEfficiency,
     LinkSpec,
-    PeakRates,
 )
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
+from simulator.spec.peaks import PeakRates
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile, Provenance, inputs_sha256
 from simulator.spec.prediction import (

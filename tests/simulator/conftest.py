@@ -16,8 +16,8 @@ from simulator.spec.cluster import (
     KernelEfficiency,
     LinkFault,
     LinkSpec,
-    PeakRates,
 )
+from simulator.spec.peaks import PeakRates
 
 ClusterMaker = Callable[..., ClusterSpec]
 
