@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from armillary.api import explain, plan, size, whatif
+from armillary.api import explain, plan, simulate, size, whatif
 
-__all__ = ["__version__", "explain", "plan", "size", "whatif"]
+__all__ = ["__version__", "explain", "plan", "simulate", "size", "whatif"]
 
 __version__ = "0.1.0"
 

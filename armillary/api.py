@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from armillary.simulation import Simulation
     from planner.explain import Explanation
     from planner.result import SearchResult
     from planner.size import Sizing
     from planner.whatif import WhatIf
     from simulator.spec.plan_file import PlanFile
     from simulator.spec.scenario import Scenario
+    from simulator.step.predict import Engine
 
 
 def plan(scenario: Scenario | str | Path, *, top: int = 10) -> SearchResult:
@@ -39,6 +41,27 @@ def explain(
 
     file = plan_file if isinstance(plan_file, PlanFile) else read_plan_file(plan_file)
     return explained(file.choosing(rank), against=against, number=number)
+
+
+def simulate(
+    place: str | Path | PlanFile,
+    *,
+    rank: int | None = None,
+    engine: Engine = "events",
+    n_replicas: int = 20,
+    within: float | None = None,
+) -> Simulation:
+    """Return what happens in a step and over the training of a plan.
+
+    `place` is a scenario file (its best plan is taken) or a plan file. By events the training is
+    simulated `n_replicas` times, or until the mean goodput is known to `within`.
+    """
+    from armillary.choice import chosen_plan
+    from armillary.simulation import simulate_plan
+    from simulator.spec.plan_file import PlanFile
+
+    plan_file = place if isinstance(place, PlanFile) else chosen_plan(str(place), rank)
+    return simulate_plan(plan_file, engine=engine, n_replicas=n_replicas, within=within)
 
 
 def whatif(scenario: str | Path, changes: Iterable[str]) -> WhatIf:

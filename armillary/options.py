@@ -67,6 +67,10 @@ def picture_form(path: Path, *, where: str) -> Literal["svg", "png"]:
     return forms[path.suffix]
 
 
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--table", help="Write the table (.csv or .parquet).", rich_help_panel=_OUTPUT),
+]
 ReportFile = Annotated[
     Path | None,
     typer.Option("--report", help="Write a page to mail (HTML).", rich_help_panel=_OUTPUT),

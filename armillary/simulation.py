@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replay import read_outages
+from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.prediction import Interval, Prediction
+from simulator.spec.prediction import InputNeeds, Interval, Prediction
 from simulator.spec.scenario import Scenario
 from simulator.step.predict import Engine, predict_step
 
@@ -32,6 +33,13 @@ class Simulation:
     prediction: Prediction
     first_run: CampaignRun | None = None
     """The first replica, with its segments; None in closed form."""
+    replicas: ReplicaTable | None = None
+    """All of them, a row each; None in closed form."""
+
+    @property
+    def title(self) -> str:
+        """Name of the scenario and label of the plan."""
+        return f"{self.scenario.name}: {self.plan.label()}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per pipeline stage: what its fullest rank holds, in bytes."""
@@ -65,18 +73,15 @@ class Simulation:
                 losses=campaign.losses,
                 steps=campaign.n_steps,
                 calendar_s=campaign.calendar_s,
-                interval_calendar_s=(
-                    None
-                    if campaign.calendar_interval_s is None
-                    else _pair(campaign.calendar_interval_s)
-                ),
                 device_hours=campaign.device_hours,
                 cost_usd=campaign.cost_usd,
                 energy_j=campaign.energy_j,
                 co2_kg=campaign.co2_kg,
                 failures=campaign.expected_failures,
                 failures_by_cause=campaign.failures,
+                intervals={name: _pair(both) for name, both in campaign.intervals.items()},
                 checkpoint_interval_s=campaign.checkpoint_interval_s,
+                input_needs=campaign.input_needs,
             ),
             assumptions=step.assumptions + campaign.assumptions,
         )
@@ -103,7 +108,13 @@ def simulate_plan(
     setting = setting_of(scenario, plan, step, replan=best_step_s)
     runs = run_replicas(setting, n_replicas=n_replicas, within=within)
     prediction = Prediction(step=step, campaign=summarize(setting, runs))
-    return Simulation(scenario=scenario, plan=plan, prediction=prediction, first_run=runs[0])
+    return Simulation(
+        scenario=scenario,
+        plan=plan,
+        prediction=prediction,
+        first_run=runs[0],
+        replicas=ReplicaTable.of(setting, runs),
+    )
 
 
 def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
@@ -169,15 +180,17 @@ class CampaignAnswer(Spec):
     """Shares of paid device time; with the goodput they add up to 1."""
     steps: int
     calendar_s: float
-    interval_calendar_s: tuple[float, float] | None
-    """None in closed form."""
     device_hours: float
     cost_usd: float | None
     energy_j: float | None
     co2_kg: float | None
     failures: float
     failures_by_cause: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    """90 % of single campaigns (low, high) of the numbers above and of every loss, by name; empty
+    in closed form."""
     checkpoint_interval_s: float
+    input_needs: InputNeeds | None
 
 
 class SimulationAnswer(Spec):

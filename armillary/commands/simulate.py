@@ -10,7 +10,6 @@ import typer
 from armillary import options
 
 if TYPE_CHECKING:
-    from armillary.simulation import Simulation
     from simulator.step.predict import Engine
 
 
@@ -48,10 +47,14 @@ def command(
         Path | None, typer.Option(help="Draw the step: a picture (.svg or .png).")
     ] = None,
     progress: Annotated[
-        Path | None, typer.Option(help="Draw the campaign: a picture (.svg or .png).")
+        Path | None, typer.Option(help="Draw the first campaign: a picture (.svg or .png).")
     ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(help="Write the segments of one campaign as CSV.")
+    course: Annotated[
+        Path | None,
+        typer.Option(help="Write what happened in the first of them (.csv or .parquet)."),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write a row per simulated campaign (.csv or .parquet).")
     ] = None,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
@@ -64,74 +67,23 @@ def command(
     """
     from armillary.choice import chosen_plan
     from armillary.screens.simulate import simulate_screen
-    from armillary.simulation import simulate_plan
+    from armillary.simulation import simulate_plan, with_replay
+    from armillary.simulation_files import SimulationFiles
 
+    clock = _engine(engine)
+    files = SimulationFiles(
+        trace=trace, timeline=timeline, progress=progress, course=course, table=table, report=report
+    )
+    files.check(has_course=clock == "events")
     plan_file = chosen_plan(place, rank, overrides=tuple(overrides or ()))
     if replay is not None:
-        from armillary.simulation import with_replay
-
         plan_file = with_replay(plan_file, replay)
-    simulation = simulate_plan(
-        plan_file, engine=_engine(engine), n_replicas=replicas, within=within
-    )
-    written = [
-        *_draw_step(simulation, trace, timeline),
-        *_draw_campaign(simulation, progress, csv),
-    ]
-    if report is not None:
-        from armillary.report import Report, write_report
-
-        fresh = plan_file.model_copy(update={"prediction": simulation.prediction})
-        write_report(report, Report.of(fresh))
-        written.append(report)
+    simulation = simulate_plan(plan_file, engine=clock, n_replicas=replicas, within=within)
+    written = files.write(simulation, plan_file)
     if as_json:
         typer.echo(simulation.answer().model_dump_json(indent=2))
     else:
-        typer.echo(simulate_screen(simulation, written=tuple(written)))
-
-
-def _draw_step(simulation: Simulation, trace: Path | None, timeline: Path | None) -> list[Path]:
-    """Write the step as a trace and as a picture; return what was written."""
-    from simulator.spec.files import write_atomic
-    from simulator.step.predict import traced_step
-    from simulator.step.timeline_figure import timeline_figure
-    from simulator.step.trace import write_chrome_trace
-
-    written = [path for path in (trace, timeline) if path is not None]
-    if written:
-        title = _title(simulation)
-        form = None if timeline is None else options.picture_form(timeline, where="--timeline")
-        spans = traced_step(simulation.scenario, simulation.plan)
-        if trace is not None:
-            write_chrome_trace(trace, spans, title=title)
-        if timeline is not None and form is not None:
-            write_atomic(timeline, timeline_figure(spans, title=title, form=form))
-    return written
-
-
-def _draw_campaign(simulation: Simulation, progress: Path | None, csv: Path | None) -> list[Path]:
-    """Write one campaign as a picture and as a table; return what was written."""
-    from simulator.campaign.progress_figure import progress_figure
-    from simulator.campaign.replicas import segments_frame
-    from simulator.spec.errors import InputError
-    from simulator.spec.files import write_atomic
-
-    written = [path for path in (progress, csv) if path is not None]
-    run = simulation.first_run
-    if written and run is None:
-        raise InputError("the closed form has no course of events to show", fix="--engine events")
-    if run is not None and progress is not None:
-        form = options.picture_form(progress, where="--progress")
-        n_steps = simulation.prediction.campaign.n_steps
-        title = _title(simulation)
-        write_atomic(progress, progress_figure(run, n_steps=n_steps, title=title, form=form))
-    if run is not None and csv is not None:
-        write_atomic(csv, segments_frame(run).to_csv(index=False))
-    return written
-
-
-def _title(simulation: Simulation) -> str:
-    return f"{simulation.scenario.name}: {simulation.plan.label()}"
+        typer.echo(simulate_screen(simulation, written=written))
 
 
 def _engine(name: str) -> Engine:

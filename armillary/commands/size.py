@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ def command(
     precision: options.PrecisionName = None,
     overrides: options.Overrides = None,
     target: options.TargetName = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    table: options.TableFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Find the fewest, cheapest and greenest devices that finish in time.
@@ -35,8 +34,8 @@ def command(
     """
     from armillary.question import question
     from armillary.screens.size import size_screen
+    from armillary.table_file import require_table_file, write_table
     from planner.size import size
-    from simulator.spec.files import write_atomic
 
     asked = options.Asked(
         file=scenario,
@@ -51,13 +50,14 @@ def command(
         target=target,
         overrides=tuple(overrides or ()),
     ).scenario()
+    require_table_file(table, where="--table")
     sizing = size(asked, devices=_kinds(devices))
-    if csv is not None:
-        write_atomic(csv, sizing.to_frame().to_csv(index=False))
+    if table is not None:
+        write_table(table, sizing.to_frame())
     if as_json:
         typer.echo(sizing.model_dump_json(indent=2))
     else:
-        written = () if csv is None else (csv,)
+        written = () if table is None else (table,)
         typer.echo(size_screen(sizing, question=question(asked), written=written))
 
 

@@ -31,7 +31,7 @@ def command(
     finish_within: options.FinishWithin = None,
     budget: options.Budget = None,
     target: options.TargetName = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    table: options.TableFile = None,
     picture: Annotated[
         Path | None, typer.Option(help="Draw time and cost: a picture (.svg or .png).")
     ] = None,
@@ -43,6 +43,7 @@ def command(
     """
     from armillary.question import question
     from armillary.screens.whatif import whatif_screen
+    from armillary.table_file import require_table_file, write_table
     from armillary.whatif_figure import whatif_figure
     from planner.whatif import Grid, whatif
     from simulator.spec.files import write_atomic
@@ -60,16 +61,17 @@ def command(
         budget=budget,
         target=target,
     )
+    require_table_file(table, where="--table")
     form = None if picture is None else options.picture_form(picture, where="--picture")
     grid = Grid.of(changes or ())
     base = asked.scenario()
     answer = whatif(lambda some: replace(asked, overrides=some).scenario(), grid)
-    if csv is not None:
-        write_atomic(csv, answer.to_frame().to_csv(index=False))
+    if table is not None:
+        write_table(table, answer.to_frame())
     if picture is not None and form is not None:
         write_atomic(picture, whatif_figure(answer, title=base.name, form=form))
     if as_json:
         typer.echo(answer.model_dump_json(indent=2))
         return
-    written = tuple(path for path in (csv, picture) if path is not None)
+    written = tuple(path for path in (table, picture) if path is not None)
     typer.echo(whatif_screen(answer, question=question(base), written=written))

@@ -17,6 +17,7 @@ from armillary.report.figures import (
 )
 from armillary.screens.basis import BASIS
 from runtime.compare import Comparison, Quantity
+from simulator.campaign.campaign_run import CampaignRun
 from simulator.spec.files import write_atomic
 from simulator.spec.plan_file import PlanFile, RankedPlan
 from simulator.spec.prediction import CampaignPrediction, Prediction
@@ -31,13 +32,15 @@ from simulator.spec.units import (
 
 FOLDER = Path(__file__).parent
 
+MAX_CAUSES = 12
+"""More causes of failure than this are not listed."""
+
 NOT_MODELLED = (
     "congestion between jobs that share the network, and routing inside switches",
     "thermal throttling and power capping of single devices, beyond the average that the "
     "efficiencies contain",
     "cache effects and kernel selection per shape, beyond what was measured or fitted",
-    "reading the training data from remote storage",
-    "loss spikes, rollbacks by hand and changes of the recipe during the run",
+    "loss spikes and changes of the recipe during the run",
 )
 """What a reader should not expect the numbers to contain."""
 
@@ -49,18 +52,36 @@ class Report:
     plan_file: PlanFile
     timeline_svg: bytes | None = None
     """Picture of one step by events."""
+    progress_svg: bytes | None = None
+    """Picture of one campaign by events."""
     comparison: Comparison | None = None
     """The run beside its prediction."""
 
     @classmethod
-    def of(cls, plan_file: PlanFile, *, comparison: Comparison | None = None) -> Report:
-        """Return the report of a plan, with the time line of its step."""
+    def of(
+        cls,
+        plan_file: PlanFile,
+        *,
+        campaign_run: CampaignRun | None = None,
+        comparison: Comparison | None = None,
+    ) -> Report:
+        """Return the report of a plan, with the time lines of its step and of one campaign."""
+        from simulator.campaign.progress_figure import progress_figure
         from simulator.step.predict import traced_step
         from simulator.step.timeline_figure import timeline_figure
 
         spans = traced_step(plan_file.scenario, plan_file.plan)
         picture = timeline_figure(spans, title=plan_file.plan.label())
-        return cls(plan_file=plan_file, timeline_svg=picture, comparison=comparison)
+        progress = None
+        if campaign_run is not None:
+            n_steps = plan_file.prediction.campaign.n_steps
+            progress = progress_figure(campaign_run, n_steps=n_steps, title="")
+        return cls(
+            plan_file=plan_file,
+            timeline_svg=picture,
+            progress_svg=progress,
+            comparison=comparison,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +142,11 @@ def render(report: Report) -> str:
         comparison_figure=(
             None if report.comparison is None else comparison_figure(report.comparison)
         ),
+        progress=None if report.progress_svg is None else inline_svg(report.progress_svg),
         losses=_visible_losses(campaign),
+        campaign=campaign,
+        failures=list(campaign.failures.items())[:MAX_CAUSES],
+        needs=campaign.input_needs,
         assumptions=(*step.assumptions, *campaign.assumptions),
         not_modelled=NOT_MODELLED,
         provenance=plan_file.provenance,
@@ -160,7 +185,8 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
         _Card(
             "whole training",
             format_seconds(campaign.calendar_s),
-            f"{campaign.n_steps:,} steps, goodput {100 * campaign.goodput:.1f} %",
+            f"{campaign.n_steps:,} steps, goodput {100 * campaign.goodput:.1f} %, "
+            f"{campaign.expected_failures:,.0f} failures",
         ),
     ]
     if campaign.cost_usd is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from armillary.question import question
@@ -130,53 +131,68 @@ def _shown_stages(stages: tuple[MemoryBreakdown, ...]) -> list[MemoryBreakdown]:
 
 
 def _campaign(campaign: CampaignPrediction) -> list[str]:
-    low, high = campaign.goodput_interval.low, campaign.goodput_interval.high
-    money = [
-        text
-        for value, text in (
-            (campaign.cost_usd, format_usd(campaign.cost_usd or 0.0)),
-            (campaign.energy_j, format_energy(campaign.energy_j or 0.0)),
-            (campaign.co2_kg, f"{_tonnes(campaign.co2_kg or 0.0)} CO2"),
-        )
-        if value is not None
+    head = f"campaign: {campaign.n_steps:,} steps by {campaign.engine}"
+    if campaign.n_replicas:
+        head += f", {campaign.n_replicas:,} simulated; 90 % of them lie between"
+    rows = [
+        [f"  {name}", form(value), *(form(end) for end in _ends(campaign, field))]
+        for field, name, form in _QUANTITIES
+        if (value := getattr(campaign, field)) is not None
     ]
-    losses = [
-        f"{name.replace('_', ' ')} {share:.1%}"
-        for name, share in sorted(campaign.losses.items(), key=lambda item: -item[1])
+    losses = sorted(campaign.losses.items(), key=lambda item: -item[1])
+    rows += [
+        [f"  - {name.replace('_', ' ')}", f"{share:.1%}", *_shares(campaign, name)]
+        for name, share in losses
         if share >= 0.0005
     ]
-    sentences = [
-        f"campaign: {campaign.n_steps:,} steps in {_calendar(campaign)}, "
-        f"{format_count(campaign.device_hours)} device-hours"
-        + "".join(f", {text}" for text in money),
-        f"goodput {campaign.goodput:.1%} (90 %: {low:.1%} to {high:.1%}); lost to "
-        + (", ".join(losses) or "nothing"),
-        f"{_failures(campaign)}; a checkpoint every "
-        f"{format_seconds(campaign.checkpoint_interval_s)} stops training for "
-        f"{format_seconds(campaign.checkpoint_stall_s)}",
-    ]
+    header = ["", "mean", "from", "to"] if campaign.n_replicas else ["", "mean"]
+    sentences = [*_causes(campaign), _checkpoints(campaign), *_input(campaign)]
     return [
-        line
-        for sentence in sentences
-        for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")
+        head,
+        *text_table(header, rows),
+        *(
+            line
+            for sentence in sentences
+            for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")
+        ),
     ]
 
 
-def _calendar(campaign: CampaignPrediction) -> str:
-    text = format_seconds(campaign.calendar_s)
-    if campaign.calendar_interval_s is None:
-        return text
-    low, high = campaign.calendar_interval_s.low, campaign.calendar_interval_s.high
+def _ends(campaign: CampaignPrediction, name: str) -> tuple[float, ...]:
+    """Ends of the 90 % interval of single campaigns; none in closed form."""
+    interval = campaign.intervals.get(name.removeprefix("expected_"))
+    if name == "goodput" and campaign.n_replicas:
+        interval = campaign.goodput_interval
+    return () if interval is None else (interval.low, interval.high)
+
+
+def _shares(campaign: CampaignPrediction, loss: str) -> list[str]:
+    return [f"{end:.1%}" for end in _ends(campaign, loss)]
+
+
+def _causes(campaign: CampaignPrediction) -> list[str]:
+    most = [f"{name} {_count(count)}" for name, count in list(campaign.failures.items())[:4]]
+    return [f"failures, most by {', '.join(most)}"] if len(most) > 1 else []
+
+
+def _checkpoints(campaign: CampaignPrediction) -> str:
     return (
-        f"{text} (90 %: {format_seconds(low)} to {format_seconds(high)}, "
-        f"{campaign.n_replicas} simulated)"
+        f"a checkpoint every {format_seconds(campaign.checkpoint_interval_s)} stops training for "
+        f"{format_seconds(campaign.checkpoint_stall_s)}"
     )
 
 
-def _failures(campaign: CampaignPrediction) -> str:
-    text = f"{_count(campaign.expected_failures)} failures"
-    most = [f"{name} {_count(count)}" for name, count in list(campaign.failures.items())[:3]]
-    return text + (f", most by {', '.join(most)}" if len(most) > 1 else "")
+def _input(campaign: CampaignPrediction) -> list[str]:
+    needs = campaign.input_needs
+    if needs is None:
+        return []
+    return [
+        f"data: a step waits {format_seconds(needs.stall_s)} for its batch; slowest is "
+        f"{needs.limited_by}, the dataset is read {needs.n_epochs:.3g} times",
+        f"to keep up: {format_bytes(needs.storage_bytes)} of storage that gives "
+        f"{format_bytes(needs.store_bytes_per_s)}/s, {format_bytes(needs.node_bytes_per_s)}/s into "
+        f"every host, {needs.reader_hosts:,} reader hosts",
+    ]
 
 
 def _count(mean: float) -> str:
@@ -186,6 +202,17 @@ def _count(mean: float) -> str:
 def _tonnes(mass_kg: float) -> str:
     tonnes = mass_kg / 1000
     return f"{tonnes:,.0f} t" if tonnes >= 100 else f"{tonnes:.3g} t"
+
+
+_QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("calendar_s", "time", format_seconds),
+    ("device_hours", "device-hours", format_count),
+    ("cost_usd", "cost", format_usd),
+    ("energy_j", "energy", format_energy),
+    ("co2_kg", "CO2", _tonnes),
+    ("expected_failures", "failures", _count),
+    ("goodput", "goodput", "{:.1%}".format),
+)
 
 
 def _bullets(sentences: tuple[str, ...]) -> list[str]:

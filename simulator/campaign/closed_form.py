@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.campaign.bill import Bill, bill
+from simulator.campaign.feeding import input_needs
 from simulator.campaign.input_pipeline import input_flow
 from simulator.campaign.losses import Loss
 from simulator.campaign.renewal import (
@@ -22,7 +23,7 @@ from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import CampaignPrediction, Interval, StepPrediction
+from simulator.spec.prediction import CampaignPrediction, InputNeeds, Interval, StepPrediction
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_seconds
 
@@ -129,6 +130,7 @@ def campaign_table(
             device_s=device_s,
             calendar_s=calendar_s,
             busy_share=busy,
+            spare_share=losses[Loss.IDLE],
             communication_share=communication_share,
         ),
     )
@@ -237,7 +239,8 @@ def predict_campaign(
         communication_share=step.breakdown.communication_s / step.step_s,
     )
     require_progress(table)
-    return _prediction(terms, table)
+    needs = input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks)
+    return _prediction(terms, table, needs)
 
 
 def require_progress(table: CampaignTable) -> None:
@@ -256,7 +259,9 @@ def require_progress(table: CampaignTable) -> None:
     raise NoFeasiblePlan(f"this training never finishes: {cause}", fix=fix)
 
 
-def _prediction(terms: CampaignTerms, table: CampaignTable) -> CampaignPrediction:
+def _prediction(
+    terms: CampaignTerms, table: CampaignTable, needs: InputNeeds | None
+) -> CampaignPrediction:
     goodput = float(table.goodput[0])
     reach = NORMAL_95 * float(table.goodput_deviation[0])
     safest = table.rhythm.tiers[-1]
@@ -273,6 +278,7 @@ def _prediction(terms: CampaignTerms, table: CampaignTable) -> CampaignPredictio
         expected_failures=float(table.expected_failures[0]),
         checkpoint_interval_s=float(safest.interval_s[0]),
         checkpoint_stall_s=float(sum(tier.stall_s[0] for tier in table.rhythm.tiers)),
+        input_needs=needs,
         assumptions=terms.assumptions + _warnings(terms, table),
     )
 

@@ -21,6 +21,8 @@ class PowerTerms:
     busy_w: float
     communicating_w: float
     idle_w: float
+    spare_w: float
+    """Of devices without ranks."""
     pue: float
     kg_co2_per_kwh: float
 
@@ -30,7 +32,9 @@ class PowerTerms:
         return min(self.busy_w, self.communicating_w)
 
 
-def power_terms(cluster: ClusterSpec, economics: EconomicsSpec) -> PowerTerms | None:
+def power_terms(
+    cluster: ClusterSpec, economics: EconomicsSpec, *, spares_off: bool
+) -> PowerTerms | None:
     """Return the draw of one device, or None where nobody published it.
 
     Raises InputError for an unknown grid.
@@ -48,12 +52,14 @@ def power_terms(cluster: ClusterSpec, economics: EconomicsSpec) -> PowerTerms | 
     fabric_w = economics.fabric_power_per_device or 0.0
     grid = find_grid(economics.grid, where="economics.grid")
     given = economics.kg_co2_per_kwh
+    idle_w += HOST_IDLE_SHARE * host_w + fabric_w
     return PowerTerms(
         busy_w=busy_w + host_w + fabric_w,
         communicating_w=(busy_w if communicating_w is None else communicating_w)
         + host_w
         + fabric_w,
-        idle_w=idle_w + HOST_IDLE_SHARE * host_w + fabric_w,
+        idle_w=idle_w,
+        spare_w=0.0 if spares_off else idle_w,
         pue=economics.pue,
         kg_co2_per_kwh=grid.kg_co2_per_kwh if given is None else given,
     )

@@ -61,7 +61,7 @@ def _draw_progress(axes: Axes, run: CampaignRun, n_steps: int) -> None:
         steps += [100 * segment.start_step / n_steps, 100 * segment.end_step / n_steps]
     days = run.calendar_s / DAY_S
     axes.plot([0, days * run.goodput], [0, 100], color="#bbbbbb", linestyle="--", linewidth=1)
-    axes.plot(times, steps, color="#222222", linewidth=1)
+    axes.plot(times, steps, color="black", linewidth=1)
     axes.set_ylabel("steps done (%)")
     axes.set_xlim(0, days)
     axes.set_ylim(0, 102)

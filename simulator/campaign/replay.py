@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from simulator.spec.errors import InputError
+from simulator.spec.files import read_text
 from simulator.spec.reliability import Outage
 
 MAX_BYTES = 64 * 2**20
@@ -27,12 +28,7 @@ COLUMNS = {"node": "node", "start": "start_s", "end": "end_s", "class": "cause"}
 
 def read_outages(path: Path) -> tuple[Outage, ...]:
     """Return the outages of a file in the order of time. Raises InputError with the line."""
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB", where=str(path))
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError("this is not text", where=str(path)) from error
+    text = read_text(path, limit_bytes=MAX_BYTES)
     rows = _json_rows(text, path) if path.suffix == ".json" else _csv_rows(text, path)
     found: list[tuple[str, Outage]] = []
     for where, row in rows:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.campaign.bill import bill
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.closed_form import NORMAL_95
 from simulator.campaign.events import simulate_campaign
-from simulator.campaign.losses import Loss
+from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.setting import CampaignSetting
+from simulator.cost.plan_table import FloatArray
 from simulator.spec.prediction import CampaignPrediction, Interval
 
 if TYPE_CHECKING:
@@ -68,46 +68,39 @@ def _reach(runs: Sequence[CampaignRun]) -> float:
 
 def summarize(setting: CampaignSetting, runs: Sequence[CampaignRun]) -> CampaignPrediction:
     """Return means over the replicas, and 90 % intervals of a single one."""
-    goodput = np.array([run.goodput for run in runs])
-    calendar_s = np.array([run.calendar_s for run in runs])
-    device_s = np.array([run.paid_node_s for run in runs]) * setting.fleet.devices_per_node
-    losses = {
-        loss: np.array([run.losses_node_s[loss] / run.paid_node_s for run in runs]) for loss in Loss
-    }
-    busy = goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED]
-    total = bill(
-        setting.terms,
-        device_s=device_s,
-        calendar_s=calendar_s,
-        busy_share=busy,
-        communication_share=setting.communication_share,
-    )
+    table = ReplicaTable.of(setting, runs)
+    intervals = {name: _interval(column) for name, column in table.columns()}
     failures = Counter[str]()
     for run in runs:
         failures.update(run.failures)
     safest = setting.saves.tiers[-1]
     return CampaignPrediction(
         n_steps=setting.terms.n_steps,
-        goodput=float(goodput.mean()),
-        goodput_interval=_interval(goodput),
-        losses={loss.value: float(share.mean()) for loss, share in losses.items()},
-        calendar_s=float(calendar_s.mean()),
-        calendar_interval_s=_interval(calendar_s),
-        device_hours=float(device_s.mean()) / 3600,
-        cost_usd=None if total.cost_usd is None else float(total.cost_usd.mean()),
-        energy_j=None if total.energy_j is None else float(total.energy_j.mean()),
-        co2_kg=None if total.co2_kg is None else float(total.co2_kg.mean()),
-        expected_failures=failures.total() / len(runs),
+        goodput=float(table.goodput.mean()),
+        goodput_interval=intervals.pop("goodput"),
+        losses={loss.value: float(share.mean()) for loss, share in table.losses.items()},
+        calendar_s=float(table.calendar_s.mean()),
+        device_hours=float(table.device_hours.mean()),
+        cost_usd=_mean(table.bill.cost_usd),
+        energy_j=_mean(table.bill.energy_j),
+        co2_kg=_mean(table.bill.co2_kg),
+        expected_failures=float(table.failures.mean()),
         failures={name: count / len(runs) for name, count in failures.most_common()},
+        intervals=intervals,
         engine="events",
         n_replicas=len(runs),
         checkpoint_interval_s=safest.every_steps * setting.useful_step_s,
         checkpoint_stall_s=sum(tier.stall_s for tier in setting.saves.tiers),
+        input_needs=setting.input_needs,
         assumptions=setting.terms.assumptions,
     )
 
 
-def _interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval:
+def _mean(column: FloatArray | None) -> float | None:
+    return None if column is None else float(column.mean())
+
+
+def _interval(values: FloatArray) -> Interval:
     low, high = np.quantile(values, (0.05, 0.95))
     return Interval(low=float(low), high=float(high))
 

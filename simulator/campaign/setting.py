@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.campaign.closed_form import campaign_table, input_waits, require_progress
 from simulator.campaign.degraded import StepClock
+from simulator.campaign.feeding import input_needs
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
 from simulator.campaign.repair import RepairTerms
 from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
@@ -24,7 +25,7 @@ from simulator.campaign.shapes import (
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import StepPrediction
+from simulator.spec.prediction import InputNeeds, StepPrediction
 from simulator.spec.reliability import Outage
 from simulator.spec.scenario import Scenario
 
@@ -55,6 +56,7 @@ class CampaignSetting:
     full: Shape
     shapes: Shapes
     clock: StepClock
+    input_needs: InputNeeds | None
     seed: int
 
 
@@ -120,6 +122,7 @@ def campaign_setting(
         full=full,
         shapes=_shapes(scenario, plan, full, replan),
         clock=StepClock(scenario, plan, full.step_s),
+        input_needs=input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
     )
 

@@ -78,6 +78,8 @@ class CampaignTerms:
     node_write_bytes_per_s: float
     checkpoint_stall_s: float | None
     """Overrides the copy time where the user knows better."""
+    stored_bytes: float
+    """Dataset and two checkpoints."""
     money: MoneyTerms | None
     power: PowerTerms | None
     assumptions: tuple[str, ...]
@@ -102,8 +104,9 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     apart = tuple(c for c in sudden if asked.recovery == "isolate" and c.scope != "job")
     together = tuple(cause for cause in sudden if cause not in apart)
     base_s, per_device_s = restart_parts(asked, profile)
-    money = money_terms(cluster, scenario.economics, stored_bytes=_stored_bytes(scenario))
-    power = power_terms(cluster, scenario.economics)
+    stored_bytes = _stored_bytes(scenario)
+    money = money_terms(cluster, scenario.economics, stored_bytes=stored_bytes)
+    power = power_terms(cluster, scenario.economics, spares_off=asked.spare_kind == "cold")
     return CampaignTerms(
         job=scenario.job,
         devices_per_node=cluster.devices_per_node,
@@ -132,6 +135,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
         checkpoint_stall_s=asked.checkpoint_stall_s,
+        stored_bytes=stored_bytes,
         money=money,
         power=power,
         assumptions=_assumptions(scenario, money, power),

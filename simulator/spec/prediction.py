@@ -79,6 +79,25 @@ class MemoryBreakdown(Spec):
         return sum(size for _, size in self.parts())
 
 
+class InputNeeds(Spec):
+    """What keeps a campaign fed."""
+
+    n_epochs: float
+    """How often the dataset is read."""
+    stall_s: float
+    """Mean wait of a step for its batch, as the scenario describes the pipeline."""
+    limited_by: str
+    """The slowest part of the pipeline in the first epoch."""
+    storage_bytes: float
+    """Dataset and two checkpoints."""
+    store_bytes_per_s: float
+    """Read bandwidth of the store under which steps hardly ever wait."""
+    node_bytes_per_s: float
+    """The same of every host's network."""
+    reader_hosts: int
+    """Hosts beside the training nodes that must read and decode."""
+
+
 class CampaignPrediction(Spec):
     """The whole training, with its failures."""
 
@@ -95,7 +114,9 @@ class CampaignPrediction(Spec):
     expected_failures: float
     failures: dict[str, float] = Field(default_factory=dict)
     """Mean number by cause, where the engine counts them."""
-    calendar_interval_s: Interval | None = None
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    """90 % of single campaigns: of calendar_s, device_hours, failures, cost_usd, energy_j, co2_kg
+    and of every loss, by name; empty in closed form."""
     engine: str = "closed-form"
     """'closed-form' or 'events'."""
     n_replicas: int = 0
@@ -104,6 +125,8 @@ class CampaignPrediction(Spec):
     """Work between two checkpoints."""
     checkpoint_stall_s: float
     """Time that training stands still for one."""
+    input_needs: InputNeeds | None = None
+    """None where data are taken to be always there."""
     assumptions: tuple[str, ...] = ()
 
 

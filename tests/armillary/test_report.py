@@ -76,4 +76,8 @@ def test_simulate_writes_it(tmp_path: Path, example_plan_file: PlanFile) -> None
     with pytest.raises(SystemExit) as left:
         main(["simulate", str(plan), "--report", str(page)])
     assert left.value.code == 0
-    assert "Not modelled" in page.read_text()
+    text = page.read_text()
+    assert "Not modelled" in text
+    assert "simulated campaigns" in text
+    assert "One simulated campaign" in text
+    assert text.count("<svg") == 4

@@ -4,8 +4,10 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import armillary
 from armillary.choice import chosen_plan
 from armillary.cli import main
 from simulator.catalog.plan_json import write_plan_file
@@ -70,12 +72,54 @@ def test_files_are_written(
     assert picture.read_text().lstrip().startswith("<?xml")
 
 
+def test_a_campaign_is_a_picture_and_two_tables(
+    capsys: pytest.CaptureFixture[str], plan_path: str, tmp_path: Path
+) -> None:
+    picture, course, table = (tmp_path / name for name in ("p.svg", "c.csv", "t.parquet"))
+    files = ("--progress", str(picture), "--course", str(course), "--table", str(table))
+    code, out, _ = output(capsys, plan_path, "--replicas", "9", "--json", *files)
+    assert code == 0
+    replicas = pd.read_parquet(table)
+    assert len(replicas) == 9
+    losses = json.loads(out)["campaign"]["losses"]
+    assert (replicas[["goodput", *losses]].sum(axis=1) - 1).abs().max() < 1e-9
+    assert pd.read_csv(course)["end_s"].iloc[-1] == pytest.approx(replicas["calendar_s"].iloc[0])
+    before = [path.read_bytes() for path in (picture, course, table)]
+    again = output(capsys, plan_path, "--replicas", "9", "--json", *files)
+    assert again == (0, out, "")
+    assert [path.read_bytes() for path in (picture, course, table)] == before
+
+
+def test_intervals_hold_the_means(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
+    _, out, _ = output(capsys, plan_path, "--within", "0.002", "--json")
+    campaign = json.loads(out)["campaign"]
+    assert campaign["replicas"] % 20 == 0
+    needed = {"calendar_s", "device_hours", "cost_usd", "energy_j", "co2_kg", "failures"}
+    assert campaign["intervals"].keys() == needed | campaign["losses"].keys()
+    for name in needed:
+        low, high = campaign["intervals"][name]
+        assert low <= campaign[name] <= high
+    _, out, _ = output(capsys, plan_path, "--engine", "closed-form", "--json")
+    assert json.loads(out)["campaign"]["intervals"] == {}
+
+
+def test_the_same_in_python(example_plan_file: PlanFile) -> None:
+    simulation = armillary.simulate(example_plan_file, n_replicas=3)
+    assert simulation.prediction.campaign.n_replicas == 3
+    assert simulation.replicas is not None
+    assert list(simulation.replicas.to_frame()["replica"]) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("99",), "there is no plan 99; it ranks plans 1 to"),
         (("--engine", "foo"), "unknown engine 'foo'"),
         (("--timeline", "t.pdf"), "t.pdf is neither .svg nor .png"),
+        (("--progress", "t.pdf"), "t.pdf is neither .svg nor .png"),
+        (("--table", "t.xls"), "t.xls is neither .csv nor .parquet"),
+        (("--engine", "closed-form", "--course", "c.csv"), "no course of events"),
+        (("--replay", "none.csv"), "none.csv"),
         (("--set", "limits.tp=1"), "--set changes scenarios, not plans"),
     ],
 )

@@ -22,7 +22,7 @@ def run(*arguments: str | Path) -> str:
 
 def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    screen = run(*FLAGS, "--finish-in", "3d", "--devices", "h100-sxm,h200", "--csv", "sizes.csv")
+    screen = run(*FLAGS, "--finish-in", "3d", "--devices", "h100-sxm,h200", "--table", "sizes.csv")
     lines = screen.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24

@@ -50,7 +50,7 @@ def test_the_screen(tmp_path: Path) -> None:
         *SMALL,
         *("--set", "cluster=h100-sxm:16,h100-sxm:32,h100-sxm:1"),
         *("--set", "reliability.failures_per_device_day=0,0.01"),
-        *("--csv", table, "--picture", picture),
+        *("--table", table, "--picture", picture),
     )
     lines = screen.splitlines()
     assert max(map(len, lines[:-2])) <= 80

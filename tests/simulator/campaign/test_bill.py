@@ -11,6 +11,7 @@ from simulator.campaign.terms import campaign_terms
 from simulator.catalog import find_grid
 from simulator.spec.economics import EconomicsSpec
 from simulator.spec.profiles import PriceProfile
+from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 
 # Device hours, W, MWh and t CO2e as printed in Meta's model cards (meta-llama/llama-models).
@@ -29,6 +30,7 @@ def billed(
     device_s: float,
     busy_share: float = 1.0,
     calendar_s: float = 1.0,
+    spare_share: float = 0.0,
     communication_share: float = 0.0,
     **terms: object,
 ) -> Bill:
@@ -38,6 +40,7 @@ def billed(
         device_s=np.array([device_s]),
         calendar_s=np.array([calendar_s]),
         busy_share=np.array([busy_share]),
+        spare_share=spare_share,
         communication_share=communication_share,
     )
 
@@ -47,6 +50,7 @@ def power_of(*, busy_w: float, idle_w: float = 0.0, pue: float = 1.0, grid: str)
         busy_w=busy_w,
         communicating_w=busy_w / 2,
         idle_w=idle_w,
+        spare_w=0.0,
         pue=pue,
         kg_co2_per_kwh=find_grid(grid).kg_co2_per_kwh,
     )
@@ -85,6 +89,29 @@ def test_idle_devices_draw_less(llama3: Scenario) -> None:
     assert half.energy_j[0] == pytest.approx(1.1 * (terms.power.busy_w + terms.power.idle_w) / 2)
     # Acme: an idle A100 server draws 0.3 of a busy one.
     assert 0.2 < terms.power.idle_w / terms.power.busy_w < 0.4
+
+
+def test_cold_spares_draw_nothing(llama3: Scenario) -> None:
+    cold = llama3.model_copy(update={"reliability": ReliabilitySpec(spare_kind="cold")})
+    warm_power, cold_power = campaign_terms(llama3).power, campaign_terms(cold).power
+    assert warm_power is not None
+    assert cold_power is not None
+    assert warm_power.spare_w == warm_power.idle_w == cold_power.idle_w
+    assert cold_power.spare_w == 0
+    energies = [
+        billed(scenario, device_s=1.0, busy_share=0.5, spare_share=0.5).energy_j
+        for scenario in (llama3, cold)
+    ]
+    assert energies[0] is not None
+    assert energies[1] is not None
+    assert energies[0][0] - energies[1][0] == pytest.approx(1.1 * 0.5 * warm_power.idle_w)
+
+
+def test_what_never_ends_costs_everything(llama3: Scenario) -> None:
+    endless = billed(llama3, device_s=np.inf, calendar_s=np.inf, busy_share=0.0)
+    assert endless.cost_usd is not None
+    assert endless.energy_j is not None
+    assert np.isposinf([endless.cost_usd[0], endless.energy_j[0]]).all()
 
 
 def test_devices_that_only_communicate_draw_less_if_one_says_so(llama3: Scenario) -> None:
