@@ -41,7 +41,7 @@ def test_csv_and_json(tmp_path: Path) -> None:
         ("a.json", "{}", r"a list of outages is expected"),
         ("a.json", "[1]", r"outage 1: 1 is not an outage"),
         ("a.json", "[" * 100_000, r"this is not JSON"),
-        ("a.csv", "\udcff", r"this is not text"),
+        ("a.csv", "\udcff", r"not UTF-8 text"),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, text: str, message: str) -> None:
