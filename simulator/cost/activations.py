@@ -17,6 +17,10 @@ SCORE_BYTES = 5.0
 """Per score without fusion: softmax output, dropout mask and dropped-out scores.
 Korthikanti et al., arXiv 2205.05198, section 4.1."""
 
+GATHERED_GRADIENTS = 3.0
+"""Tensors of whole sequences while a gated feed-forward network is differentiated: the gathered
+gradient of its output, and those of its input from two matrices."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerActivations:
@@ -46,7 +50,26 @@ def layer_activations(setting: Setting, *, mixture: bool) -> LayerActivations:
         [everything, np.minimum(selective, everything)],
         np.minimum(boundary, everything),
     )
-    return LayerActivations(kept_bytes=kept, working_bytes=everything - kept)
+    working = everything - kept + _gradient_bytes(setting, mixture=mixture)
+    working = working + _gathered_bytes(setting)
+    return LayerActivations(kept_bytes=kept, working_bytes=working)
+
+
+def _gradient_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
+    """Gradient of the input of the second feed-forward matrix, the widest that is alone."""
+    model = setting.model
+    width = model.ffn_size
+    if mixture and model.moe is not None:
+        width = model.moe.shared_ffn_size + model.moe.top_k * model.moe.expert_ffn_size
+    return setting.kernels.value_bytes * width / setting.table.tp * setting.tokens
+
+
+def _gathered_bytes(setting: Setting) -> FloatArray:
+    """Gathered gradients of one matrix's output, and of its input before they are reduced."""
+    if not setting.software.memory.keeps_gathered_inputs:
+        return np.zeros(len(setting.table))
+    gathered = setting.kernels.value_bytes * (setting.tokens - _tokens(setting))
+    return GATHERED_GRADIENTS * setting.model.hidden_size * gathered
 
 
 def _tokens(setting: Setting) -> FloatArray:
@@ -55,9 +78,15 @@ def _tokens(setting: Setting) -> FloatArray:
 
 
 def _norm_bytes(setting: Setting) -> FloatArray:
-    """Input and output of one norm, and fp32 copies where the software keeps them."""
-    per_value = 2.0 * setting.kernels.value_bytes + 4.0 * setting.software.norm_copies
-    return per_value * setting.model.hidden_size * _tokens(setting)
+    """Input and output of one norm, and fp32 copies where the software keeps them.
+
+    The output is what the next matrix reads; it is kept gathered, or gathered again (Korthikanti
+    et al., arXiv 2205.05198, section 4.2.2).
+    """
+    value, memory = setting.kernels.value_bytes, setting.software.memory
+    gathered = setting.tokens if memory.keeps_gathered_inputs else _tokens(setting)
+    own = (value + 4.0 * memory.norm_copies) * _tokens(setting)
+    return setting.model.hidden_size * (own + value * gathered)
 
 
 def _attention_bytes(setting: Setting, *, fused: bool) -> FloatArray:
@@ -82,7 +111,7 @@ def _value_dim(model: ModelSpec) -> int:
 def _ffn_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
     """Norm, outputs of the first matrix and input of the second one."""
     model, tp, value = setting.model, setting.table.tp, setting.kernels.value_bytes
-    widths = 2.0 + model.gated_ffn + setting.software.ffn_copies
+    widths = 2.0 + model.gated_ffn + setting.software.memory.ffn_copies
     if not mixture or model.moe is None:
         return _norm_bytes(setting) + value * widths * model.ffn_size / tp * setting.tokens
     moe = model.moe
@@ -94,7 +123,7 @@ def _routed_bytes(setting: Setting, moe: MoeSpec) -> FloatArray:
     """Router scores; permuted inputs, inner values and outputs of the experts."""
     model, value = setting.model, setting.kernels.value_bytes
     tokens = setting.tokens / setting.table.tp
-    inner = (2.0 + model.gated_ffn + setting.software.ffn_copies) * moe.expert_ffn_size
+    inner = (2.0 + model.gated_ffn + setting.software.memory.ffn_copies) * moe.expert_ffn_size
     return tokens * (value * moe.top_k * (2.0 * model.hidden_size + inner) + 8.0 * moe.n_experts)
 
 

@@ -62,8 +62,10 @@ class MemoryBreakdown(Spec):
     logits_bytes: float = 0.0
     buffers_bytes: float = 0.0
     """Gathered weights, communication and temporary buffers."""
+    fragmentation_bytes: float = 0.0
+    """Reserved by the allocator and used by no tensor."""
     framework_bytes: float = 0.0
-    """Context, libraries and fragmentation."""
+    """Outside of the allocator: device context and libraries."""
 
     def parts(self) -> tuple[tuple[str, float], ...]:
         """Return (name without unit, bytes) in a fixed order."""
@@ -77,6 +79,16 @@ class MemoryBreakdown(Spec):
     def total_bytes(self) -> float:
         """The peak."""
         return sum(size for _, size in self.parts())
+
+    @property
+    def reserved_bytes(self) -> float:
+        """Peak of what the allocator reserves (torch's `max_memory_reserved`)."""
+        return self.total_bytes - self.framework_bytes
+
+    @property
+    def allocated_bytes(self) -> float:
+        """Peak of all tensors (torch's `max_memory_allocated`)."""
+        return self.reserved_bytes - self.fragmentation_bytes
 
 
 class InputNeeds(Spec):

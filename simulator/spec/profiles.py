@@ -22,6 +22,33 @@ class OverlapProfile(Spec):
     """Of point-to-point transfers between interleaved pipeline stages; others wait for theirs."""
 
 
+class MemoryProfile(Spec):
+    """What the software holds in memory beside, or instead of, what the mathematics needs."""
+
+    logits_bytes: NonNegative = 12.0
+    """Per logit while the loss is differentiated: 16-bit and fp32 copies, and their gradients."""
+    gathers_logits: bool = False
+    """Whether every tensor-parallel rank holds the logits of the whole vocabulary."""
+    norm_copies: NonNegative = 0.0
+    """fp32 copies of the hidden state that each norm keeps."""
+    ffn_copies: NonNegative = 0.0
+    """Values of inner feed-forward width kept beyond those of fused kernels."""
+    keeps_gathered_inputs: bool = False
+    """Whether what sequence parallelism gathers for a matrix is kept for the backward pass."""
+    shards_fp32_weights: bool = False
+    """Whether the shards of ZeRO 3 are the fp32 master weights (torch FSDP), not 16-bit copies."""
+    fused_gradients: bool = False
+    """Whether gradients of matrices are added to the kept ones inside the multiplication."""
+    update_bytes: NonNegative = 0.0
+    """Temporaries of the optimizer per parameter that the rank updates."""
+    workspace_bytes: Bytes = Field(default=0.25 * 2**30, ge=0)
+    """Tensors of fixed size: workspaces of the matrix library, position tables, masks."""
+    fragmentation: Fraction = 0.03
+    """What the allocator reserves and no tensor uses, as a share of all tensors."""
+    framework_bytes: Bytes = Field(default=2.0 * 2**30, ge=0)
+    """Outside of the allocator: device context, libraries, buffers of the communication library."""
+
+
 class SoftwareProfile(Spec):
     """One software generation: kernel set, overlap, and what it holds in memory."""
 
@@ -65,18 +92,7 @@ class SoftwareProfile(Spec):
     step_constant_s: Seconds = Field(default=0.010, ge=0)
     growth_per_doubling: NonNegative = 0.0055
     """Growth of the step per doubling of the ranks: jitter, stragglers, fabric."""
-    logits_bytes: NonNegative = 12.0
-    """Memory held per logit."""
-    norm_copies: NonNegative = 0.0
-    """fp32 copies of the hidden state that each norm keeps."""
-    ffn_copies: NonNegative = 0.0
-    """Values of inner feed-forward width kept beyond those of fused kernels."""
-    mask_bytes: NonNegative = 0.0
-    """Memory per pair of positions and sequence of a microbatch that no parallelism divides."""
-    framework_bytes: Bytes = Field(default=5.0 * 2**30, ge=0)
-    """Context, communication buffers and libraries per rank."""
-    fragmentation: Fraction = 0.03
-    """Share of allocated memory lost to fragmentation."""
+    memory: MemoryProfile = MemoryProfile()
     sources: tuple[Source, ...] = ()
 
 

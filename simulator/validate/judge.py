@@ -13,7 +13,8 @@ from simulator.validate.express import Case, Skipped, express
 from simulator.validate.left_out import left_out_step_seconds
 from simulator.validate.outcome import Outcome
 from simulator.validate.predicted import (
-    memory_bytes,
+    PeakMemory,
+    peak_memory,
     share_equal_parts,
     step_seconds,
     with_recompute,
@@ -30,6 +31,7 @@ from simulator.validate.scores import (
     rankings,
     step_errors,
 )
+from simulator.validate.software import software_rule
 
 PUBLISHED = tuple(
     Path(__file__).with_name(name) for name in ("published_runs.csv", "published_oom.csv")
@@ -118,16 +120,17 @@ def _predictions(cases: Sequence[Case], *, n_anchors: int, left_out: bool) -> li
     filled = with_recompute(share_equal_parts(cases))
     step_s = left_out_step_seconds(filled) if left_out else step_seconds(filled)
     anchored = anchor(filled, step_s, n_anchors)
-    held_bytes = memory_bytes(filled)
+    memory = peak_memory(filled)
     return [
-        _outcome(case, float(time_s), float(held), anchor=index in anchored.anchors)
+        _outcome(case, float(time_s), held, anchor=index in anchored.anchors)
         for index, (case, time_s, held) in enumerate(
-            zip(anchored.cases, anchored.step_s, held_bytes, strict=True)
+            zip(anchored.cases, anchored.step_s, memory, strict=True)
         )
     ]
 
 
-def _outcome(case: Case, step_s: float, held_bytes: float, *, anchor: bool) -> Outcome:
+def _outcome(case: Case, step_s: float, memory: PeakMemory, *, anchor: bool) -> Outcome:
+    held_bytes = memory.measured_as(software_rule(case.row).measures)
     factor = step_factor(case.cluster, case.model, case.plan.n_ranks)
     return Outcome(
         row=case.row,
@@ -135,7 +138,7 @@ def _outcome(case: Case, step_s: float, held_bytes: float, *, anchor: bool) -> O
         interval_step_s=_around(step_s, factor),
         predicted_memory_bytes=held_bytes,
         interval_memory_bytes=_around(held_bytes, MEMORY_FACTOR),
-        fits=held_bytes <= case.cluster.device.memory_bytes,
+        fits=memory.used_bytes <= case.cluster.device.memory_bytes,
         software=case.job.software,
         assumed=case.assumed,
         anchor=anchor,

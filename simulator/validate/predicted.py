@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,12 +19,25 @@ from simulator.spec.model import ModelSpec
 from simulator.spec.profiles import SoftwareProfile
 from simulator.step.closed_form import step_times
 from simulator.validate.express import Case
-from simulator.validate.software import software_rule
+from simulator.validate.software import MemoryMeasure, software_rule
 
 EDGE = 1.1
 """Prediction over capacity up to which a blank recompute cell is taken to mean a lighter kind."""
 
 SoftwareFinder = Callable[[str], SoftwareProfile]
+
+
+class PeakMemory(NamedTuple):
+    """What the fullest rank holds, by how it is measured."""
+
+    allocated_bytes: float
+    reserved_bytes: float
+    used_bytes: float
+
+    def measured_as(self, measure: MemoryMeasure) -> float:
+        """Return the bytes of tensors, of the allocator, or of the device."""
+        held: float = getattr(self, f"{measure}_bytes")
+        return held
 
 
 def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:
@@ -36,14 +50,14 @@ def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) ->
     return result
 
 
-def memory_bytes(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:
-    """Peak memory of every case, in bytes."""
-    result = np.empty(len(cases))
+def peak_memory(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[PeakMemory]:
+    """Peak memory of every case."""
+    result = np.empty((len(cases), 3))
     for rows, case, table, stages in _tables(cases):
         software = find(case.job.software)
         held = memory_held(case.model, case.cluster, case.job, software, table, stages)
-        result[rows] = held.peak_bytes
-    return result
+        result[rows] = np.stack([held.allocated_bytes, held.reserved_bytes, held.peak_bytes], 1)
+    return [PeakMemory(*row) for row in result.tolist()]
 
 
 def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[Case]:
@@ -58,8 +72,8 @@ def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) 
         lighter = [
             replace(case, plan=case.plan.model_copy(update={"recompute": kind})) for case in blank
         ]
-        for case, option, held in zip(blank, lighter, memory_bytes(lighter, find), strict=True):
-            if held <= EDGE * case.cluster.device.memory_bytes or id(case) not in chosen:
+        for case, option, held in zip(blank, lighter, peak_memory(lighter, find), strict=True):
+            if held.used_bytes <= EDGE * case.cluster.device.memory_bytes or id(case) not in chosen:
                 chosen[id(case)] = option
     return [chosen.get(id(case), case) for case in cases]
 

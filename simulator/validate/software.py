@@ -10,6 +10,9 @@ from simulator.spec.plan import RecomputeName
 from simulator.validate.rows import RunRow
 
 
+MemoryMeasure = Literal["allocated", "reserved", "used"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A profile, and what a row must say to get it (all patterns, in any of its texts)."""
@@ -19,12 +22,14 @@ class Rule:
     gradient_dtype: Literal["fp32", "bf16"] = "fp32"
     blank_recompute: RecomputeName | None = None
     """What a blank recompute cell means; None: the lightest kind that fits in memory."""
+    measures: MemoryMeasure = "reserved"
+    """Which peak its memory figures are: of tensors, of the allocator, or of the device."""
 
 
 RULES = (
     Rule("maxtext", (r"tpu",)),
     Rule("maxtext-gpu", (r"jax|maxtext",), blank_recompute="selective"),
-    Rule("megatron-plain", (r"simumax|no comm overlap",)),
+    Rule("megatron-plain", (r"simumax|no comm overlap",), measures="allocated"),
     Rule("megatron-deepspeed", (r"mt-nlg",)),
     Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti", r"fp16"), "bf16"),
     Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti")),
@@ -35,12 +40,13 @@ RULES = (
     Rule("megatron-core-split-experts", (r"etp=4|v25\.03;.*grok",), "bf16", "none"),
     Rule("megatron-core-2024", (r"megatron|nemo|transformer.?engine|\bte\b",), "bf16", "none"),
     Rule("torchtitan-eager", (r"torchtitan", r"; eager;")),
+    Rule("torchtitan-fused-loss", (r"torchtitan", r"\| nvfp4 \|"), blank_recompute="full"),
     Rule("torchtitan-async-tp-rowwise", (r"torchtitan", r"async ?tp", r"rowwise")),
     Rule("torchtitan-async-tp", (r"torchtitan", r"async ?tp")),
     Rule("torchtitan-rowwise", (r"torchtitan", r"rowwise")),
     Rule("torchtitan", (r"torchtitan",), blank_recompute="full"),
     Rule("llm-foundry", (r"llm-foundry|mosaic|composer",)),
-    Rule("internevo", (r"internevo|internlm",), "bf16"),
+    Rule("internevo", (r"internevo|internlm",), "bf16", measures="used"),
     Rule("llama-eager-rms", (r"aleph|hagemann", r"rms kernel"), "bf16"),
     Rule("llama-eager-flash1", (r"aleph|hagemann", r"flash.?attention.?v?1"), "bf16"),
     Rule("llama-eager-softmax", (r"aleph|hagemann", r"\| fused \|"), "bf16"),

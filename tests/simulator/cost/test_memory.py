@@ -1,0 +1,123 @@
+"""Memory per rank against worked numbers, published peaks and what must hold for any plan."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from simulator.catalog import find_model, find_software
+from simulator.catalog.cluster import parse_cluster
+from simulator.cost.memory import memory_breakdown, memory_held
+from simulator.cost.plan_table import PlanTable
+from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import MemoryBreakdown
+from simulator.spec.profiles import MemoryProfile, SoftwareProfile
+
+CLUSTER = parse_cluster("a100-sxm-80gb:64")
+TOY = ModelSpec(
+    name="toy",
+    n_layers=4,
+    hidden_size=1024,
+    n_heads=8,
+    n_kv_heads=8,
+    head_dim=128,
+    ffn_size=4096,
+    vocab_size=32000,
+    gated_ffn=True,
+    norm="rmsnorm",
+    position="rope",
+)
+LAYER_MATRICES = 4 * 1024**2 + 3 * 1024 * 4096
+LAYER = LAYER_MATRICES + 2 * 1024
+N_PARAMETERS = 4 * LAYER + 2 * 32000 * 1024 + 1024
+JOB = JobSpec(sequence_length=2048, global_batch_sequences=64)
+
+
+def plain(**memory: object) -> SoftwareProfile:
+    """Software that holds nothing but what the mathematics needs."""
+    nothing = {"workspace_bytes": 0, "framework_bytes": 0, "fragmentation": 0, "logits_bytes": 0}
+    held = MemoryProfile.model_validate(nothing | {"fused_gradients": True} | memory)
+    return SoftwareProfile(name="plain", description="", memory=held)
+
+
+def held(software: SoftwareProfile, **plan: object) -> MemoryBreakdown:
+    """What the first stage of a plan of the toy model holds."""
+    return memory_breakdown(TOY, CLUSTER, JOB, software, PlanSpec.model_validate(plan))[0]
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "weights", "gradients", "optimizer"),
+    [
+        (0, 2.0, 4.0, 12.0),
+        (1, 2.0, 4.0, 12 / 8),
+        (2, 2.0, 4 / 8, 12 / 8),
+        (3, 2 / 8, 4 / 8, 12 / 8),
+    ],
+)
+def test_states_by_zero_stage(
+    zero_stage: int, weights: float, gradients: float, optimizer: float
+) -> None:
+    """16-bit weights, fp32 gradients, and 12 bytes of fp32 weight and moments a parameter."""
+    ranks = "dp_shard" if zero_stage else "dp_replicate"
+    found = held(plain(), zero_stage=zero_stage, **{ranks: 8})
+    per_parameter = (found.weights_bytes, found.gradients_bytes, found.optimizer_bytes)
+    assert per_parameter == pytest.approx(
+        tuple(N_PARAMETERS * each for each in (weights, gradients, optimizer)), rel=1e-4
+    )
+
+
+def test_shards_of_fsdp_are_the_master_weights() -> None:
+    """16 bytes a parameter: fp32 weight and gradient, two moments; no further master copy."""
+    found = held(plain(shards_fp32_weights=True), zero_stage=3, dp_shard=8)
+    states = found.weights_bytes + found.gradients_bytes + found.optimizer_bytes
+    assert states == pytest.approx(16 * N_PARAMETERS / 8, rel=1e-4)
+
+
+def test_activations_of_a_layer() -> None:
+    """8 h of two norms, 8 h around attention, 6 f of a gated network, 4 a of statistics a token."""
+    found = held(plain())
+    per_token = 8 * 1024 + 8 * 1024 + 6 * 4096 + 4 * 8
+    gradient = 2 * 4096
+    assert found.activations_bytes == pytest.approx(2048 * (4 * per_token + gradient))
+
+
+def test_full_recompute_keeps_boundaries_and_brings_back_one_layer() -> None:
+    found = held(plain(), recompute="full")
+    per_token = 8 * 1024 + 8 * 1024 + 6 * 4096 + 4 * 8
+    working = per_token - 2 * 1024 + 2 * 4096
+    assert found.activations_bytes == pytest.approx(2048 * (4 * 2 * 1024 + working))
+
+
+def test_gathered_logits_are_not_divided() -> None:
+    whole = held(plain(logits_bytes=10, gathers_logits=True), tp=8, sequence_parallel=True)
+    divided = held(plain(logits_bytes=10), tp=8, sequence_parallel=True)
+    assert whole.logits_bytes == 10 * 2048 * 32000
+    assert divided.logits_bytes == whole.logits_bytes / 8
+
+
+def test_the_update_can_be_the_fullest_moment() -> None:
+    """Then activations are gone and 100 bytes a parameter are there."""
+    found = held(plain(update_bytes=100))
+    assert found.buffers_bytes == pytest.approx(100 * N_PARAMETERS, rel=1e-4)
+    assert (found.activations_bytes, found.logits_bytes) == (0.0, 0.0)
+
+
+def test_measures_add_up() -> None:
+    found = held(find_software("default"))
+    assert sum(size for _, size in found.parts()) == pytest.approx(found.total_bytes)
+    assert found.reserved_bytes == pytest.approx(found.total_bytes - found.framework_bytes)
+    assert found.fragmentation_bytes == pytest.approx(0.03 * found.allocated_bytes)
+
+
+def test_table_and_breakdown_agree() -> None:
+    model = find_model("llama3-70b")
+    plan = PlanSpec(pp=4, tp=4, dp_shard=4, zero_stage=1, n_microbatches=8)
+    software = find_software("torchtitan")
+    table = memory_held(model, CLUSTER, JOB, software, PlanTable.of([plan]))
+    stages = memory_breakdown(model, CLUSTER, JOB, software, plan)
+    assert table.stage_bytes[0, 0] == pytest.approx(stages[0].total_bytes)
+    assert table.peak_bytes[0] == pytest.approx(max(stage.total_bytes for stage in stages))
+    parts = sum(getattr(table, field.name) for field in fields(table))
+    np.testing.assert_allclose(parts, table.stage_bytes)
