@@ -9,7 +9,6 @@ from typing import Literal
 from simulator.spec.plan import RecomputeName
 from simulator.validate.rows import RunRow
 
-
 MemoryMeasure = Literal["allocated", "reserved", "used"]
 
 
