@@ -121,7 +121,7 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
     """Return the plan file with the outages of a file. Raises InputError where they do not fit."""
     outages = read_outages(path)
     scenario = plan_file.scenario
-    n_units = scenario.cluster.n_nodes + (scenario.reliability.spares or 0)
+    n_units = scenario.cluster.n_nodes + scenario.reliability.n_spares
     last = max((outage.node for outage in outages), default=-1)
     if last >= n_units:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
 from planner.numbers import NUMBERS, Case, Number, place_of
 from simulator.spec.base import Spec
@@ -68,6 +69,8 @@ class Explanation(Spec):
     plan: PlanSpec
     limits: tuple[str, ...]
     """What binds, in sentences."""
+    decisions: tuple[str, ...]
+    """What the plan does about failures, and what other decisions would change."""
     numbers: tuple[ExplainedNumber, ...]
     assumptions: tuple[str, ...]
     against: Difference | None
@@ -90,6 +93,7 @@ def explain(
         label=plan.label(),
         plan=plan,
         limits=_limits(scenario, prediction),
+        decisions=decision_reasons(scenario, plan, prediction),
         numbers=tuple(_explained(each, case) for each in asked),
         assumptions=prediction.step.assumptions + prediction.campaign.assumptions,
         against=None

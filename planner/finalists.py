@@ -2,52 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from planner.losses import loses_to
-from planner.objective import Outlook, achieved, grade, meets, objective
-from simulator.campaign.predict import predict
+from planner.objective import NEAR_TIE, Outlook, achieved, grade, meets, objective
+from planner.resilience import Resilience
+from simulator.campaign.closed_form import predict_campaign
+from simulator.campaign.predict import state_bytes
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import RankedPlan
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import Prediction, StepPrediction
 from simulator.spec.scenario import GoalSpec, Scenario
+from simulator.step.predict import predict_step
 
 AGREEMENT = 0.02
 """Share by which the two clocks may differ without changing who is simulated."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Finalist:
+class Finalist:
+    """A plan with all of its decisions, and its prediction."""
+
     plan: PlanSpec
     prediction: Prediction
 
 
-def confirm(scenario: Scenario, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ...]:
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Times the steps of plans by events, and decides what they do about failures."""
+
+    scenario: Scenario
+    resilience: Resilience
+    _steps: dict[PlanSpec, StepPrediction] = field(default_factory=dict)
+
+    def step(self, plan: PlanSpec) -> StepPrediction:
+        """Return the step of a plan."""
+        if plan not in self._steps:
+            self._steps[plan] = predict_step(self.scenario, plan, engine="events")
+        return self._steps[plan]
+
+    def judge(self, plan: PlanSpec) -> Finalist:
+        """Return the plan with all of its decisions, and what it leads to."""
+        step, size = self.step(plan), state_bytes(self.scenario, plan)
+        plan = self.resilience.decide(plan, step)
+        campaign = predict_campaign(self.scenario, plan, step, state_bytes=size)
+        return Finalist(plan, Prediction(step=step, campaign=campaign))
+
+
+def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ...]:
     """Return the best `top` of the leaders by events, best first.
 
     `leaders` come in the order of the closed form, one per mesh; they are simulated until the next
     one could not enter the ranks.
     """
-    goal = scenario.goal
-    best: list[_Finalist] = []
+    goal = judge.scenario.goal
+    best: list[Finalist] = []
     for row, promised in enumerate(objective(goal, leaders)):
         full = len(best) >= top
         if full and promised * (1 - AGREEMENT) > achieved(goal, best[-1].prediction):
             break
-        plan = leaders.table.plan(row, scenario.job.precision)
-        finalist = _Finalist(plan, predict(scenario, plan, engine="events"))
+        finalist = judge.judge(leaders.table.plan(row, judge.scenario.job.precision))
         if meets(goal, finalist.prediction):
             best = sorted([*best, finalist], key=partial(_place, goal))[:top]
     return _ranked(best)
 
 
-def _place(goal: GoalSpec, one: _Finalist) -> tuple[float, float]:
+def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, ...]) -> RankedPlan:
+    """Return the plan of the fastest step by events: the best one, or what failures cost it.
+
+    `fastest` come in the order of the closed form, as the leaders do.
+    """
+    first = ranked[0]
+    best_s, best = first.prediction.step.step_s, None
+    for row, promised_s in enumerate(fastest.step_s):
+        if promised_s * (1 - AGREEMENT) > best_s:
+            break
+        plan = fastest.table.plan(row, judge.scenario.job.precision)
+        if grade(judge.step(plan).step_s) < grade(best_s):
+            best_s, best = judge.step(plan).step_s, plan
+    if best is None:
+        return first
+    one, goal = judge.judge(best), judge.scenario.goal
+    if achieved(goal, one.prediction) <= achieved(goal, first.prediction) * (1 + NEAR_TIE):
+        return first
+    same = [each for each in ranked if each.plan == one.plan]
+    line = same[0] if same else RankedPlan(rank=0, plan=one.plan, prediction=one.prediction)
+    return line.model_copy(update={"loses_to": loses_to(line, first)})
+
+
+def _place(goal: GoalSpec, one: Finalist) -> tuple[float, float]:
     """Return what finalists are sorted by: near-ties by the memory that they leave free."""
     return float(grade(achieved(goal, one.prediction))), one.prediction.step.peak_memory_bytes
 
 
-def _ranked(finalists: list[_Finalist]) -> tuple[RankedPlan, ...]:
+def _ranked(finalists: list[Finalist]) -> tuple[RankedPlan, ...]:
     ranked: list[RankedPlan] = []
     for rank, one in enumerate(finalists, start=1):
         line = RankedPlan(rank=rank, plan=one.plan, prediction=one.prediction)

@@ -15,11 +15,12 @@ from planner.changes import (
     smaller_gradients,
     without_limits,
 )
+from planner.finalists import Judge
 from planner.objective import Outlook
 from planner.pricing import Pricing
+from planner.resilience import Resilience
 from planner.space import Space
 from planner.sweep import sweep
-from simulator.campaign.predict import predict
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -107,7 +108,7 @@ def goal_missed(scenario: Scenario) -> NoFeasiblePlan:
     found = _quickest(scenario.model_copy(update={"goal": GoalSpec()}))
     assert found is not None, "plans that fit exist, and without a goal all of them are feasible"
     plan = found.table.plan(0, scenario.job.precision)
-    best = predict(scenario, plan, engine="events").campaign
+    best = Judge(scenario, Resilience.of(scenario)).judge(plan).prediction.campaign
     missed = []
     goal, cost_usd = scenario.goal, best.cost_usd
     if goal.finish_within is not None and best.calendar_s > goal.finish_within:

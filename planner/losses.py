@@ -1,9 +1,9 @@
-"""Why a plan is behind another: the part of the step that costs it most."""
+"""Why a plan is behind another: the part of the step, or of the campaign, that costs it most."""
 
 from __future__ import annotations
 
 from simulator.spec.plan_file import RankedPlan
-from simulator.spec.prediction import StepPrediction
+from simulator.spec.prediction import CampaignPrediction, StepPrediction
 from simulator.spec.units import format_bytes
 
 SMALLEST_SHARE = 0.001
@@ -35,9 +35,28 @@ def added_shares(plan: StepPrediction, better: StepPrediction) -> list[tuple[str
     return sorted(shares, key=lambda share: -share[1])
 
 
+def grown_losses(plan: CampaignPrediction, better: CampaignPrediction) -> list[tuple[str, float]]:
+    """Return by how much each loss lengthens the better plan's training, largest first."""
+    names = {**better.losses, **plan.losses}
+    grown = [
+        (
+            name.replace("_", " "),
+            plan.losses.get(name, 0.0) / plan.goodput
+            - better.losses.get(name, 0.0) / better.goodput,
+        )
+        for name in names
+    ]
+    return sorted(
+        ((name, more * better.goodput) for name, more in grown), key=lambda loss: -loss[1]
+    )
+
+
 def loses_to(plan: RankedPlan, better: RankedPlan) -> str:
     """Return the main reason in a few words: 'pipeline bubble +9.0 %'."""
     mine, theirs = plan.prediction, better.prediction
+    losses = grown_losses(mine.campaign, theirs.campaign)
+    if losses and losses[0][1] > max(SMALLEST_SHARE, mine.step.step_s / theirs.step.step_s - 1):
+        return f"{losses[0][0]} +{100 * losses[0][1]:.1f} %"
     name, share = added_shares(mine.step, theirs.step)[0]
     if mine.step.step_s > theirs.step.step_s and share >= SMALLEST_SHARE:
         return f"{PART_NAMES[name]} +{100 * share:.1f} %"

@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.campaign.bill import bill
 from simulator.campaign.closed_form import campaign_table
+from simulator.campaign.decided import decided
 from simulator.campaign.money import MONTH_S
 from simulator.campaign.rhythm import checkpoint_rhythm
 from simulator.campaign.terms import CampaignTerms, campaign_terms
@@ -54,7 +55,7 @@ class Case:
     @property
     def terms(self) -> CampaignTerms:
         """Failures, prices and power of the scenario, resolved."""
-        return campaign_terms(self.scenario)
+        return campaign_terms(decided(self.scenario, self.plan))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,17 @@ class Outlook:
             energy_j=None if self.energy_j is None else self.energy_j[rows],
         )
 
+    def where(self, kept: BoolArray, other: Self) -> Self:
+        """Return these rows where the mask is True, and the other's elsewhere; same plans."""
+        return type(self)(
+            table=self.table,
+            peak_bytes=self.peak_bytes,
+            step_s=self.step_s,
+            calendar_s=np.where(kept, self.calendar_s, other.calendar_s),
+            cost_usd=_chosen(kept, self.cost_usd, other.cost_usd),
+            energy_j=_chosen(kept, self.energy_j, other.energy_j),
+        )
+
     def joined(self, other: Self) -> Self:
         """Return the rows of both, these first."""
         return type(self)(
@@ -58,6 +69,12 @@ class Outlook:
 
 def _joined(first: FloatArray | None, second: FloatArray | None) -> FloatArray | None:
     return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _chosen(
+    kept: BoolArray, first: FloatArray | None, second: FloatArray | None
+) -> FloatArray | None:
+    return None if first is None or second is None else np.where(kept, first, second)
 
 
 def objective(goal: GoalSpec, outlook: Outlook) -> FloatArray:

@@ -8,11 +8,9 @@ import numpy as np
 
 from planner.bounds import StepFloor, step_floor
 from planner.objective import Outlook
+from planner.resilience import Resilience, Works
 from planner.space import ZERO_STAGES
-from simulator.campaign.checkpoint_size import checkpoint_bytes
-from simulator.campaign.closed_form import campaign_table
-from simulator.campaign.rhythm import checkpoint_rhythm
-from simulator.campaign.terms import CampaignTerms, campaign_terms
+from simulator.campaign.terms import CampaignTerms
 from simulator.catalog import find_software
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
@@ -37,9 +35,7 @@ class Pricing:
 
     scenario: Scenario
     software: SoftwareProfile
-    terms: CampaignTerms
-    state_bytes: float
-    """Size of a checkpoint."""
+    resilience: Resilience
     allowed_bytes: float
 
     @classmethod
@@ -48,13 +44,12 @@ class Pricing:
 
         Raises InputError where the goal needs a price or a power that nobody knows.
         """
-        terms = campaign_terms(scenario)
-        _require_known(scenario, terms)
+        resilience = Resilience.of(scenario)
+        _require_known(scenario, resilience.terms[0])
         return cls(
             scenario,
             find_software(scenario.job.software),
-            terms,
-            checkpoint_bytes(scenario.model, scenario.job),
+            resilience,
             allowed_bytes(scenario),
         )
 
@@ -95,7 +90,7 @@ class Pricing:
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         """Return the outlook if nothing failed and nothing were saved: none is better."""
-        terms = self.terms
+        terms = self.resilience.terms[0]  # jobs, prices and powers are those of any recovery
         calendar_s = terms.n_steps * step_s
         device_s = calendar_s * table.n_ranks
         money, power = terms.money, terms.power
@@ -111,32 +106,15 @@ class Pricing:
         )
 
     def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
-        """Return what the whole training would take, with its failures."""
+        """Return what the whole training would take, with its failures under the best recovery."""
         memory = self._memory(table)
-        held_bytes = (memory.weights_bytes + memory.optimizer_bytes).max(axis=1)
-        rhythm = checkpoint_rhythm(
-            self.terms,
-            n_ranks=table.n_ranks,
-            step_s=step_s,
-            state_bytes=self.state_bytes,
-            held_bytes=held_bytes,
-            n_copies=table.dp,
-        )
-        with np.errstate(over="ignore"):  # a campaign that never ends is infinitely long
-            campaign = campaign_table(
-                self.terms,
-                rhythm,
-                n_ranks=table.n_ranks,
+        return self.resilience.outlook(
+            Works(
+                table=table,
                 step_s=step_s,
-                n_copies=table.dp_replicate,
+                held_bytes=(memory.weights_bytes + memory.optimizer_bytes).max(axis=1),
+                peak_bytes=memory.peak_bytes,
             )
-        return Outlook(
-            table=table,
-            peak_bytes=memory.peak_bytes,
-            step_s=step_s,
-            calendar_s=campaign.calendar_s,
-            cost_usd=campaign.bill.cost_usd,
-            energy_j=campaign.bill.energy_j,
         )
 
     def _costs(self, table: PlanTable) -> StepCosts:

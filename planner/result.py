@@ -21,6 +21,9 @@ class SearchResult:
 
     scenario: Scenario
     plans: tuple[RankedPlan, ...]
+    fastest: RankedPlan
+    """The plan that would be best if nothing failed; often one of the others. Its rank is 0, and
+    `loses_to` says what the failures cost it."""
     n_plans: int
     """Legal plans: each was priced, or is proven not to fit or to be behind the ranked ones."""
     n_priced: int
@@ -73,15 +76,8 @@ class SearchResult:
                 complete=self.complete,
                 seconds=self.seconds,
             ),
-            plans=tuple(
-                PlanLine(
-                    rank=ranked.rank,
-                    plan=ranked.plan,
-                    prediction=PredictionSummary.of(ranked.prediction),
-                    loses_to=ranked.loses_to,
-                )
-                for ranked in self.plans
-            ),
+            plans=tuple(PlanLine.of(ranked) for ranked in self.plans),
+            fastest_step=PlanLine.of(self.fastest),
         )
 
 
@@ -125,6 +121,16 @@ class PlanLine(Spec):
     loses_to: str
     """Why it is behind the plan above it; empty for the best."""
 
+    @classmethod
+    def of(cls, ranked: RankedPlan) -> PlanLine:
+        """Return the line of a plan."""
+        return cls(
+            rank=ranked.rank,
+            plan=ranked.plan,
+            prediction=PredictionSummary.of(ranked.prediction),
+            loses_to=ranked.loses_to,
+        )
+
 
 class SearchSummary(Spec):
     """How the answer was found."""
@@ -145,3 +151,6 @@ class PlanAnswer(Spec):
     question: str
     search: SearchSummary
     plans: tuple[PlanLine, ...]
+    fastest_step: PlanLine
+    """The plan that would be best if nothing failed, with rank 0 where failures put another first;
+    `loses_to` says then what they cost it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from planner.finalists import confirm
+from planner.finalists import Judge, confirm, if_nothing_failed
 from planner.infeasible import goal_missed, nearest_plan, no_legal_plan, nothing_fits
 from planner.pricing import Pricing
 from planner.result import SearchResult
@@ -39,12 +39,16 @@ def find_plans(
     started_s = time.perf_counter()
     space, pricing = Space.of(scenario), Pricing.of(scenario)
     found = sweep(pricing, scenario, space, n_leaders=top + MORE_LEADERS, max_priced=max_priced)
-    plans = () if found.leaders is None else confirm(scenario, found.leaders, top=top)
+    if found.leaders is None or found.fastest is None:
+        return None
+    judge = Judge(scenario, pricing.resilience)
+    plans = confirm(judge, found.leaders, top=top)
     if not plans:
         return None
     return SearchResult(
         scenario=scenario,
         plans=plans,
+        fastest=if_nothing_failed(judge, found.fastest, plans),
         n_plans=found.n_plans,
         n_priced=found.n_priced,
         n_fitting=found.n_fitting,

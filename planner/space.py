@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from planner.executors import runnable
+from simulator.campaign.decided import separable_groups
 from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, BoolArray, IntArray, PlanTable
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
@@ -216,6 +217,12 @@ class Space:
                 allowed &= getattr(table, column) == wanted
         if "dp_shard" in columns and limits.dp_replicate is not None:
             allowed &= table.dp_replicate == limits.dp_replicate
+        groups = self.scenario.reliability.isolation_groups
+        if "dp_shard" in columns and groups is not None:
+            ranks_per_copy = table.dp_shard * table.cp * table.tp
+            per_node = self.scenario.cluster.devices_per_node
+            most = separable_groups(table.dp_replicate, ranks_per_copy, per_node)
+            allowed &= most % groups == 0
         if "pp" in columns and limits.dp is not None:
             allowed &= table.dp == limits.dp
         return allowed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +53,8 @@ class Sweep:
 
     leaders: Outlook | None
     """The best plan of each of the best meshes, best first; None when no plan is feasible."""
+    fastest: Outlook | None
+    """What would be the leaders if nothing failed and time were all that counts."""
     n_plans: int
     """Legal plans: each was priced, or is proven not to fit or to be behind the leaders."""
     n_priced: int
@@ -78,6 +80,7 @@ def sweep(
     """
     goal = scenario.goal
     leaders: Outlook | None = None
+    fastest: Outlook | None = None
     n_plans = n_priced = n_fitting = 0
     complete = True
     for all_cores in space.cores():
@@ -97,12 +100,22 @@ def sweep(
             floor_s = floor.take(core).with_stages(table.virtual_stages)
             table = table.take(_able(goal, prices.promise(table, floor_s), limit))
             n_priced += len(table)
-            if len(table):
-                table = table.take(prices.peak_bytes(table) <= prices.allowed_bytes)
-                n_fitting += len(table)
-            leaders = _better(prices, scenario, leaders, table, n_leaders)
+            if len(table) == 0:
+                continue
+            peak_bytes = prices.peak_bytes(table)
+            fits = peak_bytes <= prices.allowed_bytes
+            table, peak_bytes = table.take(fits), peak_bytes[fits]
+            n_fitting += len(table)
+            if len(table) == 0:
+                continue
+            step_s = prices.step_s(table)
+            unfailing = prices.promise(table, step_s)
+            failure_free = replace(unfailing, peak_bytes=peak_bytes, step_s=step_s)
+            fastest = _faster(fastest, failure_free, n_leaders)
+            leaders = _better(prices, scenario, leaders, failure_free, n_leaders)
     return Sweep(
         leaders=leaders,
+        fastest=fastest,
         n_plans=n_plans,
         n_priced=n_priced,
         n_fitting=n_fitting,
@@ -114,27 +127,37 @@ def _better(
     prices: Prices,
     scenario: Scenario,
     leaders: Outlook | None,
-    table: PlanTable,
+    failure_free: Outlook,
     n_leaders: int,
 ) -> Outlook | None:
     """Return the leaders after some more plans that fit.
 
     Only plans that could be among them have their campaign priced.
     """
-    if len(table) == 0:
-        return leaders
     goal = scenario.goal
-    step_s = prices.step_s(table)
-    close = _able(goal, prices.promise(table, step_s), _last_place(goal, leaders, n_leaders))
+    close = _able(goal, failure_free, _last_place(goal, leaders, n_leaders))
     if not close.any():
         return leaders
-    outlook = prices.outlook(table.take(close), step_s[close])
+    outlook = prices.outlook(failure_free.table.take(close), failure_free.step_s[close])
     outlook = outlook.take(within_goal(goal, outlook))
-    if len(outlook) == 0:
+    return _merged(goal, leaders, outlook, n_leaders)
+
+
+def _merged(
+    goal: GoalSpec, leaders: Outlook | None, more: Outlook, n_leaders: int
+) -> Outlook | None:
+    if len(more) == 0:
         return leaders
-    joined = outlook if leaders is None else leaders.joined(outlook)
+    joined = more if leaders is None else leaders.joined(more)
     ranked = joined.take(order(goal, joined))
     return ranked.take(_first_of_each_mesh(ranked.table)[:n_leaders])
+
+
+def _faster(fastest: Outlook | None, failure_free: Outlook, n_leaders: int) -> Outlook | None:
+    """Return the fastest after some more plans that fit."""
+    goal = GoalSpec()
+    close = objective(goal, failure_free) <= _last_place(goal, fastest, n_leaders)
+    return _merged(goal, fastest, failure_free.take(close), n_leaders)
 
 
 def _queue(goal: GoalSpec, promise: Outlook) -> IntArray:

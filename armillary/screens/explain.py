@@ -20,6 +20,10 @@ def explain_screen(explanation: Explanation) -> str:
     lines += ["", "what binds"]
     for sentence in explanation.limits:
         lines += _wrapped(sentence)
+    if explanation.decisions:
+        lines += ["", "what it does about failures, and what else would change"]
+    for sentence in explanation.decisions:
+        lines += _wrapped(sentence)
     if explanation.against is not None:
         lines += ["", *_against(explanation.against)]
     lines += ["", f"{'number':<18}{'value':<21}formula"]

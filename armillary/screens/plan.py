@@ -10,6 +10,7 @@ from armillary import __version__
 from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
+from planner.decisions import decisions_in_words
 from planner.export import takers
 from planner.result import PredictionSummary, SearchResult
 from simulator.spec.plan_file import RankedPlan
@@ -28,10 +29,11 @@ _HEAD = (
 
 def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_path: Path) -> str:
     """Return the screen; `top` plans of the result are shown."""
-    lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result), ""]
-    lines += _table(result.plans[:top])
+    lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result)]
+    lines += _table(result, top)
     bar, legend = step_bar(result.best.prediction.step.breakdown, width=WIDTH - 12)
-    lines += [f"step of #1: {bar}", *_wrapped(legend), *_next(result, plan_path)]
+    lines += [f"step of #1: {bar}", *_wrapped(legend), *_failures(result)]
+    lines += _next(result, plan_path)
     lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
     return "\n".join(lines)
 
@@ -49,12 +51,19 @@ def _found(result: SearchResult) -> list[str]:
     return [counts, f"{fitting}; {BASIS[result.best.prediction.step.basis]}"]
 
 
-def _table(plans: tuple[RankedPlan, ...]) -> list[str]:
+def _table(result: SearchResult, top: int) -> list[str]:
+    """Return the best plans, and in place of the last one the fastest step if it is none."""
+    fastest = result.fastest
+    plans = result.plans[:top]
+    if fastest.rank == 0:
+        plans = (*result.plans[: max(1, top - 1)], fastest)
     lines = [line.rstrip() for line in _HEAD]
     for ranked in plans:
         label, rest = _split_label(ranked.plan.label())
-        lines.append(_COLUMNS.format(ranked.rank, label, *_numbers(ranked)))
-        second = "  ".join(part for part in (rest, ranked.loses_to) if part)
+        lines.append(_COLUMNS.format(ranked.rank or "*", label, *_numbers(ranked)))
+        fast = ranked.rank == fastest.rank != 1
+        reason = f"the fastest step; {ranked.loses_to}" if fast else ranked.loses_to
+        second = "  ".join(part for part in (rest, reason) if part)
         lines += [f"      {second}"] if second else []
     return lines
 
@@ -76,6 +85,12 @@ def _numbers(ranked: RankedPlan) -> tuple[str, ...]:
         _three_digits(summary.calendar_s / 86400),
         cost,
     )
+
+
+def _failures(result: SearchResult) -> list[str]:
+    """Say what the best plan does about failures."""
+    decisions = ", ".join(decisions_in_words(result.best.plan))
+    return [f"{'failures:':<12}{decisions}"] if decisions else []
 
 
 def _three_digits(value: float) -> str:

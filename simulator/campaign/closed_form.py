@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.campaign.bill import Bill, bill
+from simulator.campaign.decided import decided, droppable_copies
 from simulator.campaign.feeding import input_needs
 from simulator.campaign.input_pipeline import input_flow
 from simulator.campaign.losses import Loss
+from simulator.campaign.partial import isolated_service, shrinking_service
 from simulator.campaign.renewal import (
     TimeShares,
     goodput_deviation,
@@ -57,8 +59,10 @@ class _Pace:
     shares: TimeShares
     deviation: FloatArray
     """Of the productive share, times the square root of the horizon in seconds."""
-    warned: FloatArray
-    """Share of the time spent in restarts that a warning preceded."""
+    interrupted: FloatArray
+    """Share of the time spent in restarts that a save preceded: after a warning, or to grow."""
+    planned: FloatArray
+    """Part of those that is planned maintenance."""
     degraded: FloatArray
     """Time of a step by which it is longer than on healthy devices, over that."""
     starved: FloatArray
@@ -74,25 +78,28 @@ def campaign_table(
     n_ranks: npt.ArrayLike,
     step_s: npt.ArrayLike,
     n_spare_nodes: npt.ArrayLike | None = None,
+    n_groups: npt.ArrayLike = 1,
     n_copies: npt.ArrayLike = 1,
     communication_share: npt.ArrayLike = 0.0,
 ) -> CampaignTable:
     """Return n campaigns that save in a rhythm.
 
-    `n_spare_nodes` overrides the scenario's spares; `n_copies` are replicated copies, which may
-    restart apart; `communication_share` is that part of a step in which devices compute nothing.
+    `n_spare_nodes` overrides the scenario's spares; `n_groups` restart apart where the recovery is
+    `isolate`, and `n_copies` can be left out one by one where it is `shrink`;
+    `communication_share` is that part of a step in which devices compute nothing.
     """
     ranks = np.broadcast_to(np.asarray(n_ranks, float), rhythm.mtbf_s.shape)
-    work_s = terms.n_steps * np.asarray(step_s, float)
     n_nodes = np.ceil(ranks / terms.devices_per_node)
-    pace = _pace(terms, rhythm, ranks, np.asarray(step_s, float))
-    apart = _apart(terms, pace.restart_s, ranks, n_copies)
     n_spares = terms.n_spare_nodes if n_spare_nodes is None else n_spare_nodes
-    waiting, idle = _waiting_and_idle(terms, n_nodes, n_spares)
+    crew = _crew(terms, n_nodes, n_spares, n_groups=n_groups, n_copies=n_copies)
+    pace = _pace(terms, rhythm, ranks, np.asarray(step_s, float), crew.regrowths_per_s)
+    work_s = terms.n_steps * np.asarray(step_s, float) / crew.speed
+    waiting, idle = crew.waiting, crew.idle
+    apart = _apart(terms, pace.restart_s, ranks, n_groups, crew.whole_groups)
 
     # All from first to last token, in units of the work, so that nothing divides by a goodput of 0.
     healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) / (1 + apart)
-    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.warned)) + healthy * pace.startup_s)
+    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.interrupted)) + healthy * pace.startup_s)
     active = (1 - idle) * work_s * stretch
     goodput = active * healthy
     with np.errstate(divide="ignore"):
@@ -100,19 +107,20 @@ def campaign_table(
         warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
         rate = warned_rate + terms.isolated_per_device_s * ranks
         failures = work_s / healthy * (1 / rhythm.mtbf_s + rate)
-    device_s = calendar_s * n_nodes * terms.devices_per_node / (1 - idle)
-    warned = active * pace.warned / (1 - pace.warned)
+    device_s = calendar_s * n_nodes * terms.devices_per_node / (1 - crew.spare)
+    interrupted = active * pace.interrupted / (1 - pace.interrupted)
+    planned = pace.planned * interrupted
     losses = {
         Loss.INITIALISATION: (1 - idle) * healthy * pace.startup_s * stretch,
         Loss.RESTART: active * pace.shares.restart
-        + (1 - terms.planned_share) * warned
+        + (interrupted - planned)
         + active * pace.shares.productive * apart / (1 + apart),
         Loss.LOST_WORK: active * pace.shares.lost_work,
         Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
         Loss.DEGRADED_SPEED: goodput * pace.degraded,
         Loss.INPUT_STALL: goodput * pace.starved,
-        Loss.PLANNED_MAINTENANCE: terms.planned_share * warned,
-        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.warned)),
+        Loss.PLANNED_MAINTENANCE: planned,
+        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.interrupted)),
         Loss.IDLE: idle,
     }
     busy = goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED]
@@ -136,7 +144,13 @@ def campaign_table(
     )
 
 
-def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: FloatArray) -> _Pace:
+def _pace(
+    terms: CampaignTerms,
+    rhythm: Rhythm,
+    ranks: FloatArray,
+    step_s: FloatArray,
+    regrowths_per_s: FloatArray,
+) -> _Pace:
     """Return where the time goes while the job has its nodes.
 
     Tiers answer failures of their own: what each of them leaves productive is multiplied, and the
@@ -157,6 +171,8 @@ def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: Float
     scale = np.where(lost > 0, (1 - productive) / np.where(lost > 0, lost, 1.0), 0.0)
     warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
     warned = warned_rate * restart_s
+    grown = regrowths_per_s * (terms.startup_s + more_s + rhythm.stall_s)
+    interrupted = warned + grown
     return _Pace(
         shares=TimeShares(
             productive=productive,
@@ -165,7 +181,8 @@ def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: Float
             lost_work=scale * sum(part.lost_work for part in parts),
         ),
         deviation=np.sqrt(variance),
-        warned=warned / (1 + warned),
+        interrupted=interrupted / (1 + interrupted),
+        planned=terms.planned_share * warned / np.where(interrupted > 0, interrupted, 1.0),
         degraded=np.full_like(ranks, terms.slowdown - 1),
         starved=stall_s / step_s,
         startup_s=terms.startup_s + more_s,
@@ -173,13 +190,72 @@ def _pace(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray, step_s: Float
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crew:
+    """What spares and repairs leave of the nodes."""
+
+    waiting: FloatArray
+    """Share of the time in which the job stands still for want of nodes."""
+    speed: FloatArray
+    """Mean speed over that of the whole job, the rest of the time."""
+    whole_groups: FloatArray
+    """Mean share of the groups that have all of their nodes."""
+    regrowths_per_s: FloatArray
+    spare: FloatArray
+    """Share of the paid nodes that are spares."""
+    idle: FloatArray
+    """Share of the paid nodes that hold no ranks."""
+
+
+def _crew(
+    terms: CampaignTerms,
+    n_nodes: FloatArray,
+    n_spares: npt.ArrayLike | None,
+    *,
+    n_groups: npt.ArrayLike,
+    n_copies: npt.ArrayLike,
+) -> _Crew:
+    one, zero = np.ones_like(n_nodes), np.zeros_like(n_nodes)
+    crew = _Crew(
+        waiting=zero, speed=one, whole_groups=one, regrowths_per_s=zero, spare=zero, idle=zero
+    )
+    if n_spares is None:
+        return crew
+    spares = np.broadcast_to(np.asarray(n_spares, float), n_nodes.shape)
+    rate_s = terms.removals_per_device_s * terms.devices_per_node
+    spare = spares / (n_nodes + spares)
+    crew = replace(crew, spare=spare, idle=spare)
+    if terms.recovery == "isolate":
+        service = isolated_service(
+            n_nodes, n_groups, spares, failures_per_node_s=rate_s, repair_s=terms.repair_s
+        )
+        return replace(crew, whole_groups=service.speed)
+    if terms.recovery == "shrink":
+        service = shrinking_service(
+            n_nodes, n_copies, spares, failures_per_node_s=rate_s, repair_s=terms.repair_s
+        )
+        return replace(
+            crew,
+            waiting=service.stopped,
+            speed=service.speed,
+            regrowths_per_s=service.regrowths_per_s,
+            idle=1 - (1 - spare) * service.speed,
+        )
+    repairs = offered_repairs(n_nodes, rate_s, terms.repair_s)
+    return replace(crew, waiting=waiting_share(repairs, spares))
+
+
 def _apart(
-    terms: CampaignTerms, restart_s: FloatArray, ranks: FloatArray, n_copies: npt.ArrayLike
+    terms: CampaignTerms,
+    restart_s: FloatArray,
+    ranks: FloatArray,
+    n_groups: npt.ArrayLike,
+    whole_groups: FloatArray,
 ) -> FloatArray:
-    """Time that groups which restart apart are down, over the time that they train."""
-    groups = np.asarray(terms.isolation_groups or n_copies, float)
+    """Time that groups which restart apart, or wait for nodes, are down, over that they train."""
+    groups = np.asarray(n_groups, float)
     availability = isolated_availability(ranks / groups, terms.isolated_per_device_s, restart_s)
-    return 1 / availability - 1
+    return 1 / (availability * whole_groups) - 1
 
 
 def input_waits(
@@ -198,18 +274,6 @@ def input_waits(
     return flow.stall_s, flow.start_s
 
 
-def _waiting_and_idle(
-    terms: CampaignTerms, n_nodes: FloatArray, n_spares: npt.ArrayLike | None
-) -> tuple[FloatArray, FloatArray]:
-    """Share of time without enough nodes, and share of the paid nodes that are spares."""
-    if n_spares is None:
-        return np.zeros_like(n_nodes), np.zeros_like(n_nodes)
-    spares = np.asarray(n_spares, float)
-    removals_per_node_s = terms.removals_per_device_s * terms.devices_per_node
-    repairs = offered_repairs(n_nodes, removals_per_node_s, terms.repair_s)
-    return waiting_share(repairs, spares), spares / (n_nodes + spares)
-
-
 def predict_campaign(
     scenario: Scenario, plan: PlanSpec, step: StepPrediction, *, state_bytes: float
 ) -> CampaignPrediction:
@@ -218,6 +282,7 @@ def predict_campaign(
     `state_bytes` is the size of a checkpoint. Raises NoFeasiblePlan where no progress is left and
     InputError where a checkpoint is larger than its tier.
     """
+    scenario = decided(scenario, plan)
     terms = campaign_terms(scenario)
     require_room(terms, state_bytes, -(-plan.n_ranks // terms.devices_per_node))
     rhythm = checkpoint_rhythm(
@@ -234,8 +299,8 @@ def predict_campaign(
         rhythm,
         n_ranks=plan.n_ranks,
         step_s=step.step_s,
-        n_spare_nodes=plan.n_spare_nodes,
-        n_copies=plan.dp_replicate,
+        n_groups=scenario.reliability.isolation_groups or 1,
+        n_copies=droppable_copies(plan.dp_replicate, plan.dp_shard),
         communication_share=step.breakdown.communication_s / step.step_s,
     )
     require_progress(table)
@@ -294,6 +359,10 @@ def _warnings(terms: CampaignTerms, table: CampaignTable) -> tuple[str, ...]:
             restart_s >= mtbf_s,
             f"a restart ({format_seconds(restart_s)}) takes longer than the time between failures "
             f"({format_seconds(mtbf_s)})",
+        ),
+        (
+            terms.recovery == "replan",
+            "the closed form takes planning anew as waiting for a repair",
         ),
         (
             any(cause.effect == "slow" for cause in terms.causes),

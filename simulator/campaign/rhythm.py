@@ -43,6 +43,11 @@ class Rhythm:
         with np.errstate(divide="ignore"):
             return np.asarray(1 / sum(1 / tier.mtbf_s for tier in self.tiers))
 
+    @property
+    def stall_s(self) -> FloatArray:
+        """Standstill for a checkpoint in all tiers."""
+        return np.asarray(sum(tier.stall_s for tier in self.tiers))
+
 
 @dataclass(frozen=True, slots=True)
 class _Savers:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from simulator.campaign.closed_form import campaign_table, input_waits, require_progress
+from simulator.campaign.decided import decided
 from simulator.campaign.degraded import StepClock
 from simulator.campaign.feeding import input_needs
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
@@ -23,10 +23,9 @@ from simulator.campaign.shapes import (
     ShrunkShapes,
 )
 from simulator.campaign.terms import CampaignTerms, campaign_terms
-from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import InputNeeds, StepPrediction
-from simulator.spec.reliability import Outage
+from simulator.spec.reliability import Outage, Recovery
 from simulator.spec.scenario import Scenario
 
 
@@ -44,7 +43,7 @@ class CampaignSetting:
     swap_s: float
     repair: RepairTerms
     hot_spares: bool
-    recovery: Literal["wait", "shrink", "replan", "isolate"]
+    recovery: Recovery
     n_groups: int
     """Replica groups that fail apart; 1 unless the recovery is `isolate`."""
     useful_step_s: float
@@ -69,9 +68,9 @@ def campaign_setting(
     replan: Replanner | None = None,
 ) -> CampaignSetting:
     """Resolve a campaign. Raises InputError and NoFeasiblePlan as `predict_campaign` does."""
+    scenario = decided(scenario, plan)
     terms, asked = campaign_terms(scenario), scenario.reliability
-    n_spares = terms.n_spare_nodes if plan.n_spare_nodes is None else plan.n_spare_nodes
-    fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=n_spares)
+    fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=terms.n_spare_nodes)
     require_room(terms, state_bytes, fleet.n_nodes)
     rhythm = checkpoint_rhythm(
         terms,
@@ -82,15 +81,13 @@ def campaign_setting(
         n_copies=plan.dp,
         interval_s=plan.checkpoint_interval_s,
     )
-    if asked.recovery == "wait":
+    if terms.recovery == "wait":
         require_progress(
             campaign_table(
                 terms,
                 rhythm,
                 n_ranks=plan.n_ranks,
                 step_s=step.step_s,
-                n_spare_nodes=n_spares,
-                n_copies=plan.dp_replicate,
             )
         )
     stall_s, open_s = (
@@ -114,8 +111,8 @@ def campaign_setting(
             n_crews=asked.repair_crews,
         ),
         hot_spares=asked.spare_kind == "hot",
-        recovery=asked.recovery,
-        n_groups=_groups(scenario, plan, fleet),
+        recovery=terms.recovery,
+        n_groups=asked.isolation_groups or 1,
         useful_step_s=step.step_s,
         input_stall_s=stall_s,
         communication_share=step.breakdown.communication_s / step.step_s,
@@ -145,20 +142,6 @@ def _saves(terms: CampaignTerms, rhythm: Rhythm, step_s: float) -> Saves:
             )
         )
     return Saves(tuple(tiers))
-
-
-def _groups(scenario: Scenario, plan: PlanSpec, fleet: Fleet) -> int:
-    asked = scenario.reliability
-    if asked.recovery != "isolate":
-        return 1
-    groups = asked.isolation_groups or plan.dp_replicate
-    if groups > fleet.n_nodes or plan.dp % groups:
-        raise InputError(
-            f"{groups} groups cannot share {plan.dp} data-parallel copies on {fleet.n_nodes} nodes",
-            where="reliability.isolation_groups",
-            fix="take a divisor of the number of copies",
-        )
-    return groups
 
 
 def _shapes(scenario: Scenario, plan: PlanSpec, full: Shape, replan: Replanner | None) -> Shapes:

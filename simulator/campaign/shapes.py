@@ -40,10 +40,11 @@ class FixedShape:
 
 @dataclass(slots=True)
 class ShrunkShapes:
-    """The plan with fewer data-parallel copies, each of which takes more microbatches.
+    """The plan with fewer data-parallel copies.
 
-    Whole copies are left out under hybrid sharding, single shards where there is only one copy.
-    Asks the step simulator once per number of copies.
+    Those that are left do the work of all: a step takes as many times longer as there are fewer of
+    them, whether they take more microbatches or the batch is smaller meanwhile. Whole copies are
+    left out under hybrid sharding, single shards where there is only one copy.
     """
 
     scenario: Scenario
@@ -57,30 +58,24 @@ class ShrunkShapes:
             return self.full
         plan, per_node = self.plan, self.scenario.cluster.devices_per_node
         axis = "dp_shard" if plan.dp_replicate == 1 else "dp_replicate"
-        ranks_per_unit = plan.n_ranks // getattr(plan, axis)
+        whole: int = getattr(plan, axis)
+        ranks_per_unit = plan.n_ranks // whole
         units = n_nodes * per_node // ranks_per_unit
         if units not in self._known:
-            self._known[units] = self._shape(axis, units, ranks_per_unit)
+            smaller = plan.model_copy(update={axis: units})
+            shape = Shape(
+                -(-units * ranks_per_unit // per_node), self.full.step_s * whole / max(units, 1)
+            )
+            self._known[units] = shape if units > 0 and self._fits(smaller) else None
         return self._known[units]
 
-    def _shape(self, axis: str, units: int, ranks_per_unit: int) -> Shape | None:
-        plan, job = self.plan, self.scenario.job
-        copies = plan.dp // getattr(plan, axis) * units
-        if copies == 0 or (copies * plan.cp * plan.tp) % plan.ep:
-            return None
-        microbatches = -(-job.batch_sequences // (copies * plan.microbatch_sequences))
-        if plan.virtual_stages > 1:
-            microbatches = -(-microbatches // plan.pp) * plan.pp
-        smaller = plan.model_copy(update={axis: units, "n_microbatches": microbatches})
+    def _fits(self, smaller: PlanSpec) -> bool:
+        if (smaller.dp * smaller.cp * smaller.tp) % smaller.ep:
+            return False
         batch = {"global_batch_sequences": smaller.batch_sequences, "global_batch_tokens": None}
-        scenario = self.scenario.model_copy(update={"job": job.model_copy(update=batch)})
-        step = predict_step(scenario, smaller)
-        if step.memory_margin_bytes < 0:
-            return None
-        usual_s = predict_step(self.scenario, plan).step_s
-        per_batch = step.step_s / usual_s * job.batch_sequences / smaller.batch_sequences
-        n_nodes = -(-units * ranks_per_unit // self.scenario.cluster.devices_per_node)
-        return Shape(n_nodes, self.full.step_s * per_batch)
+        job = self.scenario.job.model_copy(update=batch)
+        scenario = self.scenario.model_copy(update={"job": job})
+        return predict_step(scenario, smaller).memory_margin_bytes >= 0
 
 
 Replanner = Callable[[Scenario, int], float | None]

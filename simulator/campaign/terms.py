@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from simulator.campaign.causes import first_surviving, resolve_causes
 from simulator.campaign.checkpoint_size import checkpoint_bytes
+from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
 from simulator.catalog import find_failure_profile
@@ -14,7 +15,13 @@ from simulator.spec.cluster import ClusterSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.profiles import FailureProfile
-from simulator.spec.reliability import CheckpointTier, FailureCause, ReliabilitySpec, Scope
+from simulator.spec.reliability import (
+    CheckpointTier,
+    FailureCause,
+    Recovery,
+    ReliabilitySpec,
+    Scope,
+)
 from simulator.spec.scenario import Scenario
 
 DAY_S = 86400.0
@@ -53,8 +60,7 @@ class CampaignTerms:
     """Of all causes that stop the job without warning."""
     isolated_per_device_s: float
     """Of those which stop only a replica group and leave the others running."""
-    isolation_groups: int | None
-    """None: one per data-parallel copy."""
+    recovery: Recovery
     warned: Rate
     """Of the stops with enough warning to save first, slow nodes taken away among them."""
     planned_share: float
@@ -115,7 +121,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         causes=causes,
         failures=_rate(sudden),
         isolated_per_device_s=_rate(apart).per_device_s,
-        isolation_groups=asked.isolation_groups,
+        recovery=fixed_recovery(asked),
         warned=_rate(warned),
         planned_share=_mean(warned, [float(cause.planned) for cause in warned]),
         restart_s=base_s + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden]),
@@ -129,7 +135,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
             if cause.scope != "job"
         )
         / DAY_S,
-        n_spare_nodes=asked.spares,
+        n_spare_nodes=fixed_spares(asked),
         slowdown=1 + asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * cluster.n_devices,
         tiers=_tiers(asked, profile, together),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,

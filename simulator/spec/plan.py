@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from simulator.spec.base import NonNegative, PositiveInt, Precision, Spec
+from simulator.spec.reliability import Recovery
 
 ScheduleName = Literal["gpipe", "1f1b", "interleaved-1f1b"]
 RecomputeName = Literal["none", "selective", "full"]
@@ -47,6 +48,10 @@ class PlanSpec(Spec):
     """Time between checkpoints; 0 means the optimum for the failure rate."""
     n_spare_nodes: int | None = Field(default=None, ge=0)
     """Spare nodes kept ready; unset means what the scenario says."""
+    recovery: Recovery | None = None
+    """What happens when nodes are missing; unset means what the scenario says."""
+    isolation_groups: int | None = Field(default=None, ge=1)
+    """Replica groups that fail apart under `isolate`; unset means what the scenario says."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -62,6 +67,11 @@ class PlanSpec(Spec):
             )
         if self.zero_stage == 0 and self.dp_shard > 1:
             raise ValueError(f"dp_shard={self.dp_shard} with zero_stage=0: use dp_replicate")
+        if self.dp_replicate % (self.isolation_groups or 1):
+            raise ValueError(
+                f"isolation_groups={self.isolation_groups} does not divide dp_replicate="
+                f"{self.dp_replicate}: every group holds whole copies"
+            )
         if (self.dp_shard * self.cp * self.tp * self.dp_replicate) % self.ep:
             raise ValueError(
                 f"ep={self.ep} does not divide dp x cp x tp = "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,11 @@ Component = Literal[
 Scope = Literal["job", "node", "rack", "pod", "region"]
 """How much one event takes away, from a process to a region."""
 SCOPES: tuple[Scope, ...] = ("job", "node", "rack", "pod", "region")
+
+Recovery = Literal["wait", "shrink", "replan", "isolate"]
+"""What happens when nodes are missing and no spare is left: wait for a repair, go on with fewer
+data-parallel copies, or with the best plan for what is left. `isolate`: replica groups go on
+without the one that failed."""
 
 MAX_FAILURES_PER_DAY = 8640.0
 """A device or a job that fails more often than every ten seconds never works."""
@@ -181,9 +186,9 @@ class ReliabilitySpec(Spec):
     random_failures: bool = True
     """Whether the causes strike at all; false leaves the replay alone."""
 
-    spares: Count | None = Field(default=None, ge=0)
-    """Spare nodes paid for and kept ready; unset means that a replacement is always at hand and
-    costs nothing while it waits (a large shared pool)."""
+    spares: Annotated[Count, Field(ge=0)] | Literal["best"] | None = None
+    """Spare nodes paid for and kept ready; `best` leaves their number to the planner. Unset means
+    that a replacement is always at hand and costs nothing while it waits (a large shared pool)."""
     spare_kind: Literal["hot", "warm", "cold"] = "warm"
     """Hot spares run and fail like the others, warm ones idle, cold ones are off."""
     swap_s: Seconds = Field(default=0.0, ge=0)
@@ -201,12 +206,13 @@ class ReliabilitySpec(Spec):
     """Share of the repairs that help; after the others the node is repaired again."""
     repair_crews: Count | None = Field(default=None, ge=1)
     """Nodes that can be repaired at once; unset means all."""
-    recovery: Literal["wait", "shrink", "replan", "isolate"] = "wait"
+    recovery: Literal[Recovery, "best"] = "wait"
     """What happens when nodes are missing and no spare is left: wait for a repair, go on with fewer
-    data-parallel copies, or with the best plan for what is left. `isolate`: replica groups go on
-    without the one that failed."""
+    data-parallel copies (shrink), or with the best plan for what is left (replan). `isolate`:
+    replica groups go on without the one that failed. `best` leaves it to the planner, which
+    compares all of them but replan."""
     isolation_groups: Count | None = Field(default=None, ge=1)
-    """Groups of `isolate`; default is one per data-parallel copy (dp_replicate)."""
+    """Groups of `isolate`, a divisor of dp_replicate; default is the smallest that fill nodes."""
 
     checkpoint_write_bandwidth_bytes_per_s: BytesPerSecond | None = Field(default=None, gt=0)
     """Of the whole store; default is the profile's."""
@@ -221,6 +227,11 @@ class ReliabilitySpec(Spec):
     """Link flaps that hold up the job without stopping it."""
     flap_stall_s: Seconds = Field(default=0.0, ge=0)
     """How long one flap holds up the whole job."""
+
+    @property
+    def n_spares(self) -> int:
+        """Spare nodes that are asked for; 0 where that is open."""
+        return self.spares if isinstance(self.spares, int) else 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -84,7 +84,7 @@ class Scenario(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        spares, n_nodes = self.reliability.spares or 0, self.cluster.n_nodes
+        spares, n_nodes = self.reliability.n_spares, self.cluster.n_nodes
         if spares > n_nodes:
             raise ValueError(
                 f"reliability.spares={spares} is more than the {n_nodes} nodes of the cluster"

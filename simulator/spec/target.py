@@ -12,6 +12,7 @@ from simulator.spec.job import JobSpec
 from simulator.spec.legality import Decisions
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
+from simulator.spec.reliability import Recovery
 
 if TYPE_CHECKING:
     from simulator.spec.legality import Truth
@@ -60,6 +61,7 @@ class Target:
     """The only models it has, by their catalog names; empty means any."""
     model_rules: tuple[ModelRule, ...] = ()
     rules: tuple[TargetRule, ...] = ()
+    recoveries: tuple[Recovery, ...] = ("wait",)
 
     def refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
@@ -95,6 +97,7 @@ class Target:
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
             (plan.recompute in self.recomputes, f"recompute {plan.recompute}"),
             (self.sequence_parallel or not plan.sequence_parallel, "sequence_parallel"),
+            (plan.recovery in (None, *self.recoveries), f"recovery {plan.recovery}"),
             (plan.cp <= self.max_cp, f"cp={plan.cp}"),
             (plan.ep <= self.max_ep, f"ep={plan.ep}"),
             (
@@ -205,6 +208,7 @@ TARGETS: dict[str, Target] = {
             max_ep=1,
             model_rules=_OWN_MODEL_RULES,
             rules=(_WHOLE_KV_HEADS,),
+            recoveries=("wait", "shrink", "replan"),
         ),
         Target(
             name="torchtitan",
@@ -214,6 +218,7 @@ TARGETS: dict[str, Target] = {
             zero_stages_with_pp=(0, 2, 3),
             models=_TORCHTITAN_MODELS,
             rules=_TORCHTITAN_RULES,
+            recoveries=("wait", "isolate"),  # with torchft
         ),
         Target(
             name="megatron",

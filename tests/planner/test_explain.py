@@ -133,5 +133,16 @@ def test_an_equal_plan_loses_by_memory(plan_file: PlanFile) -> None:
     assert loses_to(best, best) == "as good"
 
 
+def test_failures_may_be_the_reason(plan_file: PlanFile) -> None:
+    best = plan_file.alternatives[0]
+    campaign = best.prediction.campaign
+    goodput = campaign.goodput / 1.02
+    losses = {**campaign.losses, "lost_work": campaign.losses["lost_work"] + 0.02 * goodput}
+    worse = campaign.model_copy(update={"goodput": goodput, "losses": losses})
+    prediction = best.prediction.model_copy(update={"campaign": worse})
+    other = best.model_copy(update={"prediction": prediction})
+    assert loses_to(other, best).startswith("lost work +2.0")
+
+
 def test_every_part_has_a_name() -> None:
     assert {name for name, _ in StepBreakdown().parts()} == set(PART_NAMES)

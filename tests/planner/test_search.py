@@ -16,9 +16,10 @@ from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.job import JobSpec
 from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import StepPrediction
 from simulator.spec.scenario import GoalSpec, PlanLimits, Scenario
 from simulator.spec.units import format_usd
+from simulator.step.predict import Engine, predict_step
 
 
 def mesh_of(plan: PlanSpec) -> tuple[int, ...]:
@@ -104,7 +105,7 @@ def test_the_frame_has_a_row_per_plan(answer: SearchResult) -> None:
 
 def test_the_json_answer_follows_the_contract(answer: SearchResult) -> None:
     document = answer.answer("which?").model_dump(mode="json")
-    assert list(document) == ["version", "question", "search", "plans"]
+    assert list(document) == ["version", "question", "search", "plans", "fastest_step"]
     assert {"plans", "feasible", "complete", "seconds"} <= document["search"].keys()
     line = document["plans"][0]
     assert list(line) == ["rank", "plan", "prediction", "loses_to"]
@@ -126,16 +127,13 @@ def test_a_plan_that_events_find_slow_moves_down(monkeypatch: pytest.MonkeyPatch
     scenario = ask()
     first = search(scenario, top=3).best.plan
 
-    def pessimistic(asked: Scenario, plan: PlanSpec, *, engine: str) -> Prediction:
-        prediction = predict(asked, plan, engine="events")
+    def pessimistic(asked: Scenario, plan: PlanSpec, *, engine: Engine) -> StepPrediction:
+        step = predict_step(asked, plan, engine=engine)
         if mesh_of(plan) != mesh_of(first):
-            return prediction
-        campaign = prediction.campaign.model_copy(
-            update={"calendar_s": 3 * prediction.campaign.calendar_s}
-        )
-        return prediction.model_copy(update={"campaign": campaign})
+            return step
+        return step.model_copy(update={"step_s": 3 * step.step_s})
 
-    monkeypatch.setattr(finalists, "predict", pessimistic)
+    monkeypatch.setattr(finalists, "predict_step", pessimistic)
     assert mesh_of(search(scenario, top=3).best.plan) != mesh_of(first)
 
 

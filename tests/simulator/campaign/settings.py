@@ -50,13 +50,14 @@ def scenario_of(
     )
 
 
-def plan_of(n_devices: int = 16_384) -> PlanSpec:
-    """Copies of 128 devices."""
+def plan_of(n_devices: int = 16_384, *, n_groups: int = 1) -> PlanSpec:
+    """Copies of 128 devices, in groups that share what they hold."""
     copies = n_devices // 128
     return PlanSpec(
         pp=16,
         tp=8,
-        dp_shard=copies,
+        dp_replicate=n_groups,
+        dp_shard=copies // n_groups,
         zero_stage=1,
         sequence_parallel=True,
         recompute="full",
@@ -69,5 +70,5 @@ def setting_of(
 ) -> CampaignSetting:
     """The campaign of `scenario_of`, ready to simulate."""
     scenario = scenario_of(n_devices=n_devices, days=days, step_s=step_s, **reliability)
-    plan = plan_of(n_devices)
+    plan = plan_of(n_devices, n_groups=reliability.get("isolation_groups", 1))
     return campaign_setting(scenario, plan, step_of(step_s), state_bytes=STATE_BYTES)

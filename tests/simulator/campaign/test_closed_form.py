@@ -85,7 +85,7 @@ TERMS = CampaignTerms(
     causes=(),
     failures=RATE,
     isolated_per_device_s=1e-9,
-    isolation_groups=None,
+    recovery="wait",
     warned=Rate(per_job_s=1 / DAY_S),
     planned_share=0.5,
     restart_s=300,

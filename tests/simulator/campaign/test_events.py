@@ -273,7 +273,7 @@ def test_groups_that_fail_apart_keep_the_others_going() -> None:
     assert apart.goodput > 0.97
     exact = predict_campaign(
         scenario_of(recovery="isolate", isolation_groups=32, **usual),
-        plan_of(131_072),
+        plan_of(131_072, n_groups=32),
         step_of(4.5),
         state_bytes=STATE_BYTES,
     )

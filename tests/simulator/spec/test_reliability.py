@@ -37,7 +37,7 @@ ANY = {"name": "any", "failures_per_device_day": 1e-3}
             "outages of node 1 overlap: it fails again at 20 s, before it is back at 30 s",
         ),
         ({"repair_success": 0}, "greater than 0"),
-        ({"recovery": "hope"}, "'wait', 'shrink', 'replan' or 'isolate'"),
+        ({"recovery": "hope"}, "'wait', 'shrink', 'replan', 'isolate' or 'best'"),
     ],
 )
 def test_impossible_reliability(values: dict[str, Any], message: str) -> None:

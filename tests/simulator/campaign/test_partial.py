@@ -1,0 +1,85 @@
+"""Jobs that go on while nodes are missing: closed form against Erlang, and against the events."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulator.campaign.closed_form import predict_campaign
+from simulator.campaign.events import simulate_campaign
+from simulator.campaign.losses import Loss
+from simulator.campaign.partial import isolated_service, shrinking_service
+from simulator.campaign.setting import campaign_setting
+from simulator.campaign.spares import poisson_availability, waiting_share
+from tests.simulator.campaign.settings import DAY_S, STATE_BYTES, plan_of, scenario_of, step_of
+
+RATE = {"failures_per_node_s": 3.79e-3 / DAY_S, "repair_s": 2 * DAY_S}
+A = 2048 * 3.79e-3 * 2  # nodes in repair, on average
+
+
+def test_one_copy_is_all_or_nothing() -> None:
+    spares = np.array([0, 8, 16, 24])
+    service = shrinking_service(2048, 1, spares, **RATE)
+    assert service.stopped == pytest.approx(waiting_share(A, spares), rel=1e-6)
+    assert service.speed == pytest.approx(np.ones(4))
+
+
+def test_single_nodes_are_what_poisson_says() -> None:
+    # With a copy per node and hardly any that fail, nodes in repair are Poisson.
+    service = shrinking_service(2048, 2048, 16, **RATE)
+    counts = np.arange(200)
+    share = np.diff(poisson_availability(A, counts), prepend=0.0)
+    missing = (share * np.maximum(0, counts - 16)).sum()
+    assert 1 - service.speed == pytest.approx(missing / 2048, rel=0.02)
+    assert service.stopped == pytest.approx(0.0, abs=1e-12)
+
+
+def test_copies_come_back_as_often_as_they_go() -> None:
+    # Two copies and no spare: the second one is out while 1 to 1,024 nodes are in repair.
+    service = shrinking_service(2048, 2, 0, failures_per_node_s=1e-9, repair_s=1e4)
+    load = 2048 * 1e-9 * 1e4
+    assert service.regrowths_per_s == pytest.approx(2048e-9, rel=0.03)
+    assert service.speed == pytest.approx(1 - load / 2, rel=1e-3)
+
+
+def test_missing_nodes_take_their_groups_away() -> None:
+    one = isolated_service(2048, 8, 10_000, **RATE)
+    assert one.speed == pytest.approx(1.0)
+    few = isolated_service(2048, np.array([4, 16, 64]), 16, **RATE)
+    assert np.all(np.diff(few.speed) > 0)
+
+
+def test_nothing_fails() -> None:
+    for service in (shrinking_service, isolated_service):
+        whole = service(16, 4, 0, failures_per_node_s=0.0, repair_s=DAY_S)
+        assert (whole.speed[0], whole.stopped[0], whole.regrowths_per_s[0]) == (1, 0, 0)
+
+
+SMALL = {"n_devices": 1024, "days": 200, "step_s": 20.0, "failures_per_device_day": 2e-4}
+CASES: dict[str, tuple[dict[str, Any], int]] = {
+    "shards leave": ({**SMALL, "recovery": "shrink", "spares": 0, "repair_s": 5 * DAY_S}, 1),
+    "copies leave": ({**SMALL, "recovery": "shrink", "spares": 1, "repair_s": 5 * DAY_S}, 4),
+    "16k shrinks": ({"days": 30, "recovery": "shrink", "spares": 8}, 1),
+    "16k apart, few spares": ({"days": 30, "recovery": "isolate", "spares": 12}, 16),
+    "16k apart": ({"days": 30, "recovery": "isolate", "spares": 24}, 128),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_closed_form_and_events_agree(name: str) -> None:
+    values, n_groups = CASES[name]
+    values = {"restart_s": 300.0, **values}
+    scenario, step = scenario_of(**values), step_of(values.get("step_s", 4.5))
+    plan = plan_of(values.get("n_devices", 16_384), n_groups=n_groups)
+    exact = predict_campaign(scenario, plan, step, state_bytes=STATE_BYTES)
+    setting = campaign_setting(scenario, plan, step, state_bytes=STATE_BYTES)
+    runs = [simulate_campaign(setting, replica=replica) for replica in range(12)]
+    for ours, theirs in (
+        (exact.goodput, [run.goodput for run in runs]),
+        (exact.calendar_s, [run.calendar_s for run in runs]),
+    ):
+        error = np.std(theirs, ddof=1) / np.sqrt(len(runs))
+        assert ours == pytest.approx(np.mean(theirs), abs=3 * error + 5e-4 * ours)
+    idle = np.mean([run.losses_node_s[Loss.IDLE] / run.paid_node_s for run in runs])
+    assert exact.losses["idle"] == pytest.approx(idle, rel=0.1)
+    assert exact.goodput + sum(exact.losses.values()) == pytest.approx(1.0, abs=1e-9)
