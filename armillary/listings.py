@@ -25,11 +25,11 @@ from simulator.catalog.registry import (
 )
 from simulator.catalog.scenario_file import load_scenario
 from simulator.cost.parameters import ParameterCount, count_parameters
-from simulator.schedule import SCHEDULE_RULES
 from simulator.spec.errors import unknown_name
 from simulator.spec.model import ModelSpec
 from simulator.spec.profiles import FailureProfile
 from simulator.spec.scenario import Scenario
+from simulator.spec.schedules import SCHEDULE_TRAITS
 from simulator.spec.target import TARGETS
 from simulator.spec.units import format_bandwidth, format_count, format_seconds
 
@@ -191,7 +191,7 @@ LISTINGS: dict[str, Listing] = {
             columns=(
                 ("", lambda t: t.description),
                 ("ZeRO", lambda t: ",".join(map(str, t.zero_stages))),
-                ("schedules", lambda t: ",".join(t.schedules)),
+                ("schedules", lambda t: ",".join(t.all_schedules)),
             ),
         ),
         Listing(
@@ -206,7 +206,7 @@ LISTINGS: dict[str, Listing] = {
         Listing(
             kind="schedules",
             what="pipeline schedules; limits: {schedule: NAME}",
-            things=lambda: dict(SCHEDULE_RULES),
+            things=lambda: {str(name): each for name, each in SCHEDULE_TRAITS.items()},
             columns=(("", lambda s: s.description),),
         ),
         Listing(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.cost.plan_table import FloatArray, IntArray, PlanTable
 from simulator.cost.step_costs import EdgeCosts, LayerCosts, StepCosts
+from simulator.spec.legality import schedule_column
 from simulator.spec.model import ModelSpec
+from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFloor:
-    """Lower bounds of step times, in seconds: `work_s + fill_s / virtual stages`."""
+    """Lower bounds of step times, in seconds: `work_s` and a share of `fill_s`."""
 
     work_s: FloatArray
     """All microbatches through the slowest stage, which does at least the mean stage's work."""
@@ -24,9 +27,18 @@ class StepFloor:
         """Return the rows of an index array."""
         return StepFloor(work_s=self.work_s[rows], fill_s=self.fill_s[rows])
 
-    def with_stages(self, virtual_stages: IntArray) -> FloatArray:
-        """Return the bounds for some virtual stages."""
-        return self.work_s + self.fill_s / virtual_stages
+    def with_fill(self, share: FloatArray) -> FloatArray:
+        """Return the bounds for pipelines that idle at least this share of `fill_s`."""
+        return self.work_s + self.fill_s * share
+
+
+def fill_shares(table: PlanTable) -> FloatArray:
+    """Return how much of `StepFloor.fill_s` every plan's schedule idles at least.
+
+    Interleaving divides it; gradients of weights that are put off may fill it whole.
+    """
+    split = schedule_column(table.schedule, lambda traits: traits.splits_backward)
+    return np.where(split, 0.0, 1.0 / table.virtual_stages)
 
 
 def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloor:
@@ -54,10 +66,17 @@ def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloo
     )
 
 
-def most_virtual_stages(table: PlanTable, model: ModelSpec) -> IntArray:
-    """Return how deep a plan could be interleaved."""
-    rounds = table.n_microbatches % table.pp == 0
-    return np.where(rounds, np.maximum(model.n_layers // table.pp, 1), 1)
+def least_fill_shares(
+    table: PlanTable, model: ModelSpec, schedules: Sequence[ScheduleName]
+) -> FloatArray:
+    """Return how much of `StepFloor.fill_s` the best of some schedules leaves."""
+    traits = [SCHEDULE_TRAITS[name] for name in schedules]
+    if any(each.splits_backward for each in traits):
+        return np.zeros(len(table))
+    whole_rounds = table.n_microbatches % table.pp == 0
+    free = any(each.most_chunks > 1 and not each.whole_rounds for each in traits)
+    looped = any(each.most_chunks > 1 for each in traits) & (whole_rounds | free)
+    return 1.0 / np.where(looped, np.maximum(model.n_layers // table.pp, 1), 1)
 
 
 def _passes_s(part: LayerCosts | EdgeCosts) -> FloatArray:

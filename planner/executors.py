@@ -20,7 +20,7 @@ def runnable(
         _among(table.zero_stage, target.zero_stages),
         _among(table.zero_stage, target.zero_stages_with_pp),
     )
-    schedules = [SCHEDULES.index(name) for name in target.schedules]
+    schedules = [SCHEDULES.index(name) for name in target.all_schedules]
     recomputes = [RECOMPUTES.index(name) for name in target.recomputes]
     one_kind_of_dp = (table.dp_replicate == 1) | (table.dp_shard == 1)
     rules = {

@@ -24,10 +24,12 @@ from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, BoolArray, IntArray
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
 from simulator.spec.scenario import Scenario
+from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 from simulator.spec.target import TARGETS, Target, find_target
 
 _1F1B = SCHEDULES.index("1f1b")
-_INTERLEAVED = SCHEDULES.index("interleaved-1f1b")
+PLAIN_SCHEDULES: tuple[ScheduleName, ...] = ("gpipe", "1f1b", "interleaved-1f1b")
+"""What is proposed when no target is named: most executors have them."""
 ZERO_STAGES = (0, 1, 2, 3)
 _BLOCK_CELLS = 1 << 22
 """Most bases x arrangements that are looked at together; bounds memory for any cluster."""
@@ -71,6 +73,16 @@ class Space:
         if refusal is not None:
             raise InputError(f"target: {refusal}")
         return cls(scenario, (target,), n_devices)
+
+    @property
+    def schedules(self) -> tuple[ScheduleName, ...]:
+        """What may be proposed: the schedule that the user names, or what the target offers."""
+        wanted = self.scenario.limits.schedule
+        if wanted is not None:
+            return ("1f1b",) if wanted == "1f1b" else ("1f1b", wanted)
+        if self.scenario.target is None:
+            return PLAIN_SCHEDULES
+        return self.targets[0].schedules
 
     def tables(self, max_rows: int = 1 << 16) -> Iterator[PlanTable]:
         """Yield all plans in tables of at most `max_rows` rows (more only where one core has more).
@@ -156,12 +168,19 @@ class Space:
         return table
 
     def _pipelines(self) -> Options:
-        """Return every schedule with its virtual stages."""
-        deep = range(2, self.scenario.model.n_layers // 2 + 1)
+        """Return every schedule with its virtual stages.
+
+        With one of them interleaved is plain 1F1B, and looped breadth-first is GPipe.
+        """
+        deepest = self.scenario.model.n_layers // 2
         alternatives = [
             (SCHEDULES.index(name), stages)
-            for name in SCHEDULES
-            for stages in (deep if name == "interleaved-1f1b" else (1,))
+            for name in self.schedules
+            for stages in range(
+                SCHEDULE_TRAITS[name].fewest_chunks,
+                max(1, min(SCHEDULE_TRAITS[name].most_chunks, deepest)) + 1,
+            )
+            if stages > 1 or name not in ("interleaved-1f1b", "looped-bfs")
         ]
         return Options(("schedule", "virtual_stages"), np.array(alternatives))
 
@@ -299,13 +318,12 @@ class Cores:
 def _distinct(table: PlanTable) -> BoolArray:
     """Return which plans are the simplest of those that run alike.
 
-    Without a pipeline all schedules are one; one virtual stage is plain 1F1B; there is nothing to
-    divide where one rank holds each weight.
+    Without a pipeline all schedules are one; there is nothing to divide where one rank holds each
+    weight.
     """
     pipeline: BoolArray = (table.pp > 1) | (table.schedule == _1F1B)
-    stages: BoolArray = (table.schedule == _INTERLEAVED) == (table.virtual_stages > 1)
     sharding: BoolArray = (table.zero_stage == 0) | (table.dp_shard * table.cp > 1)
-    return pipeline & stages & sharding
+    return pipeline & sharding
 
 
 def _one_device_plan() -> PlanTable:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from planner.bounds import StepFloor, most_virtual_stages
+from planner.bounds import StepFloor, fill_shares, least_fill_shares
 from planner.objective import NEAR_TIE, Outlook, objective, order, within_goal
 from planner.space import Space
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
@@ -87,8 +87,8 @@ def sweep(
         n_plans += int(all_cores.counts.sum())
         cores = all_cores.with_stages(prices.could_fit(all_cores.table))
         floor = prices.floor(cores.table)
-        deepest = most_virtual_stages(cores.table, scenario.model)
-        promise = prices.promise(cores.table, floor.with_stages(deepest))
+        least = least_fill_shares(cores.table, scenario.model, space.schedules)
+        promise = prices.promise(cores.table, floor.with_fill(least))
         for batch in cores.batches(_queue(goal, promise), batch_rows):
             limit = _last_place(goal, leaders, n_leaders)
             if objective(goal, promise)[batch[0]] > limit:
@@ -97,7 +97,7 @@ def sweep(
                 complete = False
                 break
             table, core = cores.plans(batch)
-            floor_s = floor.take(core).with_stages(table.virtual_stages)
+            floor_s = floor.take(core).with_fill(fill_shares(table))
             table = table.take(_able(goal, prices.promise(table, floor_s), limit))
             n_priced += len(table)
             if len(table) == 0:

@@ -30,7 +30,7 @@ class Stage:
 
 
 def chunks_of_rank(plan: PlanSpec, n_layers: int, pp_rank: int) -> dict[int, Chunk]:
-    """Return the chunks of one pipeline rank by index: rank r holds r, r + pp, r + 2 pp, ..."""
+    """Return the chunks of one pipeline rank by index."""
     sizes = plan.chunk_layers(n_layers)
     return {
         index: Chunk(
@@ -39,7 +39,7 @@ def chunks_of_rank(plan: PlanSpec, n_layers: int, pp_rank: int) -> dict[int, Chu
             is_first=index == 0,
             is_last=index == plan.n_chunks - 1,
         )
-        for index in range(pp_rank, plan.n_chunks, plan.pp)
+        for index in plan.chunks_of_rank(pp_rank)
     }
 
 

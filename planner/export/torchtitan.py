@@ -24,9 +24,10 @@ from planner.export.launch import launch_files
 from simulator.catalog import find_model
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
-from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
+from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
+from simulator.spec.schedules import ScheduleName
 
 RECIPE = "armillary_recipe/config_registry.py"
 
@@ -34,6 +35,10 @@ SCHEDULES: dict[ScheduleName, str] = {
     "gpipe": "GPipe",
     "1f1b": "1F1B",
     "interleaved-1f1b": "Interleaved1F1B",
+    "looped-bfs": "LoopedBFS",
+    "zero-bubble": "InterleavedZeroBubble",
+    "zb-v": "ZBVZeroBubble",
+    "dualpipe-v": "DualPipeV",
 }
 RECOMPUTES: dict[RecomputeName, str] = {
     "none": "None",

@@ -16,7 +16,6 @@ from runtime.calibrate.findings import ReferencePoint
 from simulator.catalog import find_software
 from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import PlanTable
-from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
 from simulator.spec.base import Precision
 from simulator.spec.cluster import (
@@ -172,7 +171,7 @@ def _predict_passes_s(cluster: ClusterSpec, point: ReferencePoint) -> float:
     )
     table = PlanTable.of([plan])
     costs = price_step(point.model, beside, job, find_software(job.software), table)
-    times = step_times(costs, table, point.model, StageLayers.of_plan(point.model, plan))
+    times = step_times(costs, table, point.model, plan.chunk_layers(point.model.n_layers))
     return float((times.step_s - times.optimizer_s - times.other_s)[0])
 
 

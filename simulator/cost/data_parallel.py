@@ -10,7 +10,7 @@ import numpy as np
 from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce_scatter_s
 from simulator.cost.groups import Group, world_group
 from simulator.cost.measured_work import added_s
-from simulator.cost.plan_table import FloatArray
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.shares import (
     RankParameters,
@@ -67,17 +67,23 @@ def head_sync(setting: Setting) -> SyncTimes:
     """Synchronisation of the head.
 
     A tied head on the last stage is the embedding's copy: their gradients are added between the
-    two stages. On a single stage it is the embedding itself.
+    two stages. On the embedding's rank it is the embedding itself.
     """
     model, table = setting.model, setting.table
     common = head_parameters(model, table)
     if not model.tied_embeddings:
         return _sync(setting, RankParameters(common=common, routed=np.zeros(len(table))))
-    separate = 1.0 * (table.pp > 1)
+    separate = _apart(table)
     copy = _sync(setting, RankParameters(common=separate * common, routed=np.zeros(len(table))))
     group = setting.group("pp")
     tie_s = p2p_s(common * gradient_bytes(setting.job), group)
     return SyncTimes(reduce_s=copy.reduce_s + separate * tie_s, gather_s=copy.gather_s)
+
+
+def _apart(table: PlanTable) -> FloatArray:
+    """1 where embedding and head are on different ranks."""
+    apart: FloatArray = 1.0 * ((table.pp > 1) & (table.v_shaped == 0))
+    return apart
 
 
 def _sync(setting: Setting, parameters: RankParameters) -> SyncTimes:
@@ -145,7 +151,7 @@ def stage_parameters(setting: Setting, stages: StageLayers) -> RankParameters:
     moe = layer_parameters(model, table, setting.expert_tp, mixture=True)
     head = head_parameters(model, table)
     if model.tied_embeddings:
-        head = head * (table.pp > 1)
+        head = head * _apart(table)
     common = (
         stages.dense * dense.common[:, None]
         + stages.moe * moe.common[:, None]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from simulator.cost.plan_table import SCHEDULES, FloatArray, IntArray, PlanTable
+from simulator.cost.unique import unique_rows
+from simulator.schedule import make_schedule
+
+ENOUGH_ROUNDS = 3
+"""Times pp microbatches after which a schedule that holds a bounded number holds no more."""
+
+EVERYTHING = ("gpipe", "looped-bfs")
+"""Schedules that run all forwards before the first backward."""
 
 
 def in_flight(table: PlanTable, rank: IntArray) -> FloatArray:
     """Microbatches whose activations the stage holds at its peak; shape of `rank`, (n, stages).
 
-    GPipe keeps all of them, 1F1B as many as there are stages from here to the end. Interleaved
-    chunks are counted in shares of a stage: the warm-up of Megatron-LM and one more.
+    1F1B holds as many as there are stages from here to the end. Interleaved chunks are counted in
+    shares of a stage: the warm-up of Megatron-LM and one more. For the other schedules their tables
+    are counted; what a put-off gradient of weights needs is held until it is computed.
 
     References
     ----------
@@ -24,9 +35,36 @@ def in_flight(table: PlanTable, rank: IntArray) -> FloatArray:
     plain = np.minimum(pp - rank, n_micro)
     warm_up = 2 * (pp - rank - 1) + (virtual - 1) * pp
     interleaved = np.minimum(warm_up + 1, n_micro * virtual) / virtual
+    everything = np.isin(schedule, [SCHEDULES.index(name) for name in EVERYTHING])
     held: FloatArray = np.select(
-        [schedule == SCHEDULES.index("gpipe"), schedule == SCHEDULES.index("interleaved-1f1b")],
+        [everything, schedule == SCHEDULES.index("interleaved-1f1b")],
         [1.0 * np.broadcast_to(n_micro, rank.shape), interleaved],
         1.0 * plain,
     )
+    formula = np.isin(table.schedule, [SCHEDULES.index(name) for name in (*EVERYTHING, *_FORMULAS)])
+    if not formula.all():
+        held[~formula] = _counted(table.take(~formula), rank[~formula])
     return held
+
+
+_FORMULAS = ("1f1b", "interleaved-1f1b")
+
+
+def _counted(table: PlanTable, rank: IntArray) -> FloatArray:
+    """Count in the table of every distinct schedule."""
+    n_micro = np.minimum(table.n_microbatches, ENOUGH_ROUNDS * table.pp)
+    columns = (table.schedule, table.pp, table.virtual_stages, n_micro)
+    subset, inverse = unique_rows(table, columns)
+    n_distinct = np.minimum(subset.n_microbatches, ENOUGH_ROUNDS * subset.pp)
+    held = np.zeros(rank.shape)
+    for row in range(len(subset)):
+        sizes = (subset.pp[row], subset.virtual_stages[row], n_distinct[row])
+        rows = inverse == row
+        held[rows] = _peaks(SCHEDULES[subset.schedule[row]], *map(int, sizes))[rank[rows]]
+    return held
+
+
+@lru_cache(maxsize=1 << 10)
+def _peaks(name: str, pp: int, virtual_stages: int, n_microbatches: int) -> FloatArray:
+    schedule = make_schedule(name, pp, virtual_stages, n_microbatches)
+    return np.array(schedule.peak_in_flight()) / virtual_stages

@@ -145,6 +145,7 @@ def _distinct_states(setting: Setting) -> ModelStates:
     columns = (
         table.pp,
         table.virtual_stages,
+        table.v_shaped,
         table.dp_shard,
         table.dp_replicate,
         table.cp,

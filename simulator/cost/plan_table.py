@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.base import Precision
-from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
+from simulator.spec.legality import schedule_column
+from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+SCHEDULES: tuple[ScheduleName, ...] = tuple(SCHEDULE_TRAITS)
 RECOMPUTES: tuple[RecomputeName, ...] = get_args(RecomputeName)
 """Codes of the `schedule` and `recompute` columns are positions in these tuples."""
 
@@ -61,6 +63,11 @@ class PlanTable:
     def n_chunks(self) -> IntArray:
         """Model pieces over all pipeline ranks."""
         return self.pp * self.virtual_stages
+
+    @property
+    def v_shaped(self) -> IntArray:
+        """1 where chunks lie in a V: embedding and head are on the first rank then."""
+        return 1 * schedule_column(self.schedule, lambda traits: traits.v_shaped)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> PlanTable:
         """Return the rows of a mask or of an index array."""

@@ -129,6 +129,7 @@ def _price_syncs(setting: Setting) -> _Syncs:
     table = setting.table
     columns = (
         table.pp,
+        table.v_shaped,
         table.dp_replicate,
         table.dp_shard,
         table.cp,
@@ -161,6 +162,7 @@ def _price_optimizer(setting: Setting) -> FloatArray:
     columns = (
         table.pp,
         table.virtual_stages,
+        table.v_shaped,
         table.dp_shard,
         table.cp,
         table.tp,

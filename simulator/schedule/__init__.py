@@ -1,12 +1,11 @@
 """Pipeline schedules as data: who runs which action on which microbatch, in what order."""
 
 from simulator.schedule.action import Action, Kind
-from simulator.schedule.registry import SCHEDULE_RULES, actions_of, make_schedule
+from simulator.schedule.registry import actions_of, make_schedule
 from simulator.schedule.schedule import Schedule
 from simulator.schedule.timeline import bubble_fraction
 
 __all__ = [
-    "SCHEDULE_RULES",
     "Action",
     "Kind",
     "Schedule",

@@ -95,12 +95,31 @@ def zero_bubble(shape: Shape, rank: int) -> list[Action]:
     return _alternate(shape, rank, n_ahead=n_ahead, round_size=round_size, weights_behind=rank)
 
 
+def zero_bubble_h2(shape: Shape, rank: int) -> list[Action]:
+    """Twice as far ahead as 1F1B, so that no rank waits between its first and its last pass.
+
+    Rank r begins r forwards late and ends as much later: the optimizer, which waits for all of
+    them, sees pp - 1 forwards of idle time unless it is validated after the fact, as the paper has
+    it.
+
+    References
+    ----------
+    Qi et al. 2023, "Zero bubble pipeline parallelism", section 2.3 (ZB-H2).
+    """
+    n_ahead = 2 * (shape.pp - 1 - rank)
+    return _alternate(
+        shape, rank, n_ahead=n_ahead, round_size=shape.n_microbatches, weights_behind=2 * rank
+    )
+
+
 def _round_size(shape: Shape) -> int:
     """Return the microbatches that go through one chunk before the next chunk's turn.
 
     A round is pp microbatches; when their number is not a multiple of pp, rounds grow so that they
     are equal (torch's rule), and a number that cannot be divided so is refused.
     """
+    if shape.virtual_stages == 1:
+        return shape.n_microbatches
     n_rounds = max(1, shape.n_microbatches // shape.pp)
     if shape.n_microbatches % n_rounds:
         raise InputError(

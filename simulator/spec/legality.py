@@ -14,6 +14,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
+from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName, ScheduleTraits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,8 @@ class Decisions(Protocol):
     def ep(self) -> Whole: ...
     @property
     def sequence_parallel(self) -> Whole: ...
+    @property
+    def schedule(self) -> ScheduleName | npt.NDArray[np.int64]: ...
     @property
     def virtual_stages(self) -> Whole: ...
     @property
@@ -109,8 +112,37 @@ def _batch_message(_model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str:
     )
 
 
+def trait(plan: Decisions, pick: Callable[[ScheduleTraits], int]) -> Whole:
+    """Return a trait of the schedule of one plan, or of each of many."""
+    if isinstance(plan.schedule, str):
+        return pick(SCHEDULE_TRAITS[plan.schedule])
+    return schedule_column(plan.schedule, pick)
+
+
+def schedule_column(
+    schedules: npt.NDArray[np.int64], pick: Callable[[ScheduleTraits], int]
+) -> npt.NDArray[np.int64]:
+    """Return a trait of the schedules in a column of a `PlanTable`."""
+    import numpy as np
+
+    return np.array([pick(traits) for traits in SCHEDULE_TRAITS.values()])[schedules]
+
+
 def _rounds(_model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
-    return (plan.virtual_stages == 1) | (plan.n_microbatches % plan.pp == 0)
+    free = (plan.virtual_stages == 1) | (trait(plan, lambda traits: traits.whole_rounds) == 0)
+    return free | (plan.n_microbatches % plan.pp == 0)
+
+
+def _enough_microbatches(_model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    return plan.n_microbatches >= plan.pp * trait(plan, lambda traits: traits.rounds_at_least)
+
+
+def _enough_message(_model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
+    rounds = SCHEDULE_TRAITS[plan.schedule].rounds_at_least
+    return (
+        f"{plan.schedule} needs at least {rounds} x pp = {rounds * plan.pp} microbatches, and "
+        f"n_microbatches={plan.n_microbatches}"
+    )
 
 
 def _sequence(model: ModelSpec, job: JobSpec, plan: Decisions) -> Truth:
@@ -162,9 +194,10 @@ RULES: tuple[Rule, ...] = (
         "n_microbatches",
         _rounds,
         lambda _m, _j, p: (
-            f"interleaved-1f1b needs n_microbatches={p.n_microbatches} divisible by pp={p.pp}"
+            f"{p.schedule} needs n_microbatches={p.n_microbatches} divisible by pp={p.pp}"
         ),
     ),
+    Rule("n_microbatches", _enough_microbatches, _enough_message),
     Rule("sequence_length", _sequence, _sequence_message),
     Rule("ep", _experts, _experts_message),
     Rule("sequence_parallel", _sequence_parallel, lambda *_: "sequence_parallel needs tp > 1"),

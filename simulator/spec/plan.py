@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from simulator.spec.base import NonNegative, PositiveInt, Precision, Spec
 from simulator.spec.reliability import Recovery
+from simulator.spec.schedules import ScheduleName, able_with, rank_of_chunk
 
-ScheduleName = Literal["gpipe", "1f1b", "interleaved-1f1b"]
 RecomputeName = Literal["none", "selective", "full"]
 
 AXES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
@@ -55,9 +55,10 @@ class PlanSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.virtual_stages > 1 and self.schedule != "interleaved-1f1b":
+        able = able_with(self.virtual_stages)
+        if self.schedule not in able:
             raise ValueError(
-                f"virtual_stages={self.virtual_stages} needs schedule interleaved-1f1b, "
+                f"virtual_stages={self.virtual_stages} needs schedule {' or '.join(able)}, "
                 f"not {self.schedule}"
             )
         if self.layers_per_chunk and len(self.layers_per_chunk) != self.n_chunks:
@@ -109,6 +110,14 @@ class PlanSpec(Spec):
         base, extra = divmod(n_layers, self.n_chunks)
         return tuple(base + (chunk < extra) for chunk in range(self.n_chunks))
 
+    def chunks_of_rank(self, rank: int) -> tuple[int, ...]:
+        """Return the chunks that a pipeline rank holds, in model order."""
+        return tuple(
+            chunk
+            for chunk in range(self.n_chunks)
+            if rank_of_chunk(self.schedule, self.pp, chunk) == rank
+        )
+
     def label(self) -> str:
         """Return the plan in one short line: 'tp8 pp16 dp128 zero1 mb1'."""
         parts = [f"tp{self.tp}" + ("+sp" if self.sequence_parallel and self.tp > 1 else "")]
@@ -121,8 +130,8 @@ class PlanSpec(Spec):
             parts.append(f"dp{self.dp}")
         parts += [f"cp{self.cp}"] * (self.cp > 1) + [f"ep{self.ep}"] * (self.ep > 1)
         parts += [f"zero{self.zero_stage}", f"mb{self.microbatch_sequences}"]
-        if self.pp > 1 and self.schedule == "gpipe":
-            parts.append("gpipe")
+        if self.pp > 1 and self.schedule not in ("1f1b", "interleaved-1f1b"):
+            parts.append(self.schedule)
         if self.recompute != "none":
             parts.append(f"{self.recompute}-recompute")
         return " ".join(parts)

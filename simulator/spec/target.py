@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from simulator.spec.base import Precision
 from simulator.spec.errors import unknown_name
 from simulator.spec.job import JobSpec
-from simulator.spec.legality import Decisions
+from simulator.spec.legality import Decisions, trait
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
+from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.spec.reliability import Recovery
+from simulator.spec.schedules import ScheduleName
 
 if TYPE_CHECKING:
     from simulator.spec.legality import Truth
@@ -33,7 +34,7 @@ class TargetRule:
 
     column: str
     """The last of its decisions in the order in which the search takes them: tp, pp, cp, ep, then
-    how data parallelism divides (zero_stage, dp_shard), then sequence_parallel."""
+    the schedule, how data parallelism divides (zero_stage, dp_shard), then sequence_parallel."""
     allowed: Callable[[ModelSpec, Decisions], Truth]
     """Written with operators that mean the same for one plan and for columns of plans."""
     what: str
@@ -47,6 +48,9 @@ class Target:
     name: str
     description: str
     schedules: tuple[ScheduleName, ...]
+    """What a search for this target may propose."""
+    schedules_on_request: tuple[ScheduleName, ...] = ()
+    """What it runs too, when a plan or a limit names it."""
     zero_stages: tuple[int, ...]
     zero_stages_with_pp: tuple[int, ...]
     precisions: tuple[Precision, ...] = (Precision.BF16, Precision.FP32)
@@ -62,6 +66,11 @@ class Target:
     model_rules: tuple[ModelRule, ...] = ()
     rules: tuple[TargetRule, ...] = ()
     recoveries: tuple[Recovery, ...] = ("wait",)
+
+    @property
+    def all_schedules(self) -> tuple[ScheduleName, ...]:
+        """What it runs."""
+        return self.schedules + self.schedules_on_request
 
     def refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
         """Return why this target cannot run the plan, or None when it can."""
@@ -93,7 +102,7 @@ class Target:
         """Return which decision of the plan this target cannot carry out, or None."""
         zero_stages = self.zero_stages if plan.pp == 1 else self.zero_stages_with_pp
         return self._first(
-            (plan.pp == 1 or plan.schedule in self.schedules, f"schedule {plan.schedule}"),
+            (plan.pp == 1 or plan.schedule in self.all_schedules, f"schedule {plan.schedule}"),
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
             (plan.recompute in self.recomputes, f"recompute {plan.recompute}"),
             (self.sequence_parallel or not plan.sequence_parallel, "sequence_parallel"),
@@ -135,11 +144,32 @@ _OWN_MODEL_RULES = (
         "rotary positions in heads of odd width",
     ),
 )
+_OWN_RULES = (
+    _WHOLE_KV_HEADS,
+    TargetRule(
+        "schedule",
+        lambda model, plan: (
+            (not model.tied_embeddings)
+            | (plan.pp == 1)
+            | (trait(plan, lambda traits: traits.v_shaped) == 0)
+        ),
+        "tied embeddings with chunks in a V",
+    ),
+)
 _TORCHTITAN_MODELS = (
     *("llama3-8b", "llama3.1-8b", "llama3-70b", "llama3.1-70b", "llama3.1-405b"),
     *("qwen3-0.6b", "qwen3-1.7b", "qwen3-14b", "qwen3-32b", "qwen3-30b-a3b", "deepseek-v3"),
 )
 _TORCHTITAN_RULES = (
+    TargetRule(
+        "schedule",
+        lambda _, plan: (
+            (plan.pp == 1)
+            | (plan.virtual_stages > 1)
+            | (trait(plan, lambda traits: traits.most_chunks) == 1)
+        ),
+        "schedules for several chunks per rank with one",
+    ),
     TargetRule(
         "dp_shard",
         lambda _, plan: plan.dp_shard * plan.cp * plan.tp % plan.ep == 0,
@@ -202,18 +232,20 @@ TARGETS: dict[str, Target] = {
             name=OWN_TARGET,
             description="armillary run (torch.distributed)",
             schedules=("gpipe", "1f1b", "interleaved-1f1b"),
+            schedules_on_request=("looped-bfs", "zero-bubble", "zb-h2", "zb-v", "dualpipe-v"),
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
             max_cp=1,
             max_ep=1,
             model_rules=_OWN_MODEL_RULES,
-            rules=(_WHOLE_KV_HEADS,),
+            rules=_OWN_RULES,
             recoveries=("wait", "shrink", "replan"),
         ),
         Target(
             name="torchtitan",
             description="torchtitan 0.3.0",
-            schedules=("gpipe", "1f1b", "interleaved-1f1b"),
+            schedules=("gpipe", "1f1b", "interleaved-1f1b", "zero-bubble", "zb-v", "dualpipe-v"),
+            schedules_on_request=("looped-bfs",),
             zero_stages=(0, 2, 3),
             zero_stages_with_pp=(0, 2, 3),
             models=_TORCHTITAN_MODELS,

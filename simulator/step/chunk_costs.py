@@ -1,4 +1,7 @@
-"""What one pipeline chunk costs, as plain numbers: the step's price list applied to its layers."""
+"""What one pipeline chunk costs: the step's price list applied to its layers.
+
+Of one plan as plain numbers, or of many plans that divide the layers alike as arrays.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from simulator.cost.plan_table import FloatArray
 from simulator.cost.step_costs import EdgeCosts, LayerCosts, LayerTime, StepCosts
 from simulator.schedule import Kind
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec
+from simulator.step.moments import Moment, ever, plain
 
 WEIGHT_GRADIENT_SHARE = 0.5
 """Of the computing in a backward pass, what a schedule may put off: half of its GEMM FLOPs."""
@@ -19,15 +21,15 @@ WEIGHT_GRADIENT_SHARE = 0.5
 class PassParts(NamedTuple):
     """Where the time of some passes goes, in seconds."""
 
-    forward_s: float = 0.0
-    backward_s: float = 0.0
-    recompute_s: float = 0.0
-    tp_s: float = 0.0
-    cp_s: float = 0.0
-    ep_s: float = 0.0
+    forward_s: Moment = 0.0
+    backward_s: Moment = 0.0
+    recompute_s: Moment = 0.0
+    tp_s: Moment = 0.0
+    cp_s: Moment = 0.0
+    ep_s: Moment = 0.0
 
     @property
-    def total_s(self) -> float:
+    def total_s(self) -> Moment:
         """Time on the compute stream."""
         return sum(self)
 
@@ -49,10 +51,10 @@ class Unit:
     forward: PassParts
     backward: PassParts
     """Recompute included."""
-    durations: Mapping[Kind, float]
+    durations: Mapping[Kind, Moment]
     """Time of every kind of pass."""
-    reduce_s: float
-    gather_s: float
+    reduce_s: Moment
+    gather_s: Moment
     is_layer: bool
 
 
@@ -63,13 +65,17 @@ class ChunkCosts:
     units: tuple[Unit, ...]
     forward: PassParts
     backward: PassParts
-    durations: Mapping[Kind, float]
-    reduce_s: float
-    gather_s: float
+    durations: Mapping[Kind, Moment]
+    reduce_s: Moment
+    gather_s: Moment
+    reduces: bool
+    """Whether anything is reduced."""
 
 
-def chunk_costs(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> tuple[ChunkCosts, ...]:
-    """Return the costs of every chunk in model order, from the first row of `costs`.
+def chunk_costs(
+    costs: StepCosts, chunk_layers: Sequence[int], model: ModelSpec
+) -> tuple[ChunkCosts, ...]:
+    """Return the costs of every chunk in model order; of `costs` with one row as plain numbers.
 
     The embedding belongs to the first chunk; the head, with the layers and heads that predict
     further tokens, to the last one.
@@ -82,18 +88,18 @@ def chunk_costs(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> tuple[Chu
     head = _edge("head", costs.head, passes=1 + model.n_mtp_layers)
     chunks: list[ChunkCosts] = []
     first_layer = 0
-    for chunk, n_layers in enumerate(plan.chunk_layers(model.n_layers)):
+    for chunk, n_layers in enumerate(chunk_layers):
         units = layers[first_layer : first_layer + n_layers]
         first_layer += n_layers
         if chunk == 0:
             units = [_edge("embedding", costs.embedding), *units]
-        if chunk == plan.n_chunks - 1:
+        if chunk == len(chunk_layers) - 1:
             units = [*units, *layers[model.n_layers :], head]
         chunks.append(_sum_units(units))
     return tuple(chunks)
 
 
-def _durations(forward: PassParts, backward: PassParts) -> dict[Kind, float]:
+def _durations(forward: PassParts, backward: PassParts) -> dict[Kind, Moment]:
     """Return the time of every kind of pass; I is all of a backward but the weight gradients."""
     weights_s = WEIGHT_GRADIENT_SHARE * backward.backward_s
     return {
@@ -112,8 +118,8 @@ def _unit(
         forward=forward,
         backward=backward,
         durations=_durations(forward, backward),
-        reduce_s=first_row(costs.reduce_s),
-        gather_s=first_row(costs.gather_s),
+        reduce_s=plain(costs.reduce_s),
+        gather_s=plain(costs.gather_s),
         is_layer=isinstance(costs, LayerCosts),
     )
 
@@ -139,30 +145,27 @@ def _edge(name: str, costs: EdgeCosts, *, passes: int = 1) -> Unit:
 def _sum_units(units: Sequence[Unit]) -> ChunkCosts:
     forward = add_parts(unit.forward for unit in units)
     backward = add_parts(unit.backward for unit in units)
+    reduce_s: Moment = sum(unit.reduce_s for unit in units)
     return ChunkCosts(
         units=tuple(units),
         forward=forward,
         backward=backward,
         durations=_durations(forward, backward),
-        reduce_s=sum(unit.reduce_s for unit in units),
+        reduce_s=reduce_s,
         gather_s=sum(unit.gather_s for unit in units),
+        reduces=ever(reduce_s),
     )
 
 
 def _forward(time: LayerTime) -> PassParts:
     return PassParts(
-        forward_s=first_row(time.compute_s),
-        tp_s=first_row(time.tp_s),
-        cp_s=first_row(time.cp_s),
-        ep_s=first_row(time.ep_s),
+        forward_s=plain(time.compute_s),
+        tp_s=plain(time.tp_s),
+        cp_s=plain(time.cp_s),
+        ep_s=plain(time.ep_s),
     )
 
 
 def _backward(time: LayerTime) -> PassParts:
     forward = _forward(time)
     return forward._replace(forward_s=0.0, backward_s=forward.forward_s)
-
-
-def first_row(column: FloatArray) -> float:
-    """Return the value of the only plan that an event simulation is about."""
-    return float(column[0])

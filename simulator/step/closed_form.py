@@ -6,57 +6,52 @@ transfers between stages, and what shows of the data-parallel communication.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import SCHEDULES, PlanTable
 from simulator.cost.stages import StageLayers
 from simulator.cost.step_costs import StepCosts
+from simulator.cost.unique import spread
 from simulator.spec.model import ModelSpec
-from simulator.spec.prediction import StepBreakdown
 from simulator.step.hiding import exposed_in_passes, exposed_once
 from simulator.step.pipelining import pace, transfers_s
+from simulator.step.recurrence import recurrence_times
 from simulator.step.stage_times import Units, add
+from simulator.step.step_times import StepTimes
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepTimes:
-    """Where the time of a step goes, as `StepBreakdown` has it; arrays of shape (n,)."""
-
-    forward_s: FloatArray
-    backward_s: FloatArray
-    recompute_s: FloatArray
-    tp_s: FloatArray
-    cp_s: FloatArray
-    ep_s: FloatArray
-    pp_s: FloatArray
-    dp_s: FloatArray
-    bubble_s: FloatArray
-    optimizer_s: FloatArray
-    other_s: FloatArray
-
-    @property
-    def step_s(self) -> FloatArray:
-        """The step time: the sum of all parts."""
-        total: FloatArray = sum(getattr(self, field.name) for field in fields(self))
-        return total
-
-    def breakdown(self, row: int) -> StepBreakdown:
-        """Return the parts of one plan."""
-        return StepBreakdown(
-            **{field.name: float(getattr(self, field.name)[row]) for field in fields(self)}
-        )
+WITH_FORMULA = ("gpipe", "1f1b", "interleaved-1f1b")
 
 
 def step_times(
-    costs: StepCosts, table: PlanTable, model: ModelSpec, stages: StageLayers | None = None
+    costs: StepCosts, table: PlanTable, model: ModelSpec, division: Sequence[int] | None = None
 ) -> StepTimes:
     """Return the step time of every plan and its parts, which add up to it.
 
-    `stages` replaces the even division of the layers.
+    Schedules without a formula are replayed (`simulator.step.recurrence`). `division` replaces the
+    even division of the layers over chunks; then all plans have as many chunks.
     """
-    units = Units.of(costs, model, StageLayers.of(model, table) if stages is None else stages)
+    formula = np.isin(table.schedule, [SCHEDULES.index(name) for name in WITH_FORMULA])
+    if formula.all():
+        return formula_times(costs, table, model, division)
+    merged = StepTimes.nothing(len(table))
+    for times, mask in ((formula_times, formula), (recurrence_times, ~formula)):
+        rows = np.flatnonzero(mask)
+        if len(rows):
+            merged.put(rows, times(spread(costs, rows), table.take(rows), model, division))
+    return merged
+
+
+def formula_times(
+    costs: StepCosts, table: PlanTable, model: ModelSpec, division: Sequence[int] | None = None
+) -> StepTimes:
+    """Return the step times of GPipe, 1F1B and interleaved 1F1B by their formulas."""
+    if division is None:
+        stages = StageLayers.of(model, table)
+    else:
+        stages = StageLayers.of_division(model, table, tuple(division))
+    units = Units.of(costs, model, stages)
     exposed = exposed_in_passes(costs, table, units)
     forward_s = [u.forward_s + s for u, s in zip(units.each, exposed.forward_s, strict=True)]
     backward_s = [u.backward_s + s for u, s in zip(units.each, exposed.backward_s, strict=True)]

@@ -1,9 +1,8 @@
 """One training step by events: what the closed form says in formulas, replayed in time.
 
-Ranks of one tensor-, context- and data-parallel group do the same at the same time, so one pipeline
-column is simulated, and the cost does not grow with the number of devices. A SimPy process per
-pipeline rank works through the rank's row of the schedule; activations and gradients travel over
-links between ranks; weights are gathered and gradients reduced on a second stream beside compute.
+A SimPy process per pipeline rank works through the rank's row of the schedule; activations and
+gradients travel over links between ranks; weights are gathered and gradients reduced on a second
+stream beside compute.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import simpy
+from simpy.events import ProcessGenerator
 
 from simulator.cost.step_costs import StepCosts
 from simulator.schedule import Schedule, actions_of
@@ -18,10 +18,11 @@ from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepBreakdown
-from simulator.step.chunk_costs import ChunkCosts, add_parts, chunk_costs, first_row
-from simulator.step.links import Links
-from simulator.step.rank import Rank, SyncCosts
-from simulator.step.spans import Span, Trace
+from simulator.step.chunk_costs import ChunkCosts, add_parts, chunk_costs
+from simulator.step.column import column_ranks
+from simulator.step.links import Input
+from simulator.step.rank import Rank
+from simulator.step.spans import Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,28 +64,39 @@ def simulate_step(
     collects what happened when.
     """
     schedule = actions_of(plan) if schedule is None else _fitting(schedule, plan)
-    chunks = chunk_costs(costs, plan, model)
-    environment = simpy.Environment()
-    links = Links(
-        environment,
-        schedule,
-        transfer_s=first_row(costs.p2p_s),
-        overlap=first_row(costs.p2p_overlap),
-        trace=trace,
-    )
-    sync = SyncCosts(
-        overlap=first_row(costs.dp_overlap),
-        gather_every_pass=bool(first_row(costs.gather_every_pass)),
-        reduce_every_microbatch=bool(first_row(costs.reduce_every_microbatch)),
-        contention=first_row(costs.dp_contention),
-    )
-    ranks = [
-        Rank(environment, index, row, chunks, links, sync, trace)
-        for index, row in enumerate(schedule.ranks)
-    ]
-    processes = [environment.process(rank.run()) for rank in ranks]
-    environment.run(environment.all_of(processes))
+    chunks = chunk_costs(costs, plan.chunk_layers(model.n_layers), model)
+    clock = _Clock()
+    ranks = column_ranks(costs, schedule, chunks, clock.on_sent, trace)
+    clock.run(ranks)
     return _outcome(costs, schedule, chunks, ranks, trace)
+
+
+class _Clock:
+    """SimPy's clock, and the inputs that ranks wait for."""
+
+    def __init__(self) -> None:
+        self._environment = simpy.Environment()
+        self._awaited: dict[Input, simpy.Event] = {}
+
+    def run(self, ranks: list[Rank]) -> None:
+        """Let all ranks work until the last one is done."""
+        processes = [self._environment.process(self._follow(rank)) for rank in ranks]
+        self._environment.run(self._environment.all_of(processes))
+
+    def on_sent(self, sent: Input) -> None:
+        """Wake the rank that waits for it."""
+        event = self._awaited.pop(sent, None)
+        if event is not None:
+            event.succeed()
+
+    def _follow(self, rank: Rank) -> ProcessGenerator:
+        environment = self._environment
+        for needed in rank.run():
+            if needed is not None:
+                event = self._awaited[needed] = environment.event()
+                yield event
+            else:
+                yield environment.timeout(max(0.0, float(rank.clock_s) - environment.now))
 
 
 def _fitting(schedule: Schedule, plan: PlanSpec) -> Schedule:
@@ -106,12 +118,12 @@ def _outcome(
     trace: Trace | None,
 ) -> EventStep:
     """Put optimizer and constants behind the slowest rank; the gradient norm waits for all."""
-    optimizer_s = first_row(costs.optimizer_s)
-    constant_s = first_row(costs.step_constant_s)
-    critical = max(ranks, key=lambda rank: rank.finished_s)
-    ready_s = critical.finished_s
+    optimizer_s = float(costs.optimizer_s[0])
+    constant_s = float(costs.step_constant_s[0])
+    critical = max(ranks, key=lambda rank: rank.clock_s)
+    ready_s = float(critical.clock_s)
     timed_s = ready_s + optimizer_s
-    growth_s = timed_s * (first_row(costs.scale_factor) - 1.0)
+    growth_s = timed_s * (float(costs.scale_factor[0]) - 1.0)
     parts = add_parts(
         part.times(schedule.n_microbatches)
         for chunk in critical.held_chunks
@@ -119,27 +131,27 @@ def _outcome(
     )
     breakdown = StepBreakdown(
         **parts._asdict(),
-        pp_s=critical.transfer_s,
-        dp_s=critical.collective_s,
-        bubble_s=critical.bubble_s,
+        pp_s=float(critical.transfer_s),
+        dp_s=float(critical.collective_s),
+        bubble_s=float(critical.bubble_s),
         optimizer_s=optimizer_s,
         other_s=constant_s + growth_s,
     )
     if trace is not None:
         for rank in ranks:
             done_s = ready_s + optimizer_s
-            trace.add(Span(rank.index, "compute", "optimizer", "optimizer", ready_s, done_s))
-            trace.add(Span(rank.index, "compute", "other", "constant", done_s, done_s + constant_s))
+            trace.add(rank.index, "compute", "optimizer", "optimizer", ready_s, done_s)
+            trace.add(rank.index, "compute", "other", "constant", done_s, done_s + constant_s)
     return EventStep(
         step_s=timed_s + growth_s + constant_s,
         breakdown=breakdown,
         critical_rank=critical.index,
         ranks=tuple(
             RankTimes(
-                busy_s=rank.compute_s,
-                communication_s=rank.transfer_s + rank.collective_s,
-                idle_s=rank.bubble_s + ready_s - rank.finished_s,
-                finished_s=rank.finished_s,
+                busy_s=float(rank.compute_s),
+                communication_s=float(rank.transfer_s + rank.collective_s),
+                idle_s=float(rank.bubble_s + ready_s - rank.clock_s),
+                finished_s=float(rank.clock_s),
             )
             for rank in ranks
         ),

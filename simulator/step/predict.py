@@ -11,7 +11,6 @@ from simulator.cost.kernels import FULL_PRECISIONS
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.memory import memory_breakdown
 from simulator.cost.plan_table import PlanTable
-from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
@@ -21,8 +20,8 @@ from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
 from simulator.spec.scenario import Scenario
-from simulator.step.closed_form import step_times
 from simulator.step.events import simulate_step
+from simulator.step.recurrence import recurrence_times
 from simulator.step.spans import Span, Trace
 
 Engine = Literal["closed-form", "events"]
@@ -75,9 +74,9 @@ def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
 
 
 def closed_form(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
-    """Return the parts of the step by the closed form."""
+    """Return the parts of the step by the recurrence of the plan's schedule."""
     table = PlanTable.of([plan])
-    return step_times(costs, table, model, StageLayers.of_plan(model, plan)).breakdown(0)
+    return recurrence_times(costs, table, model, plan.chunk_layers(model.n_layers)).breakdown(0)
 
 
 def events(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:

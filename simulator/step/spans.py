@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from simulator.step.moments import Moment
+
 SpanKind = Literal[
     "forward", "backward", "backward-weight", "p2p", "gather", "reduce", "optimizer", "other"
 ]
@@ -27,11 +29,22 @@ class Span(NamedTuple):
 
 @dataclass(slots=True)
 class Trace:
-    """A collector of spans; tracks never overlap themselves."""
+    """A collector of spans of one plan; tracks never overlap themselves."""
 
     spans: list[Span] = field(default_factory=list)
 
-    def add(self, span: Span) -> None:
+    def add(
+        self,
+        rank: int,
+        track: str,
+        kind: SpanKind,
+        name: str,
+        start_s: Moment,
+        end_s: Moment,
+        chunk: int = -1,
+        microbatch: int = -1,
+    ) -> None:
         """Keep a span unless it takes no time."""
+        span = Span(rank, track, kind, name, float(start_s), float(end_s), chunk, microbatch)
         if span.end_s > span.start_s:
             self.spans.append(span)

@@ -1,4 +1,4 @@
-"""Things that do one job at a time, in the order in which jobs come: streams and links.
+"""Streams of work on one rank, one job at a time: collectives beside compute, and links.
 
 Because a job's duration is known when it comes, the whole queue is one number, the time when it
 will be empty: the n-th job ends at max(its coming, end of the job before) + its duration. That is
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.step.spans import Span, SpanKind, Trace
+from simulator.step.moments import Moment, earliest, latest
+from simulator.step.spans import SpanKind, Trace
 
 
 @dataclass(slots=True)
@@ -19,36 +20,41 @@ class Stream:
     rank: int
     track: str
     trace: Trace | None = None
-    free_at_s: float = 0.0
+    free_at_s: Moment = 0.0
     """When everything submitted so far is done."""
 
     def submit(
         self,
-        ready_s: float,
-        duration_s: float,
+        ready_s: Moment,
+        duration_s: Moment,
         kind: SpanKind,
         name: str,
         *,
         chunk: int = -1,
         microbatch: int = -1,
-    ) -> float:
+    ) -> Moment:
         """Queue a job that comes at `ready_s`; return when it is done.
 
         Jobs must be submitted in the order in which they come.
         """
-        start_s = max(ready_s, self.free_at_s)
+        start_s = latest(ready_s, self.free_at_s)
         self.free_at_s = start_s + duration_s
         if self.trace is not None:
             self.trace.add(
-                Span(self.rank, self.track, kind, name, start_s, self.free_at_s, chunk, microbatch)
+                self.rank, self.track, kind, name, start_s, self.free_at_s, chunk, microbatch
             )
         return self.free_at_s
 
-    def slowed(self, start_s: float, work_s: float, contention: float) -> float:
+    def slowed(self, start_s: Moment, work_s: Moment, contention: Moment) -> Moment:
         """Return how long `work_s` of computing takes beside what is queued here.
 
         While the stream is busy, computing goes on at (1 - contention) of its speed.
         """
-        if contention == 0.0 or self.free_at_s <= start_s:
-            return work_s
-        return min(work_s / (1.0 - contention), work_s + contention * (self.free_at_s - start_s))
+        beside_s = latest(self.free_at_s - start_s, 0.0)
+        return earliest(
+            work_s / latest(1.0 - contention, STANDSTILL), work_s + contention * beside_s
+        )
+
+
+STANDSTILL = 1e-12
+"""Speed of compute that collectives stop altogether."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from simulator.schedule import Action
 from simulator.step.chunk_costs import ChunkCosts, Unit
+from simulator.step.moments import Moment, latest
 from simulator.step.streams import Stream
 
 
@@ -28,15 +29,15 @@ class Weights:
     """
 
     def __init__(
-        self, uses: Iterable[Use], stream: Stream, *, overlap: float, every_pass: bool
+        self, uses: Iterable[Use], stream: Stream, *, overlap: Moment, every_pass: bool
     ) -> None:
         self._upcoming = iter(uses)
         self._stream = stream
         self._overlap = overlap
         self._every_pass = every_pass
-        self._fetched: deque[tuple[Use, float]] = deque()
+        self._fetched: deque[tuple[Use, Moment]] = deque()
 
-    def begin(self) -> float:
+    def begin(self) -> Moment:
         """Start to gather at the start of a step; return how long the first pass is kept."""
         if self._every_pass:
             self._fetch_next_layer(0.0)
@@ -48,23 +49,23 @@ class Weights:
             self._fetch(use, 0.0, share=self._overlap)
         return alone_s
 
-    def arrive(self, clock_s: float) -> float:
+    def arrive(self, clock_s: Moment) -> Moment:
         """Return when the weights of the next use are there for a rank that waits at `clock_s`."""
         use, done_s = self._fetched.popleft()
         if not use.held:
             alone_s = (1.0 - self._overlap) * use.unit.gather_s if self._every_pass else 0.0
-            clock_s = max(clock_s + alone_s, done_s)
+            clock_s = latest(clock_s + alone_s, done_s)
         if use.unit.is_layer:
             self._fetch_next_layer(clock_s)
         return clock_s
 
-    def _fetch_next_layer(self, ready_s: float) -> None:
+    def _fetch_next_layer(self, ready_s: Moment) -> None:
         for use in self._upcoming:
             self._fetch(use, ready_s)
             if use.unit.is_layer:
                 return
 
-    def _fetch(self, use: Use, ready_s: float, *, share: float = 1.0) -> None:
+    def _fetch(self, use: Use, ready_s: Moment, *, share: Moment = 1.0) -> None:
         work_s = 0.0 if use.held else share * use.unit.gather_s
         self._fetched.append((use, self._stream.submit(ready_s, work_s, "gather", use.unit.name)))
 

@@ -43,18 +43,19 @@ class PeakMemory(NamedTuple):
 def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) -> FloatArray:
     """Step time of every case by the closed form, in s."""
     result = np.empty(len(cases))
-    for rows, case, table, stages in _tables(cases):
+    for rows, case, table, division in _tables(cases):
         software = find(case.job.software)
         costs = price_step(case.model, case.cluster, case.job, software, table)
-        result[rows] = step_times(costs, table, case.model, stages).step_s
+        result[rows] = step_times(costs, table, case.model, division).step_s
     return result
 
 
 def peak_memory(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[PeakMemory]:
     """Peak memory of every case."""
     result = np.empty((len(cases), 3))
-    for rows, case, table, stages in _tables(cases):
+    for rows, case, table, division in _tables(cases):
         software = find(case.job.software)
+        stages = StageLayers.of_division(case.model, table, division) if division else None
         held = memory_held(case.model, case.cluster, case.job, software, table, stages)
         result[rows] = np.stack([held.allocated_bytes, held.reserved_bytes, held.peak_bytes], 1)
     return [PeakMemory(*row) for row in result.tolist()]
@@ -80,8 +81,9 @@ def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) 
 
 def _tables(
     cases: Sequence[Case],
-) -> Iterable[tuple[list[int], Case, PlanTable, StageLayers | None]]:
-    """Rows, one of the cases, and the table of plans of all cases that differ in nothing else.
+) -> Iterable[tuple[list[int], Case, PlanTable, tuple[int, ...] | None]]:
+    """Rows, one of the cases, and the table of plans of all cases that differ in nothing else; and
+    how they divide the layers unless evenly.
 
     A plan with its own division of the layers stands alone.
     """
@@ -92,9 +94,8 @@ def _tables(
         groups.setdefault(key, []).append(index)
     for rows in groups.values():
         first = cases[rows[0]]
-        own = first.plan.layers_per_chunk
-        stages = StageLayers.of_plan(first.model, first.plan) if own else None
-        yield rows, first, PlanTable.of([cases[row].plan for row in rows]), stages
+        table = PlanTable.of([cases[row].plan for row in rows])
+        yield rows, first, table, first.plan.layers_per_chunk or None
 
 
 def share_equal_parts(cases: Sequence[Case]) -> list[Case]:

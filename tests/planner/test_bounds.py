@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner.bounds import StepFloor, most_virtual_stages
+from planner.bounds import StepFloor, fill_shares, least_fill_shares
 from planner.objective import Outlook
 from planner.pricing import Pricing
 from planner.space import Space
@@ -18,6 +18,7 @@ from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 from simulator.spec.scenario import GoalSpec, Scenario
+from simulator.spec.schedules import ScheduleName
 
 Make = Callable[..., Scenario]
 
@@ -47,21 +48,36 @@ def test_bounds_of_memory_leave_something_out() -> None:
     assert 0.05 < np.mean(shares) < 0.7
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_no_plan_is_below_its_bounds(case: tuple[str, str, int]) -> None:
+REPLAYED: tuple[ScheduleName, ...] = ("looped-bfs", "zero-bubble", "zb-v", "zb-h2", "dualpipe-v")
+
+
+@pytest.mark.parametrize(
+    ("case", "schedule"),
+    [(case, None) for case in CASES] + [(CASES[-1], name) for name in REPLAYED],
+)
+def test_no_plan_is_below_its_bounds(
+    case: tuple[str, str, int], schedule: ScheduleName | None
+) -> None:
     scenario = scenario_of(*case)
-    pricing = Pricing.of(scenario)
+    limits = scenario.limits.model_copy(update={"schedule": schedule})
+    scenario = scenario.model_copy(update={"limits": limits})
+    pricing, space = Pricing.of(scenario), Space.of(scenario)
     rng = np.random.default_rng(0)
-    for cores in Space.of(scenario).cores():
+    for cores in space.cores():
         floor = pricing.floor(cores.table)
-        some = np.sort(rng.choice(len(cores), size=min(len(cores), 60), replace=False))
+        some = np.sort(
+            rng.choice(
+                len(cores), size=min(len(cores), 60 if schedule is None else 10), replace=False
+            )
+        )
         table, core = cores.plans(some)
         step_s = pricing.step_s(table)
-        assert (floor.take(core).with_stages(table.virtual_stages) <= step_s * (1 + 1e-9)).all()
+        shares = fill_shares(table)
+        assert (floor.take(core).with_fill(shares) <= step_s * (1 + 1e-9)).all()
         could_fit = pricing.could_fit(cores.table)[core, table.zero_stage]
         assert could_fit[pricing.peak_bytes(table) <= pricing.allowed_bytes].all()
-        deepest = most_virtual_stages(cores.table, scenario.model)
-        assert (table.virtual_stages <= deepest[core]).all()
+        least = least_fill_shares(cores.table, scenario.model, space.schedules)
+        assert (least[core] <= shares).all()
         outlook, promise = pricing.outlook(table, step_s), pricing.promise(table, step_s)
         assert (promise.calendar_s <= outlook.calendar_s).all()
         assert promise.cost_usd is not None

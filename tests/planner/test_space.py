@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from planner.space import Space
-from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, PlanTable
+from planner.space import PLAIN_SCHEDULES, Space
+from simulator.cost.plan_table import RECOMPUTES, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import PlanLimits, Scenario
+from simulator.spec.schedules import ScheduleName
 from simulator.spec.target import TARGETS
 
 Make = Callable[..., Scenario]
@@ -27,7 +28,9 @@ def enumerated(scenario: Scenario, max_rows: int = 1000) -> list[PlanSpec]:
     ]
 
 
-def every_combination(n_devices: int, batch: int, n_layers: int) -> Iterator[PlanSpec]:
+def every_combination(
+    n_devices: int, batch: int, n_layers: int, schedules: tuple[ScheduleName, ...]
+) -> Iterator[PlanSpec]:
     """All plans that a validated `PlanSpec` allows with these sizes, legal or not."""
     sizes = range(1, n_devices + 1)
     for pp, replicate, shard, cp, tp in itertools.product(sizes, repeat=5):
@@ -38,7 +41,7 @@ def every_combination(n_devices: int, batch: int, n_layers: int) -> Iterator[Pla
             sizes,
             range(4),
             (False, True),
-            SCHEDULES,
+            schedules,
             range(1, n_layers + 1),
             range(1, share + 1),
             RECOMPUTES,
@@ -87,9 +90,10 @@ def test_enumeration_is_brute_force(
         scenario = scenario.model_copy(update={"model": named})
     model, job = scenario.model, scenario.job
     executors = [TARGETS[target]] if target else list(TARGETS.values())
+    proposed = TARGETS[target].schedules if target else PLAIN_SCHEDULES
     expected = {
         plan
-        for plan in every_combination(n_devices, batch, model.n_layers)
+        for plan in every_combination(n_devices, batch, model.n_layers, proposed)
         if not runs_like_a_simpler_one(plan)
         and not violations(model, job, plan, n_devices=n_devices)
         and any(executor.plan_refusal(model, plan) is None for executor in executors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from planner.bounds import StepFloor
+from planner.bounds import StepFloor, fill_shares
 from planner.objective import Outlook, order, within_goal
 from planner.space import Space
 from planner.sweep import MESH, Prices, Sweep, sweep
@@ -49,7 +49,7 @@ class Invented:
         return self._noise(table, 1)
 
     def step_s(self, table: PlanTable) -> FloatArray:
-        floor = self.floor(table).with_stages(table.virtual_stages)
+        floor = self.floor(table).with_fill(fill_shares(table))
         return floor * (1.0 + 0.5 * self._noise(table, 2))
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:

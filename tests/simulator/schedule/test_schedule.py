@@ -7,20 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.schedule import (
-    SCHEDULE_RULES,
     Action,
     Schedule,
     actions_of,
     bubble_fraction,
     make_schedule,
 )
+from simulator.schedule.registry import ORDERS
 from simulator.schedule.timeline import finish_times
 from simulator.spec.errors import InputError
-from simulator.spec.plan import PlanSpec, ScheduleName
+from simulator.spec.plan import PlanSpec
+from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
+from tests.simulator.pipelines import pipelines
 
 
-def test_plans_name_schedules_that_there_are() -> None:
-    assert set(get_args(ScheduleName)) <= set(SCHEDULE_RULES)
+def test_every_schedule_has_an_order_and_traits() -> None:
+    assert [*ORDERS] == [*SCHEDULE_TRAITS] == [*get_args(ScheduleName)]
 
 
 @pytest.mark.parametrize("name", ["gpipe", "1f1b"])
@@ -104,19 +106,17 @@ def test_dualpipe_v_holds_one_chunk_more_than_there_are(pp: int, extra: int) -> 
     assert bubble_fraction(schedule) * 3 * schedule.n_passes <= (pp - 1) * (3 + 2 - 3) + 1e-9
 
 
-@st.composite
-def schedules(draw: st.DrawFn) -> Schedule:
-    name = draw(st.sampled_from(sorted(SCHEDULE_RULES)))
-    pp = draw(st.integers(1, 6))
-    fewest, most = SCHEDULE_RULES[name].chunks
-    virtual_stages = draw(st.integers(fewest, min(most, 4)))
-    least = 2 * pp if name == "dualpipe-v" else 1
-    n_microbatches = draw(st.integers(least, 20))
-    if name in ("interleaved-1f1b", "zero-bubble") and n_microbatches % max(
-        1, n_microbatches // pp
-    ):
-        n_microbatches = pp * (n_microbatches // pp)
-    return make_schedule(name, pp, virtual_stages, n_microbatches)
+@given(pp=st.integers(1, 8), extra=st.integers(0, 12))
+def test_zb_h2_never_idles_between_its_first_and_last_pass(pp: int, extra: int) -> None:
+    """Qi et al. 2023 table 2: (pp - 1)(F + I - 2W) = 0, with 2 pp - 1 microbatches in flight."""
+    schedule = make_schedule("zb-h2", pp, 1, 2 * pp - 1 + extra)
+    assert schedule.peak_in_flight() == (2 * pp - 1,) * pp
+    busy = 3.0 * schedule.n_passes
+    assert finish_times(schedule) == pytest.approx([rank + busy for rank in range(pp)])
+
+
+def schedules() -> st.SearchStrategy[Schedule]:
+    return pipelines(max_pp=6, max_virtual=4).map(lambda sizes: actions_of(PlanSpec(**sizes)))
 
 
 @given(schedules())

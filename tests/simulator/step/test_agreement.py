@@ -9,7 +9,6 @@ import pytest
 from simulator.catalog import find_model, find_software, list_names
 from simulator.catalog.cluster import parse_cluster
 from simulator.cost.plan_table import PlanTable
-from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.job import JobSpec
@@ -65,8 +64,8 @@ class Case:
         table = PlanTable.of([self.plan])
         software = find_software(self.job.software)
         costs = price_step(self.model, self.cluster, self.job, software, table)
-        stages = StageLayers.of_plan(self.model, self.plan)
-        closed_form = float(step_times(costs, table, self.model, stages).step_s[0])
+        division = self.plan.chunk_layers(self.model.n_layers)
+        closed_form = float(step_times(costs, table, self.model, division).step_s[0])
         return closed_form / simulate_step(costs, self.plan, self.model).step_s - 1.0
 
 

@@ -10,8 +10,10 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import LayerTime
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName, ScheduleName
-from simulator.step.closed_form import StepTimes, step_times
+from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.schedules import ScheduleName
+from simulator.step.closed_form import step_times
+from simulator.step.step_times import StepTimes
 
 CLUSTER = build_cluster(parse_short_form("a100:64"))
 JOB = JobSpec(sequence_length=2048, global_batch_sequences=64)

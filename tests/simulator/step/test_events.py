@@ -1,7 +1,6 @@
 """The event simulation against numbers reckoned by hand and against independent oracles."""
 
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,8 +10,9 @@ from simulator.cost.step_costs import LayerCosts, StepCosts
 from simulator.schedule import Kind, actions_of, make_schedule
 from simulator.schedule.timeline import finish_times
 from simulator.spec.errors import InputError
-from simulator.spec.plan import PlanSpec, ScheduleName
+from simulator.spec.plan import PlanSpec
 from simulator.step.events import EventStep, simulate_step
+from tests.simulator.pipelines import pipelines
 from tests.simulator.step.price_list import column, edge, layer, model, step_costs, with_edges
 
 
@@ -25,19 +25,8 @@ LAYER = layer(1.0, 2.0)
 
 @st.composite
 def plans(draw: st.DrawFn) -> PlanSpec:
-    pp = draw(st.integers(1, 5))
-    name = draw(st.sampled_from(get_args(ScheduleName)))
-    interleaved = name == "interleaved-1f1b"
-    n_microbatches = draw(st.integers(1, 4)) * pp if interleaved else draw(st.integers(1, 12))
     zero = draw(st.sampled_from([0, 1, 3]))
-    return PlanSpec(
-        pp=pp,
-        schedule=name,
-        virtual_stages=draw(st.integers(1, 3)) if interleaved else 1,
-        n_microbatches=n_microbatches,
-        dp_shard=2 if zero else 1,
-        zero_stage=zero,
-    )
+    return PlanSpec(**draw(pipelines()), dp_shard=2 if zero else 1, zero_stage=zero)
 
 
 @st.composite
@@ -84,7 +73,12 @@ def test_without_communication_it_is_the_ideal_time_line(
     plan: PlanSpec, forward_s: float, backward_s: float
 ) -> None:
     step = simulate(plan, step_costs(layer(forward_s, backward_s)))
-    durations: dict[Kind, float] = {"F": forward_s, "B": backward_s}
+    durations: dict[Kind, float] = {
+        "F": forward_s,
+        "B": backward_s,
+        "I": backward_s / 2,
+        "W": backward_s / 2,
+    }
     assert step.step_s == pytest.approx(max(finish_times(actions_of(plan), durations)))
 
 
