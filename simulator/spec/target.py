@@ -155,6 +155,11 @@ _OWN_RULES = (
         ),
         "tied embeddings with chunks in a V",
     ),
+    TargetRule(
+        "schedule",
+        lambda _, plan: (plan.tp == 1) | (trait(plan, lambda traits: traits.splits_backward) == 0),
+        "a backward pass split in two (torch's, which does not take DTensors) with tp > 1",
+    ),
 )
 _TORCHTITAN_MODELS = (
     *("llama3-8b", "llama3.1-8b", "llama3-70b", "llama3.1-70b", "llama3.1-405b"),

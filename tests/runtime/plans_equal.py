@@ -94,6 +94,11 @@ TWO_RANKS = (
     _case("PP interleaved", **INTERLEAVED),
     _case("PP 1f1b, recompute full", pp=2, recompute="full"),
     _case("PP 1f1b, gpt (tied)", GPT, pp=2),
+    _case("PP looped-bfs", pp=2, virtual_stages=2, schedule="looped-bfs"),
+    _case("PP zero-bubble", pp=2, schedule="zero-bubble"),
+    _case("PP zb-h2", pp=2, schedule="zb-h2"),
+    _case("PP zb-v", pp=2, virtual_stages=2, schedule="zb-v"),
+    _case("PP dualpipe-v", pp=2, virtual_stages=2, schedule="dualpipe-v"),
 )
 FOUR_RANKS = (
     _case("HSDP 2x2, ZeRO-2", dp_replicate=2, dp_shard=2, zero_stage=2),
@@ -105,6 +110,7 @@ FOUR_RANKS = (
     _case("PP x DDP, accumulation", pp=2, dp_replicate=2),
     _case("PP x ZeRO-1", pp=2, dp_shard=2, zero_stage=1),
     _case("PP interleaved x ZeRO-1", dp_shard=2, zero_stage=1, **INTERLEAVED),
+    _case("PP zb-v x ZeRO-1", pp=2, virtual_stages=2, schedule="zb-v", dp_shard=2, zero_stage=1),
     _case("PP x TP", pp=2, tp=2),
     _case("PP interleaved x TP + SP", tp=2, sequence_parallel=True, **INTERLEAVED),
     _case("PP x TP + SP, qwen (tied)", QWEN, pp=2, tp=2, sequence_parallel=True),

@@ -78,6 +78,11 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "h100-sxm:64",
         {"dp_shard": 32, "tp": 2, "ep": 8, "zero_stage": 1, "sequence_parallel": True},
     ),
+    "zero2 x pp, chunks in a V": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "zb-v", "virtual_stages": 2},
+    ),
     "gpt x zero2": ("gpt3-175b", "a100-sxm-80gb:64", {"dp_shard": 64, "zero_stage": 2}),
     "gpt x zero1 x pp": (
         "gpt3-175b",
@@ -100,6 +105,7 @@ PAIRS: list[tuple[str, str]] = [
         "hsdp",
         "fsdp x tp",
         "zero2 x tp x pp, interleaved, uneven",
+        "zero2 x pp, chunks in a V",
         "cp",
         "moe with ep, fsdp",
         "moe with ep and multi-token prediction, fsdp",

@@ -80,6 +80,14 @@ def test_a_legal_plan_breaks_nothing() -> None:
         ),
         (
             MODEL,
+            PlanSpec(
+                pp=4, virtual_stages=2, schedule="dualpipe-v", dp_replicate=4, n_microbatches=4
+            ),
+            "n_microbatches",
+            "dualpipe-v needs at least 2 x pp = 8 microbatches, and n_microbatches=4",
+        ),
+        (
+            MODEL,
             PlanSpec(cp=3, n_microbatches=16),
             "sequence_length",
             "sequence_length=4096 is not divisible by 6 (cp=3 with two pieces per rank)",

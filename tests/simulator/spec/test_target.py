@@ -49,6 +49,26 @@ KNOWN_MOE = MOE.model_copy(update={"name": "qwen3-30b-a3b"})
             "megatron cannot run schedule gpipe",
         ),
         ("megatron", MODEL, PlanSpec(schedule="gpipe"), None),
+        ("torchtitan", KNOWN_MOE, PlanSpec(pp=2, schedule="zb-v", virtual_stages=2), None),
+        (
+            "torchtitan",
+            KNOWN_MOE,
+            PlanSpec(pp=2, schedule="zb-h2"),
+            "torchtitan cannot run schedule zb-h2",
+        ),
+        (
+            "torchtitan",
+            KNOWN_MOE,
+            PlanSpec(pp=2, schedule="zero-bubble"),
+            "torchtitan cannot run schedules for several chunks per rank with one",
+        ),
+        ("armillary", MODEL, PlanSpec(pp=2, schedule="zb-h2"), None),
+        (
+            "armillary",
+            MODEL.model_copy(update={"tied_embeddings": True}),
+            PlanSpec(pp=2, schedule="dualpipe-v", virtual_stages=2),
+            "armillary cannot run tied embeddings with chunks in a V",
+        ),
         ("deepspeed", MODEL, PlanSpec(dp_shard=2, zero_stage=1), None),
     ],
 )
