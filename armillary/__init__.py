@@ -3,9 +3,42 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from armillary.api import explain, plan, simulate, size, whatif
+from armillary.api import (
+    calibrate,
+    check,
+    compare,
+    explain,
+    export,
+    init,
+    load_scenario,
+    plan,
+    run,
+    schema,
+    simulate,
+    size,
+    validate,
+    whatif,
+)
+from armillary.api import list_ as list  # noqa: A004  # each verb goes by its own name
 
-__all__ = ["__version__", "explain", "plan", "simulate", "size", "whatif"]
+__all__ = [
+    "__version__",
+    "calibrate",
+    "check",
+    "compare",
+    "explain",
+    "export",
+    "init",
+    "list",
+    "load_scenario",
+    "plan",
+    "run",
+    "schema",
+    "simulate",
+    "size",
+    "validate",
+    "whatif",
+]
 
 __version__ = "0.1.0"
 
@@ -24,7 +57,7 @@ def _refuse_shadowed_packages() -> None:
                 "install armillary again",
                 name=name,
             )
-        places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+        places = [spec.origin] if spec.origin else [*(spec.submodule_search_locations or ())]
         found = Path(places[0] if places else name).resolve()
         folder = found.parent if spec.origin else found
         if folder != home / name:

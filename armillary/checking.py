@@ -6,6 +6,7 @@ from pathlib import Path
 
 from simulator.catalog.plan_json import read_plan_file
 from simulator.catalog.scenario_file import load_scenario
+from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, all_of
 from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
@@ -13,13 +14,21 @@ from simulator.spec.scenario import Scenario
 from simulator.spec.target import find_target
 
 
-def check(file: Path, *, overrides: tuple[str, ...] = ()) -> tuple[Scenario, PlanSpec | None]:
+class Checked(Spec):
+    """What a valid file holds."""
+
+    scenario: Scenario
+    plan: PlanSpec | None = None
+    """None where it is a scenario file."""
+
+
+def check(file: Path, *, overrides: tuple[str, ...] = ()) -> Checked:
     """Return the scenario of a file, and the plan where it is a plan file (`.json`).
 
     Raises one InputError that lists every mistake.
     """
     if file.suffix != ".json":
-        return load_scenario(file, overrides=overrides), None
+        return Checked(scenario=load_scenario(file, overrides=overrides))
     if overrides:
         raise InputError(
             "--set changes scenarios, not plans", fix="plan again with the changed scenario"
@@ -38,4 +47,4 @@ def check(file: Path, *, overrides: tuple[str, ...] = ()) -> tuple[Scenario, Pla
             mistakes.append(InputError(f"plan: {refusal}", where=str(file)))
     if mistakes:
         raise all_of(mistakes)
-    return scenario, plan
+    return Checked(scenario=scenario, plan=plan)

@@ -8,16 +8,25 @@ from armillary import __version__
 from armillary.output_folder import DEFAULT_PLAN
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.scenario import Scenario
+
+Place = PlanFile | Scenario | str | Path
+"""Where a plan is: in a plan file, or to be searched for a scenario."""
 
 
 def chosen_plan(
-    place: str, rank: int | None = None, *, overrides: tuple[str, ...] = ()
+    place: Place, rank: int | None = None, *, overrides: tuple[str, ...] = ()
 ) -> PlanFile:
     """Return a plan file whose chosen plan is the one that was asked for.
 
     `place` is a plan file, a scenario (its best plan is searched), or a bare number: that rank of
     the last `armillary plan`. Raises InputError when there is no such file or rank.
     """
+    if isinstance(place, PlanFile):
+        return place.choosing(rank)
+    if isinstance(place, Scenario):
+        return _searched(place, rank, place.name)
+    place = str(place)
     if place.isdecimal() and rank is None:
         place, rank = DEFAULT_PLAN, int(place)
     if Path(place).suffix == ".json":
@@ -28,8 +37,13 @@ def chosen_plan(
         from simulator.catalog.plan_json import read_plan_file
 
         return read_plan_file(place).choosing(rank, where=place)
-    from planner.search import search
     from simulator.catalog.scenario_file import load_scenario
 
-    result = search(load_scenario(place, overrides=overrides), top=max(rank or 1, 5))
-    return result.plan_file(__version__).choosing(rank, where=place)
+    return _searched(load_scenario(place, overrides=overrides), rank, place)
+
+
+def _searched(scenario: Scenario, rank: int | None, where: str) -> PlanFile:
+    from planner.search import search
+
+    result = search(scenario, top=max(rank or 1, 5))
+    return result.plan_file(__version__).choosing(rank, where=where)

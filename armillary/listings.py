@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -32,6 +32,9 @@ from simulator.spec.scenario import Scenario
 from simulator.spec.schedules import SCHEDULE_TRAITS
 from simulator.spec.target import TARGETS
 from simulator.spec.units import format_bandwidth, format_count, format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCENARIO_FOLDER = Path("scenarios")
 
@@ -60,15 +63,35 @@ class Listing:
         return things[name]
 
 
-def listing_of(kind: str) -> Listing:
-    """Return the listing of a kind. Raises InputError with near kinds."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Some things of a kind, by name."""
+
+    listing: Listing
+    things: dict[str, Any]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per thing: all its fields, dotted where nested."""
+        import pandas as pd
+
+        rows = pd.json_normalize([as_data(thing) for thing in self.things.values()])
+        return rows.set_axis(list(self.things), axis="index")
+
+
+def listed(kind: str | None, name: str | None = None) -> Listed:
+    """Return the kinds, all things of a kind, or one of them. Raises InputError with near names."""
+    if kind is None:
+        return Listed(_KINDS, dict(LISTINGS))
     if kind not in LISTINGS:
         raise unknown_name("kind", kind, LISTINGS)
-    return LISTINGS[kind]
+    listing = LISTINGS[kind]
+    return Listed(listing, listing.things() if name is None else {name: listing.thing(name)})
 
 
 def as_data(thing: Any) -> dict[str, Any]:
     """Return a thing for JSON."""
+    if isinstance(thing, Listing):
+        return {"what": thing.what}
     if isinstance(thing, BaseModel):
         return thing.model_dump(mode="json")
     return asdict(thing, dict_factory=_without_functions)
@@ -221,3 +244,10 @@ LISTINGS: dict[str, Listing] = {
         ),
     )
 }
+
+_KINDS = Listing(
+    kind="kinds",
+    what="what can be listed",
+    things=lambda: dict(LISTINGS),
+    columns=(("", lambda listing: listing.what),),
+)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,24 +59,63 @@ TargetName = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=_OUTPUT)]
 
 
-def picture_form(path: Path, *, where: str) -> Literal["svg", "png"]:
-    """Return the kind of picture that a file name asks for. Raises InputError for others."""
+def written(help: str, *names: str) -> Any:  # noqa: A002  # typer's word
+    """Return the option of a file that the verb writes."""
+    return _written(_any_form, help, names)
+
+
+def drawn(help: str) -> Any:  # noqa: A002
+    """Return the option of a picture that the verb draws."""
+    return _written(_picture_form, f"{help} (.svg or .png).", ())
+
+
+def tabled(help: str, *names: str) -> Any:  # noqa: A002
+    """Return the option of a table that the verb writes."""
+    return _written(_table_form, f"{help} (.csv or .parquet).", names)
+
+
+def _written(check_form: Callable[[Path, str], None], text: str, names: tuple[str, ...]) -> Any:
+    """Return an option that refuses what cannot be written, before any work is done for it."""
+
+    def refuse(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
+        if path is not None:
+            check_form(path, parameter.opts[0])
+            _require_place(path, parameter.opts[0])
+        return path
+
+    return typer.Option(*names, callback=refuse, help=text, rich_help_panel=_OUTPUT)
+
+
+def _any_form(_path: Path, _where: str) -> None:
+    pass
+
+
+def _picture_form(path: Path, where: str) -> None:
+    from simulator.spec.picture import picture_form
+
+    picture_form(path, where=where)
+
+
+def _table_form(path: Path, where: str) -> None:
+    from armillary.table_file import require_table_file
+
+    require_table_file(path, where=where)
+
+
+def _require_place(path: Path, where: str) -> None:
     from simulator.spec.errors import InputError
 
-    forms: dict[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
-    if path.suffix not in forms:
-        raise InputError(f"{path} is neither .svg nor .png", where=where)
-    return forms[path.suffix]
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", where=where, fix="name a file")
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {folder}", where=where)
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: {folder} is read-only", where=where)
 
 
-TableFile = Annotated[
-    Path | None,
-    typer.Option("--table", help="Write the table (.csv or .parquet).", rich_help_panel=_OUTPUT),
-]
-ReportFile = Annotated[
-    Path | None,
-    typer.Option("--report", help="Write a page to mail (HTML).", rich_help_panel=_OUTPUT),
-]
+TableFile = Annotated[Path | None, tabled("Write the table", "--table")]
+ReportFile = Annotated[Path | None, written("Write a page to mail (HTML).", "--report")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

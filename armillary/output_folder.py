@@ -42,5 +42,17 @@ class OutputFolder:
         write_plan_file(self.plan, result.plan_file(__version__))
 
 
+RUNS = Path("runs")
+
+
+def run_folder(name: str, *, resume: bool) -> Path:
+    """Return the first folder of that name in runs/ that is not there yet, or the last that is."""
+    number, place = 1, RUNS / name
+    while place.exists():
+        last, number = place, number + 1
+        place = RUNS / f"{name}-{number}"
+    return last if resume and number > 1 else place
+
+
 DEFAULT_PLAN = str(OutputFolder(DEFAULT_FOLDER).plan)
 """The plan of the last `armillary plan`."""

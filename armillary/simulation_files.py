@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.options import picture_form
 from armillary.simulation import Simulation
-from armillary.table_file import require_table_file, write_table
+from armillary.table_file import write_table
 from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
+from simulator.spec.picture import picture_form
 from simulator.spec.plan_file import PlanFile
 
 
@@ -25,12 +25,7 @@ class SimulationFiles:
     report: Path | None
 
     def check(self, *, has_course: bool) -> None:
-        """Raise InputError for what cannot be written, before anything is computed."""
-        for picture, where in ((self.timeline, "--timeline"), (self.progress, "--progress")):
-            if picture is not None:
-                picture_form(picture, where=where)
-        require_table_file(self.course, where="--course")
-        require_table_file(self.table, where="--table")
+        """Raise InputError for what will not be there to write, before anything is computed."""
         if not has_course and (self.progress or self.course or self.table):
             raise InputError(
                 "the closed form has no course of events to show", fix="--engine events"
@@ -59,7 +54,7 @@ class SimulationFiles:
         if self.trace is not None:
             write_chrome_trace(self.trace, spans, title=simulation.title)
         if self.timeline is not None:
-            form = picture_form(self.timeline, where="--timeline")
+            form = picture_form(self.timeline)
             write_atomic(self.timeline, timeline_figure(spans, title=simulation.title, form=form))
 
     def _write_campaign(self, simulation: Simulation) -> None:
@@ -68,7 +63,7 @@ class SimulationFiles:
 
         run, replicas = simulation.first_run, simulation.replicas
         if run is not None and self.progress is not None:
-            form = picture_form(self.progress, where="--progress")
+            form = picture_form(self.progress)
             n_steps = simulation.prediction.campaign.n_steps
             picture = progress_figure(run, n_steps=n_steps, title=simulation.title, form=form)
             write_atomic(self.progress, picture)

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 
 
-def require_table_file(path: Path | None, *, where: str) -> None:
+def require_table_file(path: Path, *, where: str) -> None:
     """Raise InputError where a file is neither CSV nor Parquet, before anything is computed."""
-    if path is None:
-        return
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} is neither .csv nor .parquet", where=where)
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:

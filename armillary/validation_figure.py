@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from simulator.spec.picture import PictureForm, picture
 from simulator.validate import Validation
 from simulator.validate.judge import PROPERTIES
 from simulator.validate.scores import by_property
 
 
-def draw_validation(found: Validation, path: Path) -> None:
-    """Draw the picture into a PNG or SVG file."""
+def validation_figure(found: Validation, form: PictureForm) -> bytes:
+    """Return the picture as an SVG or PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5.5), layout="constrained")
@@ -29,4 +28,4 @@ def draw_validation(found: Validation, path: Path) -> None:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.legend(fontsize="small", frameon=False)
-    figure.savefig(path, dpi=150)
+    return picture(figure, form)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from planner.whatif import WhatIf
+from simulator.spec.picture import PictureForm, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 
-def whatif_figure(answer: WhatIf, *, title: str, form: Literal["svg", "png"]) -> bytes:
+def whatif_figure(answer: WhatIf, *, title: str, form: PictureForm) -> bytes:
     """Return days and, where a price is known, dollars of every case as an SVG or PNG file."""
     from matplotlib.figure import Figure
 
@@ -28,13 +28,7 @@ def whatif_figure(answer: WhatIf, *, title: str, form: Literal["svg", "png"]) ->
     figure.suptitle(title, fontsize=10)
     if len(answer.keys) > 1:
         axes[0].legend(fontsize=7)
-    content = io.BytesIO()
-    # No date and a fixed salt: the same answer is the same file.
-    import matplotlib as mpl
-
-    with mpl.rc_context({"svg.hashsalt": "armillary"}):
-        figure.savefig(content, format=form, metadata={"Date": None} if form == "svg" else None)
-    return content.getvalue()
+    return picture(figure, form)
 
 
 def _draw(axes: Axes, answer: WhatIf, field: str, label: str, scale: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
@@ -14,6 +14,9 @@ from simulator.spec.plan_file import PlanFile, RankedPlan
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGEST_PARTS = 3
 
@@ -74,6 +77,13 @@ class Explanation(Spec):
     numbers: tuple[ExplainedNumber, ...]
     assumptions: tuple[str, ...]
     against: Difference | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per number: value, formula and where it is computed."""
+        import pandas as pd
+
+        rows = [each.model_dump(exclude={"inputs", "meaning"}) for each in self.numbers]
+        return pd.DataFrame(rows).set_index("name")
 
 
 def explain(

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: the verbs, the fields of a scenario, and the catalog.
+"""Write docs/reference from the code: verbs, functions, answers, fields of a scenario, catalog.
 
 `python scripts/reference.py` writes the pages; with `--check` it only compares, and a page that is
 out of date ends it with 1.
@@ -6,20 +6,29 @@ out of date ends it with 1.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import typer
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import armillary
+from armillary.answers import ANSWERS
 from armillary.cli import _application
 from armillary.listings import LISTINGS
+from simulator.spec.cluster import ClusterSpec
 from simulator.spec.files import write_atomic
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
 
+WIDTH = 88
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py from the code; do not edit. -->\n"
 
@@ -47,6 +56,59 @@ def _parameter_row(parameter: Any) -> str:
     return f"| {title.replace('|', '/')} | {getattr(parameter, 'help', '') or ''} | {default} |"
 
 
+def python_page() -> str:
+    """Return every function of `armillary` with its arguments."""
+    lines = [
+        NOTE,
+        "# Python",
+        "",
+        "`import armillary`: every verb is a function. What it returns is typed; but for the text",
+        "of `init` and the dictionary of `schema` it has `to_frame()`, a pandas DataFrame.",
+        "A `Place` is a plan file or a scenario: a path, or the value itself.",
+        "",
+    ]
+    for name in armillary.__all__:
+        function = getattr(armillary, name)
+        if callable(function):
+            lines += [f"## armillary.{name}", "", "```python", _signature(name, function), "```"]
+            lines += ["", inspect.cleandoc(function.__doc__ or ""), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _signature(name: str, function: Any) -> str:
+    """Return `name(parameters) -> result`, one parameter a line where it is long."""
+    signature = inspect.signature(function)
+    words: list[str] = []
+    for parameter in signature.parameters.values():
+        open_end = parameter.kind is parameter.VAR_POSITIONAL
+        if parameter.kind is parameter.KEYWORD_ONLY and not any(each[0] == "*" for each in words):
+            words.append("*")
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        words.append(f"{'*' * open_end}{parameter.name}: {parameter.annotation}{default}")
+    result = f") -> {signature.return_annotation}"
+    whole = f"{name}({', '.join(words)}{result}"
+    if len(whole) <= WIDTH:
+        return whole
+    return f"{name}(\n" + "".join(f"    {word},\n" for word in words) + result
+
+
+def answers_page() -> str:
+    """Return every field of what the verbs print with --json."""
+    lines = [
+        NOTE,
+        "# Answers",
+        "",
+        "What each verb prints with `--json`; `armillary schema VERB-answer` is its JSON Schema.",
+        "`version` grows when a field changes its meaning or goes; new fields may come without.",
+        "Plans and scenarios have the fields of [fields.md](fields.md). SI units.",
+        "",
+    ]
+    shown = Shown("type", _type, elsewhere=(Scenario, PlanSpec, ClusterSpec))
+    for verb, answer in ANSWERS.items():
+        lines += _sections(f"{verb} --json", answer, "", shown)
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def scenario_page() -> str:
     """Return every field of a scenario, section by section, and those of a plan."""
     lines = [
@@ -58,21 +120,32 @@ def scenario_page() -> str:
         "",
     ]
     for title, model in (("A scenario", Scenario), ("A plan", PlanSpec)):
-        lines += _sections(title, model, prefix="")
+        lines += _sections(title, model, "", Shown("default", _default))
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _sections(title: str, model: type[BaseModel], prefix: str) -> list[str]:
+@dataclass(frozen=True)
+class Shown:
+    """How models are shown: what stands beside a field, and which models are shown elsewhere."""
+
+    title: str
+    cell: Callable[[FieldInfo], str]
+    elsewhere: tuple[type[BaseModel], ...] = ()
+
+
+def _sections(title: str, model: type[BaseModel], prefix: str, shown: Shown) -> list[str]:
+    """Return the fields of a model and of the models in it."""
     lines = [f"## {title}", "", (model.__doc__ or "").split("\n\n")[0].replace("\n", " "), ""]
-    lines += ["| field | meaning | default |", "|---|---|---|"]
+    lines += [f"| field | meaning | {shown.title} |", "|---|---|---|"]
     inner: list[str] = []
     for name, field in model.model_fields.items():
         section = _section_of(field.annotation)
         meaning = (field.description or "").replace("\n", " ").replace("|", "/")
         if section is not None:
             meaning = meaning or (section.__doc__ or "").split("\n")[0]
-            inner += _sections(f"`{prefix}{name}`", section, f"{prefix}{name}.")
-        lines.append(f"| `{prefix}{name}` | {meaning} | {_default(field.get_default())} |")
+            if section not in shown.elsewhere:
+                inner += _sections(f"`{prefix}{name}`", section, f"{prefix}{name}.", shown)
+        lines.append(f"| `{prefix}{name}` | {meaning} | {shown.cell(field)} |")
     return [*lines, "", *inner]
 
 
@@ -83,7 +156,13 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _default(value: Any) -> str:
+def _type(field: FieldInfo) -> str:
+    names = re.sub(r"\b(\w+\.)+|<(class|enum) '|'>|NoneType", "", repr(field.annotation))
+    return f"`{names}`".replace("|", "or")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default()
     if value is PydanticUndefined:
         return "required"
     if value is None or isinstance(value, BaseModel) or value == ():
@@ -114,7 +193,13 @@ def catalog_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"commands.md": commands_page, "fields.md": scenario_page, "catalog.md": catalog_page}
+PAGES = {
+    "commands.md": commands_page,
+    "python.md": python_page,
+    "answers.md": answers_page,
+    "fields.md": scenario_page,
+    "catalog.md": catalog_page,
+}
 
 
 def main() -> int:

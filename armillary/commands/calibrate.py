@@ -31,6 +31,7 @@ def command(
     """
     from datetime import UTC, datetime
 
+    from armillary.answers import CalibrateAnswer
     from armillary.screens.calibrate import calibrate_screen
     from runtime.calibrate import calibrate
     from runtime.launch import require_torch
@@ -46,7 +47,11 @@ def command(
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_cluster_file(output, cluster, comment=_comment(cluster))
-    typer.echo(cluster.model_dump_json() if as_json else calibrate_screen(cluster, output))
+    if as_json:
+        answer = CalibrateAnswer(file=str(output), cluster=cluster)
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        typer.echo(calibrate_screen(cluster, output))
 
 
 def _comment(cluster: ClusterSpec) -> str:

@@ -19,24 +19,21 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say whether a scenario or a plan is valid, and what it asks; else every mistake in it."""
-    import json
-
+    from armillary.answers import CheckAnswer
     from armillary.checking import check
     from armillary.screens.check import check_screen
     from simulator.spec.errors import InputError
 
     try:
-        scenario, plan = check(file, overrides=tuple(overrides or ()))
+        checked = check(file, overrides=tuple(overrides or ()))
     except InputError as error:
         if not as_json:
             raise
-        mistakes = [str(each) for each in getattr(error, "errors", (error,))]
-        typer.echo(json.dumps({"version": 1, "valid": False, "mistakes": mistakes}))
+        mistakes = tuple(str(each) for each in getattr(error, "errors", (error,)))
+        typer.echo(CheckAnswer(valid=False, mistakes=mistakes).model_dump_json(indent=2))
         raise typer.Exit(error.exit_code) from None
-    if not as_json:
-        typer.echo(check_screen(scenario, plan))
-        return
-    answer = {"version": 1, "valid": True, "scenario": scenario.model_dump(mode="json")}
-    if plan is not None:
-        answer["plan"] = plan.model_dump(mode="json")
-    typer.echo(json.dumps(answer))
+    if as_json:
+        answer = CheckAnswer(valid=True, scenario=checked.scenario, plan=checked.plan)
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        typer.echo(check_screen(checked.scenario, checked.plan))

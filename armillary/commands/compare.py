@@ -17,4 +17,4 @@ def command(
     from runtime.compare import compare
 
     comparison = compare(run_dir)
-    typer.echo(comparison.model_dump_json() if as_json else compare_screen(comparison))
+    typer.echo(comparison.model_dump_json(indent=2) if as_json else compare_screen(comparison))

@@ -36,8 +36,6 @@ def command(
 
     armillary export 2 --to torchtitan -o recipe
     """
-    import json
-
     from armillary.choice import chosen_plan
     from armillary.exporting import write_export
     from planner.export import find_exporter
@@ -47,15 +45,9 @@ def command(
     folder = out or DEFAULT_FOLDER / f"export-{exporter.name}"
     written = write_export(export, folder)
     if as_json:
-        answer = {
-            "version": 1,
-            "target": export.target,
-            "files": [str(path) for path in written],
-            "dropped": list(export.dropped),
-            "needs": list(export.needs),
-            "start": export.start,
-        }
-        typer.echo(json.dumps(answer, indent=2))
+        from armillary.answers import ExportAnswer
+
+        typer.echo(ExportAnswer.of(export, written).model_dump_json(indent=2))
         return
     for path in written:
         typer.echo(f"saved: {path}")

@@ -24,17 +24,23 @@ def command(
 
     armillary init my-scenario.yaml
     """
-    import json
-
-    from simulator.catalog.template import SCHEMA_NAME, scenario_template, write_scenario
+    from armillary.answers import InitAnswer
+    from simulator.catalog.template import scenario_template, write_scenario
 
     text = scenario_template(model=model, cluster=cluster)
-    if file is None:
-        typer.echo(json.dumps({"version": 1, "scenario": text}) if as_json else text, nl=as_json)
-        return
-    write_scenario(file, text)
+    if file is not None:
+        write_scenario(file, text)
     if as_json:
-        typer.echo(json.dumps({"version": 1, "file": str(file), "schema": SCHEMA_NAME}))
-        return
+        answer = InitAnswer(scenario=text, file=None if file is None else str(file))
+        typer.echo(answer.model_dump_json(indent=2))
+    elif file is None:
+        typer.echo(text, nl=False)
+    else:
+        _say_what_next(file)
+
+
+def _say_what_next(file: Path) -> None:
+    from simulator.catalog.template import SCHEMA_NAME
+
     typer.echo(f"saved: {file}, {file.with_name(SCHEMA_NAME)} (completion in editors)")
     typer.echo(f"next:  armillary check {file}")

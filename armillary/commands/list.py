@@ -23,21 +23,17 @@ def command(
 
     armillary list devices h100-sxm-80gb
     """
-    import json
-
-    from armillary.listings import LISTINGS, as_data, listing_of
+    from armillary.listings import listed
     from armillary.screens.list import kinds_screen, thing_screen, things_screen
 
-    if kind is None:
-        kinds = {each: listing.what for each, listing in LISTINGS.items()}
-        typer.echo(json.dumps({"version": 1, "kinds": kinds}) if as_json else kinds_screen())
-        return
-    listing = listing_of(kind)
-    things = listing.things() if name is None else {name: listing.thing(name)}
+    found = listed(kind, name)
     if as_json:
-        items = [{"name": each} | as_data(thing) for each, thing in things.items()]
-        typer.echo(json.dumps({"version": 1, "kind": kind, "items": items}))
+        from armillary.answers import ListAnswer
+
+        typer.echo(ListAnswer.of(found).model_dump_json(indent=2))
+    elif kind is None:
+        typer.echo(kinds_screen())
     elif name is None:
-        typer.echo(things_screen(listing, things))
+        typer.echo(things_screen(found.listing, found.things))
     else:
-        typer.echo(thing_screen(name, things[name]))
+        typer.echo(thing_screen(name, found.things[name]))

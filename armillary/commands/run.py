@@ -13,7 +13,6 @@ from armillary import options
 if TYPE_CHECKING:
     from runtime.result import StepMetrics
 
-RUNS = Path("runs")
 COMPARISON, REPORT = "comparison.json", "report.html"
 N_PROGRESS_LINES = 20
 
@@ -46,17 +45,19 @@ def command(
 
     armillary run armillary-out/plan.json --steps 50
     """
+    from armillary.answers import RunAnswer
     from armillary.choice import chosen_plan
+    from armillary.output_folder import run_folder
     from armillary.report import Report, write_report
     from armillary.screens.compare import compare_screen
-    from armillary.screens.run import run_json, run_screen
+    from armillary.screens.run import run_screen
     from runtime.compare import compare
     from runtime.launch import require_torch, run
     from simulator.spec.files import write_atomic
 
     require_torch()
     plan_file = chosen_plan(place, rank)
-    folder = run_dir or _default_run_dir(plan_file.scenario.name, resume=resume)
+    folder = run_dir or run_folder(plan_file.scenario.name, resume=resume)
     n_ranks = plan_file.plan.n_ranks
     typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {folder}", err=True)
     result = run(
@@ -73,18 +74,9 @@ def command(
         if page is not None:
             write_report(page, Report.of(plan_file, comparison=comparison))
     if as_json:
-        typer.echo(run_json(result))
+        typer.echo(RunAnswer.of(result).model_dump_json(indent=2))
     else:
         typer.echo(f"{run_screen(result)}\n\n{compare_screen(comparison)}")
-
-
-def _default_run_dir(name: str, *, resume: bool) -> Path:
-    """Return the first folder of that name that is not there yet, or the last one that is."""
-    number, place = 1, RUNS / name
-    while place.exists():
-        last, number = place, number + 1
-        place = RUNS / f"{name}-{number}"
-    return last if resume and number > 1 else place
 
 
 def _progress(n_steps: int) -> Callable[[StepMetrics], None]:

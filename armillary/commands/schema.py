@@ -1,4 +1,4 @@
-"""`armillary schema`: the JSON Schema of what one writes."""
+"""`armillary schema`: JSON Schemas of what one writes and of what verbs answer."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import typer
 
 
 def command(
-    kind: Annotated[str, typer.Argument(help="scenario, plan or cluster.")] = "scenario",
+    kind: Annotated[
+        str, typer.Argument(help="scenario, plan or cluster; or VERB-answer: its --json.")
+    ] = "scenario",
     as_json: Annotated[
         bool, typer.Option("--json", help="It is JSON with or without this flag.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of a scenario, a plan or a cluster file, for editors.
+    """Print the JSON Schema of a file that one writes, for editors, or of a verb's answer.
 
     armillary schema > scenario.schema.json
+
+    armillary schema plan-answer
     """
     import json
 
-    from simulator.catalog.schema import SCHEMAS
-    from simulator.spec.errors import unknown_name
+    from armillary.schemas import schema_of
 
     del as_json
-    if kind not in SCHEMAS:
-        raise unknown_name("schema", kind, SCHEMAS)
-    typer.echo(json.dumps(SCHEMAS[kind](), indent=2))
+    typer.echo(json.dumps(schema_of(kind), indent=2))

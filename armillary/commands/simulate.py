@@ -41,21 +41,14 @@ def command(
         typer.Option(help="Recorded outages that happen too: CSV or JSON (node,start,end,class)."),
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Write the step as a Chrome trace, for Perfetto.")
+        Path | None, options.written("Write the step as a Chrome trace, for Perfetto.")
     ] = None,
-    timeline: Annotated[
-        Path | None, typer.Option(help="Draw the step: a picture (.svg or .png).")
-    ] = None,
-    progress: Annotated[
-        Path | None, typer.Option(help="Draw the first campaign: a picture (.svg or .png).")
-    ] = None,
+    timeline: Annotated[Path | None, options.drawn("Draw the step")] = None,
+    progress: Annotated[Path | None, options.drawn("Draw the first campaign")] = None,
     course: Annotated[
-        Path | None,
-        typer.Option(help="Write what happened in the first of them (.csv or .parquet)."),
+        Path | None, options.tabled("Write what happened in the first of them")
     ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="Write a row per simulated campaign (.csv or .parquet).")
-    ] = None,
+    table: Annotated[Path | None, options.tabled("Write a row per simulated campaign")] = None,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -34,7 +34,7 @@ def command(
     """
     from armillary.question import question
     from armillary.screens.size import size_screen
-    from armillary.table_file import require_table_file, write_table
+    from armillary.table_file import write_table
     from planner.size import size
 
     asked = options.Asked(
@@ -50,7 +50,6 @@ def command(
         target=target,
         overrides=tuple(overrides or ()),
     ).scenario()
-    require_table_file(table, where="--table")
     sizing = size(asked, devices=_kinds(devices))
     if table is not None:
         write_table(table, sizing.to_frame())

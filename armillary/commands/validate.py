@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from armillary import options
+
 
 def command(
     tables: Annotated[
@@ -25,11 +27,9 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the scores as a Markdown page to this file.")
+        Path | None, options.written("Write the scores as a Markdown page.")
     ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw predicted against measured into this PNG or SVG.")
-    ] = None,
+    picture: Annotated[Path | None, options.drawn("Draw predicted against measured")] = None,
 ) -> None:
     """Predict runs that were measured, and say how right that is.
 
@@ -39,11 +39,10 @@ def command(
 
     armillary validate my_runs.csv --anchor 1 --json
     """
-    import json
-
     from armillary.screens.validate import validation_markdown, validation_screen
-    from armillary.validation import as_data
+    from armillary.validation import ValidationAnswer
     from simulator.spec.files import write_atomic
+    from simulator.spec.picture import picture_form
     from simulator.validate import PUBLISHED, validate
 
     found = validate(
@@ -52,7 +51,10 @@ def command(
     if markdown is not None:
         write_atomic(markdown, validation_markdown(found))
     if picture is not None:
-        from armillary.validation_figure import draw_validation
+        from armillary.validation_figure import validation_figure
 
-        draw_validation(found, picture)
-    typer.echo(json.dumps(as_data(found)) if as_json else validation_screen(found))
+        write_atomic(picture, validation_figure(found, picture_form(picture)))
+    if as_json:
+        typer.echo(ValidationAnswer.of(found).model_dump_json(indent=2))
+    else:
+        typer.echo(validation_screen(found))

@@ -32,9 +32,7 @@ def command(
     budget: options.Budget = None,
     target: options.TargetName = None,
     table: options.TableFile = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw time and cost: a picture (.svg or .png).")
-    ] = None,
+    picture: Annotated[Path | None, options.drawn("Draw time and cost")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Plan a scenario for several values of its fields.
@@ -43,10 +41,11 @@ def command(
     """
     from armillary.question import question
     from armillary.screens.whatif import whatif_screen
-    from armillary.table_file import require_table_file, write_table
+    from armillary.table_file import write_table
     from armillary.whatif_figure import whatif_figure
     from planner.whatif import Grid, whatif
     from simulator.spec.files import write_atomic
+    from simulator.spec.picture import picture_form
 
     asked = options.Asked(
         file=scenario,
@@ -61,14 +60,13 @@ def command(
         budget=budget,
         target=target,
     )
-    require_table_file(table, where="--table")
-    form = None if picture is None else options.picture_form(picture, where="--picture")
     grid = Grid.of(changes or ())
     base = asked.scenario()
     answer = whatif(lambda some: replace(asked, overrides=some).scenario(), grid)
     if table is not None:
         write_table(table, answer.to_frame())
-    if picture is not None and form is not None:
+    if picture is not None:
+        form = picture_form(picture)
         write_atomic(picture, whatif_figure(answer, title=base.name, form=form))
     if as_json:
         typer.echo(answer.model_dump_json(indent=2))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from runtime.compare import Comparison
+from simulator.spec.picture import picture
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import MemoryBreakdown
 
@@ -146,10 +146,8 @@ def _legend(figure: Figure, colours: dict[str, str]) -> None:
 def _svg(figure: Figure) -> Markup:
     from matplotlib import rc_context
 
-    file = io.BytesIO()
-    with rc_context({"svg.hashsalt": "armillary", "svg.fonttype": "path", "font.size": 9}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return inline_svg(file.getvalue())
+    with rc_context({"svg.fonttype": "path", "font.size": 9}):
+        return inline_svg(picture(figure, "svg", transparent=True))
 
 
 def inline_svg(document: bytes) -> Markup:

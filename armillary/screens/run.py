@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from runtime.result import RunResult
 from simulator.spec.units import format_bytes, format_seconds
-
-ANSWER_VERSION = 1
 
 
 def run_screen(result: RunResult) -> str:
@@ -24,20 +20,4 @@ def run_screen(result: RunResult) -> str:
             f"memory      {format_bytes(result.peak_memory_bytes)} at most on one rank",
             f"files       {result.run_dir}",
         )
-    )
-
-
-def run_json(result: RunResult) -> str:
-    """Return the same for programs; every step is in the run's metrics.jsonl."""
-    return json.dumps(
-        {
-            "version": ANSWER_VERSION,
-            "run_dir": str(result.run_dir),
-            "n_steps": result.steps[-1].step,
-            "losses": result.losses,
-            "step_s": result.step_s,
-            "tokens_per_s": result.tokens_per_s,
-            "peak_memory_bytes": result.peak_memory_bytes,
-        },
-        indent=2,
     )

@@ -7,7 +7,8 @@ lists what its files cannot say, and refuses where leaving it out would change t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
@@ -15,6 +16,9 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import find_target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class Export:
     """What the files do not bring along and the user must."""
     start: str
     """The command that starts the training, in the export's folder."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per file: its text, and whether it is a program."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(file) for file in self.files]).set_index("name")
 
     def text(self, name: str) -> str:
         """Return the text of one file."""

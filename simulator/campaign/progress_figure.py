@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.losses import Loss
+from simulator.spec.picture import PictureForm, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +32,9 @@ _LINES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#99
 
 
 def progress_figure(
-    run: CampaignRun, *, n_steps: int, title: str, form: Literal["svg", "png"] = "svg"
+    run: CampaignRun, *, n_steps: int, title: str, form: PictureForm = "svg"
 ) -> bytes:
     """Return the picture of one recorded replica as an SVG or PNG file."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -45,12 +44,7 @@ def progress_figure(
     _draw_causes(causes, run)
     _draw_losses(losses, run)
     figure.suptitle(title, fontsize=10)
-    content = io.BytesIO()
-    # No date and a fixed salt: the same campaign is the same file.
-    with rc_context({"svg.hashsalt": "armillary"}):
-        metadata = {"Date": None} if form == "svg" else None
-        figure.savefig(content, format=form, dpi=130, metadata=metadata)
-    return content.getvalue()
+    return picture(figure, form)
 
 
 def _draw_progress(axes: Axes, run: CampaignRun, n_steps: int) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
@@ -35,7 +38,14 @@ class Spec(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         validate_default=False,
+        json_schema_serialization_defaults_required=True,
     )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per field, dotted where nested, with its value."""
+        import pandas as pd
+
+        return pd.json_normalize(self.model_dump(mode="json")).T.set_axis(["value"], axis="columns")
 
 
 class Precision(StrEnum):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from simulator.spec.picture import PictureForm, picture
 from simulator.step.spans import Span, SpanKind
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ COMPUTE, COLLECTIVES = (0.30, 0.50), (0.06, 0.20)
 """Where in a lane of height 1 the bars begin, and how high they are."""
 
 
-def timeline_figure(
-    spans: Sequence[Span], *, title: str, form: Literal["svg", "png"] = "svg"
-) -> bytes:
+def timeline_figure(spans: Sequence[Span], *, title: str, form: PictureForm = "svg") -> bytes:
     """Return the picture of a step as an SVG or PNG file.
 
     Compute is the upper part of a lane, collectives beside it the lower one; what stays empty is
@@ -58,7 +56,7 @@ def timeline_figure(
     lanes = {rank: [span for span in spans if span.rank == rank] for rank in _lane_ranks(spans)}
     end_s = max(span.end_s for span in spans)
     unit, scale = next(((name, size) for name, size in UNITS if end_s * size >= 1.0), UNITS[-1])
-    with rc_context({"svg.hashsalt": "armillary", "font.size": 9}):
+    with rc_context({"font.size": 9}):
         figure = Figure(figsize=(10, 1.3 + 0.42 * len(lanes)), layout="constrained")
         axes = figure.add_subplot()
         for height, lane in enumerate(lanes.values()):
@@ -80,9 +78,7 @@ def timeline_figure(
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
         _draw_legend(figure, spans)
-        file = io.BytesIO()
-        figure.savefig(file, format=form, dpi=150, metadata={"Date": None} if form == "svg" else {})
-    return file.getvalue()
+        return picture(figure, form)
 
 
 UNITS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))

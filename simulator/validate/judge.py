@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.cost.uncertainty import MEMORY_FACTOR, step_factor
 from simulator.spec.prediction import Interval
@@ -33,6 +34,9 @@ from simulator.validate.scores import (
 )
 from simulator.validate.software import software_rule
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PUBLISHED = tuple(
     Path(__file__).with_name(name) for name in ("published_runs.csv", "published_oom.csv")
 )
@@ -44,6 +48,25 @@ class Validation:
     """Every row's outcome and the scores over them."""
 
     outcomes: tuple[Outcome, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per measured run: predicted, measured, and what was assumed."""
+        import pandas as pd
+
+        rows = [
+            {
+                "id": each.row.id,
+                "predicted_step_s": each.predicted_step_s,
+                "measured_step_s": each.row.step_s,
+                "predicted_memory_bytes": each.predicted_memory_bytes,
+                "measured_memory_bytes": each.measured_memory_bytes,
+                "fits": each.fits,
+                "assumed": ", ".join(each.assumed),
+                "skipped": each.skipped,
+            }
+            for each in self.outcomes
+        ]
+        return pd.DataFrame(rows).set_index("id")
 
     @property
     def step(self) -> Errors | None:

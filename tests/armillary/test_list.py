@@ -20,7 +20,9 @@ def run(*arguments: str) -> str:
 def test_kinds() -> None:
     for kind in LISTINGS:
         assert f"\n{kind}" in run()
-    assert set(json.loads(run("--json"))["kinds"]) == set(LISTINGS)
+    items = json.loads(run("--json"))["items"]
+    assert [item["name"] for item in items] == list(LISTINGS)
+    assert all(item["what"] for item in items)
 
 
 @pytest.mark.parametrize("kind", LISTINGS)

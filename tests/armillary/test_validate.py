@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 from armillary.screens.validate import validation_markdown, validation_screen
-from armillary.validation import as_data
-from armillary.validation_figure import draw_validation
+from armillary.validation import ValidationAnswer
+from armillary.validation_figure import validation_figure
 from simulator.validate import PUBLISHED, Validation
 from simulator.validate.judge import judge
 from simulator.validate.rows import read_rows
@@ -16,7 +16,7 @@ def some_rows() -> Validation:
 
 def test_every_row_gets_an_answer_or_a_reason() -> None:
     found = some_rows()
-    data = json.loads(json.dumps(as_data(found)))
+    data = json.loads(ValidationAnswer.of(found).model_dump_json())
     assert len(data["rows"]) == len(found.outcomes)
     for row in data["rows"]:
         assert (row["skipped"] is None) == (row["predicted_step_s"] is not None)
@@ -37,5 +37,5 @@ def test_screen_and_page_name_sources_and_reasons() -> None:
 
 
 def test_picture_is_drawn(tmp_path: Path) -> None:
-    draw_validation(some_rows(), tmp_path / "validation.png")
+    (tmp_path / "validation.png").write_bytes(validation_figure(some_rows(), "png"))
     assert (tmp_path / "validation.png").stat().st_size > 10_000
