@@ -48,5 +48,5 @@ def test_refused(words: tuple[str, ...], message: str) -> None:
 
 def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(InputError, match="--report: .*a.html cannot be written: .* is read-only"):
+    with pytest.raises(InputError, match=r"--report: .*a\.html cannot be written: .* is read-only"):
         run("plan", FILE, "--report", str(tmp_path / "a.html"))
