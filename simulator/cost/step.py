@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.cost.contention import SharedLinks, link_contention
 from simulator.cost.data_parallel import (
     SyncTimes,
     embedding_sync,
@@ -48,6 +49,7 @@ class _Syncs:
     moe: SyncTimes
     embedding: SyncTimes
     head: SyncTimes
+    shared: SharedLinks
 
 
 def price_step(
@@ -70,6 +72,8 @@ def price_step(
     passes = _price_passes(setting)
     syncs = _price_syncs(setting)
     dense = _layer(passes.dense, syncs.dense)
+    p2p_s = _price_transfer(setting)
+    meets = link_contention(syncs.shared, passes.moe.backward, p2p_s, model.n_layers, table)
     n = len(table)
     scale = cluster.calibration.step_scale if cluster.calibration is not None else 1.0
     growth = 1.0 + software.growth_per_doubling * np.log2(table.n_ranks)
@@ -78,10 +82,10 @@ def price_step(
         moe=dense if model.moe is None else _layer(passes.moe, syncs.moe),
         embedding=_edge(passes.embedding, syncs.embedding),
         head=_edge(passes.head, syncs.head),
-        p2p_s=_price_transfer(setting),
+        p2p_s=p2p_s,
         p2p_overlap=np.where(table.virtual_stages > 1, software.overlap.pp, 0.0),
         dp_overlap=np.full(n, software.overlap.dp),
-        dp_contention=np.full(n, software.dp_contention),
+        dp_contention=np.minimum(software.dp_contention + meets, 1.0),
         gather_every_pass=1.0 * (table.zero_stage == 3),
         reduce_every_microbatch=1.0 * ((table.zero_stage >= 2) & (table.pp == 1)),
         optimizer_s=_price_optimizer(setting),
@@ -146,6 +150,7 @@ def _price_syncs(setting: Setting) -> _Syncs:
         moe=dense if setting.model.moe is None else layer_sync(distinct, mixture=True),
         embedding=embedding_sync(distinct),
         head=head_sync(distinct),
+        shared=SharedLinks.of(distinct),
     )
     return spread(syncs, inverse)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,11 @@ def test_a_cluster_file_keeps_what_it_was_given(tmp_path: Path) -> None:
     named = text[: text.index("\nkernels:")] + "\nkernels: kernels.csv\n"
     (tmp_path / "named.yaml").write_text(named)
     assert read_cluster_file(tmp_path / "named.yaml") == cluster
+
+
+def test_the_example_of_the_how_to_is_a_table(tmp_path: Path) -> None:
+    page = Path("docs/how-to/measure-kernels.md").read_text()
+    (example,) = re.findall(r"```csv\n(.*?)```", page, flags=re.DOTALL)
+    header, *lines = example.splitlines()
+    table = read_kernel_table(written(tmp_path, *lines, header=header), find_device("h100-sxm"))
+    assert len(table.gemms) + len(table.attentions) == len(lines)
