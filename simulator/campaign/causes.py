@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from simulator.spec.errors import InputError
 from simulator.spec.profiles import FailureProfile
 from simulator.spec.reliability import SCOPES, FailureCause, ReliabilitySpec, Scope
+from simulator.spec.units import format_seconds
 
 
 def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[FailureCause, ...]:
     """Return every cause that can strike, its rate and its detection time said outright.
 
     The scenario's own causes replace the profile's; `failures_per_device_day` scales them so that
-    those which stop a job add up to it; `more_causes` come on top.
+    those which stop a job add up to it; `more_causes` come on top. Raises InputError for a repair
+    that is faster than its detection.
     """
     if not asked.random_failures:
         return ()
@@ -28,13 +31,29 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
         )
     # A restart given as one number includes detection where a cause does not say its own.
     usual_s = 0.0 if asked.restart_s is not None else profile.detection_s
-    return tuple(
+    causes = tuple(
         cause
         if cause.detection_s is not None
         else cause.model_copy(update={"detection_s": usual_s})
         for cause in (*base, *asked.more_causes)
         if cause.failures_per_device_day + cause.failures_per_job_day > 0
     )
+    _require_order(causes, asked.repair_s or profile.repair_s)
+    return causes
+
+
+def _require_order(causes: tuple[FailureCause, ...], usual_repair_s: float) -> None:
+    """Raise InputError where nodes would be back before anybody noticed that they had failed."""
+    for cause in causes:
+        repair_s, noticed_s = cause.repair_s or usual_repair_s, cause.detection_s or 0.0
+        removes = cause.scope != "job" and cause.repair_fraction > 0
+        if cause.effect == "stop" and removes and repair_s < noticed_s:
+            raise InputError(
+                f"{cause.name} is repaired after {format_seconds(repair_s)} and noticed after "
+                f"{format_seconds(noticed_s)}: nothing is repaired before it is noticed",
+                where="reliability.repair_s" if cause.repair_s is None else "reliability.causes",
+                fix="give the time from the failure until the node is back",
+            )
 
 
 def _any_cause(profile: FailureProfile, rate: float | None = None) -> FailureCause:

@@ -53,6 +53,7 @@ def build_fleet(
             "job": 1,
             "node": 1,
             "rack": min(per_rack, n_all),
+            "pdu": min(max(per_rack, asked.nodes_per_pdu or per_rack), n_all),
             "pod": min(cluster.fabric.nodes_per_pod or n_all, n_all),
             "region": math.ceil(n_all / cluster.fabric.n_regions),
         },

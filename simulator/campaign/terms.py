@@ -10,6 +10,7 @@ from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
+from simulator.campaign.stragglers import jitter_slowdown
 from simulator.catalog import find_failure_profile
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.input_pipeline import InputSpec
@@ -78,7 +79,7 @@ class CampaignTerms:
     n_spare_nodes: int | None
     """None: replacements are always at hand and cost nothing."""
     slowdown: float
-    """Mean step time over that of healthy devices: flaps."""
+    """Mean step time over that of healthy devices: flaps, jitter."""
     tiers: tuple[TierTerms, ...]
     device_copy_bytes_per_s: float
     node_write_bytes_per_s: float
@@ -136,7 +137,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         )
         / DAY_S,
         n_spare_nodes=fixed_spares(asked),
-        slowdown=1 + asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * cluster.n_devices,
+        slowdown=_slowdown(asked, cluster.n_devices),
         tiers=_tiers(asked, profile, together),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
@@ -146,6 +147,13 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         power=power,
         assumptions=_assumptions(scenario, money, power),
     )
+
+
+def _slowdown(asked: ReliabilitySpec, n_devices: int) -> float:
+    flaps = asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * n_devices
+    if asked.step_jitter == 0:
+        return 1 + flaps
+    return flaps + float(jitter_slowdown(asked.step_jitter, n_devices))
 
 
 def restart_parts(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[float, float]:

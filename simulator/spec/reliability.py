@@ -27,9 +27,9 @@ Component = Literal[
     "unknown",
 ]
 
-Scope = Literal["job", "node", "rack", "pod", "region"]
+Scope = Literal["job", "node", "rack", "pdu", "pod", "region"]
 """How much one event takes away, from a process to a region."""
-SCOPES: tuple[Scope, ...] = ("job", "node", "rack", "pod", "region")
+SCOPES: tuple[Scope, ...] = ("job", "node", "rack", "pdu", "pod", "region")
 
 Recovery = Literal["wait", "shrink", "replan", "isolate"]
 """What happens when nodes are missing and no spare is left: wait for a repair, go on with fewer
@@ -92,11 +92,6 @@ class FailureCause(Spec):
             raise ValueError("effect slow needs slowdown > 1 and lasts_s > 0")
         if self.effect == "corrupt" and self.detection_s is None:
             raise ValueError("effect corrupt needs detection_s: how long nobody notices")
-        if self.repair_s is not None and self.repair_s < (self.detection_s or 0.0):
-            raise ValueError(
-                f"repair_s={self.repair_s:g} is shorter than detection_s={self.detection_s:g}: "
-                "nothing is repaired before it is noticed"
-            )
         return self
 
 
@@ -223,10 +218,15 @@ class ReliabilitySpec(Spec):
 
     nodes_per_rack: Count | None = Field(default=None, ge=1)
     """Default: the nodes of one scale-up domain."""
+    nodes_per_pdu: Count | None = Field(default=None, ge=1)
+    """Nodes behind one power distribution unit; default is one rack."""
     flaps_per_device_day: NonNegative = 0.0
     """Link flaps that hold up the job without stopping it."""
     flap_stall_s: Seconds = Field(default=0.0, ge=0)
     """How long one flap holds up the whole job."""
+    step_jitter: float = Field(default=0.0, ge=0, le=1)
+    """Standard deviation over mean of each device's own time per step; all wait for the slowest.
+    What the software profile says about growth with scale contains the usual jitter already."""
 
     @property
     def n_spares(self) -> int:

@@ -93,7 +93,7 @@ Bytes = Annotated[float, _quantity(BYTES, "size")]
 BytesPerSecond = Annotated[float, _quantity(BYTES_PER_S, "bandwidth")]
 FlopsPerSecond = Annotated[float, _quantity(FLOPS_PER_S, "compute rate")]
 Watts = Annotated[float, _quantity(WATTS, "power")]
-Usd = Annotated[float, _quantity(USD, "amount of money")]
+Usd = Annotated[float, _quantity(USD, "sum of money")]
 Count = Annotated[
     int, BeforeValidator(_read_count, json_schema_input_type=float | str), Field(le=10**18)
 ]

@@ -2,6 +2,7 @@ import pytest
 
 from simulator.campaign.causes import resolve_causes
 from simulator.catalog import find_failure_profile
+from simulator.spec.errors import InputError
 from simulator.spec.reliability import FailureCause, ReliabilitySpec
 
 LLAMA3 = find_failure_profile("llama3-16k-h100")
@@ -29,6 +30,17 @@ def test_more_causes_come_on_top() -> None:
     assert rates(ReliabilitySpec(failures_per_device_day=1e-3, more_causes=more)) == pytest.approx(
         0.501
     )
+
+
+def test_nothing_is_repaired_before_it_is_noticed() -> None:
+    slow = FailureCause(name="hang", failures_per_device_day=1e-3, detection_s=600)
+    with pytest.raises(InputError, match="hang is repaired after 60 s and noticed after 10 min"):
+        resolve_causes(ReliabilitySpec(causes=(slow,), repair_s=60), LLAMA3)
+    own = slow.model_copy(update={"repair_s": 60.0})
+    with pytest.raises(InputError, match="nothing is repaired before it is noticed"):
+        resolve_causes(ReliabilitySpec(more_causes=(own,)), LLAMA3)
+    restart_only = own.model_copy(update={"repair_fraction": 0.0})
+    assert resolve_causes(ReliabilitySpec(causes=(restart_only,)), LLAMA3)
 
 
 def test_nothing_is_random_in_a_mere_replay() -> None:

@@ -49,7 +49,6 @@ def test_impossible_reliability(values: dict[str, Any], message: str) -> None:
     ("values", "message"),
     [
         ({"failures_per_device_day": -1e-9}, "greater than or equal to 0"),
-        ({"repair_s": 60, "detection_s": 600}, "repair_s=60 is shorter than detection_s=600"),
         ({"effect": "slow"}, "effect slow needs slowdown > 1 and lasts_s > 0"),
         ({"effect": "corrupt"}, "effect corrupt needs detection_s"),
         ({"life": [{"share": 0.5, "shape": 2}]}, "add up to 0.5, not to 1"),

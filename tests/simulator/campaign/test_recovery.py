@@ -1,0 +1,101 @@
+"""What a job does when nodes are missing: replan, shrink, wait; and who pays for nodes gone."""
+
+from typing import Any
+
+import pytest
+
+from simulator.campaign.events import simulate_campaign
+from simulator.campaign.losses import Loss
+from simulator.campaign.setting import campaign_setting
+from simulator.spec.scenario import Scenario
+from tests.simulator.campaign.settings import (
+    DAY_S,
+    STATE_BYTES,
+    plan_of,
+    scenario_of,
+    setting_of,
+    step_of,
+)
+
+SCARCE: dict[str, Any] = {
+    "n_devices": 1024,
+    "days": 20,
+    "step_s": 20.0,
+    "failures_per_device_day": 2e-4,
+    "spares": 0,
+    "repair_s": 5 * DAY_S,
+    "restart_s": 300.0,
+}
+"""A hundred and twenty-eight nodes, of which one is nearly always in repair."""
+
+
+def test_planning_anew_asks_the_planner_once_per_number_of_nodes() -> None:
+    asked: list[int] = []
+
+    def replan(scenario: Scenario, n_nodes: int) -> float | None:
+        assert scenario.cluster.n_nodes == 128
+        asked.append(n_nodes)
+        return None if n_nodes < 124 else 20.0 * 128 / n_nodes
+
+    setting = campaign_setting(
+        scenario_of(recovery="replan", **SCARCE),
+        plan_of(1024),
+        step_of(20.0),
+        state_bytes=STATE_BYTES,
+        replan=replan,
+    )
+    run = simulate_campaign(setting, record=True)
+    assert asked
+    assert len(asked) == len(set(asked))
+    assert max(asked) == 127
+    # Whatever is there trains: a node in repair costs one in 128, not a copy of 16 nodes.
+    shrunk = simulate_campaign(setting_of(recovery="shrink", **SCARCE))
+    assert run.calendar_s < shrunk.calendar_s
+    assert run.losses_node_s[Loss.WAITING_FOR_SPARES] < 0.01 * run.paid_node_s
+    booked = run.productive_node_s + sum(run.losses_node_s.values())
+    assert booked == pytest.approx(run.paid_node_s, rel=1e-9)
+
+
+def test_nodes_that_the_market_took_away_are_not_paid_for() -> None:
+    spot = {
+        "name": "spot",
+        "component": "preemption",
+        "failures_per_device_day": 0.02,
+        "notice_s": 120.0,
+        "followers": 1.0,
+    }
+    usual = SCARCE | {"failures_per_device_day": 0.0, "repair_s": 0.5 * DAY_S}
+    run = simulate_campaign(setting_of(recovery="shrink", more_causes=[spot], **usual))
+    owned = spot | {"component": "power"}
+    paid = simulate_campaign(setting_of(recovery="shrink", more_causes=[owned], **usual))
+    assert run.calendar_s == pytest.approx(paid.calendar_s)
+    assert run.paid_node_s < 0.98 * paid.paid_node_s
+    assert paid.paid_node_s == pytest.approx(128 * paid.calendar_s)
+    for each in (run, paid):
+        booked = each.productive_node_s + sum(each.losses_node_s.values())
+        assert booked == pytest.approx(each.paid_node_s, rel=1e-9)
+
+
+def test_a_pdu_takes_its_racks_with_it() -> None:
+    cause = {"name": "pdu", "component": "power", "scope": "pdu", "failures_per_job_day": 0.2}
+    usual: dict[str, Any] = {
+        "days": 20,
+        "failures_per_device_day": 0.0,
+        "more_causes": [cause],
+        "repair_s": DAY_S,
+        "spares": 40,
+    }
+    rack, pdu = (
+        simulate_campaign(setting_of(nodes_per_rack=2, nodes_per_pdu=nodes, **usual))
+        for nodes in (None, 50)
+    )
+    assert rack.failures["pdu"] > 0
+    assert rack.losses_node_s[Loss.WAITING_FOR_SPARES] == 0
+    assert pdu.losses_node_s[Loss.WAITING_FOR_SPARES] > 0
+
+
+def test_everybody_waits_for_the_slowest_device() -> None:
+    # 2 % jitter makes a step 1.0794 times as long on 16,384 devices.
+    run = simulate_campaign(setting_of(days=5, failures_per_device_day=0.0, step_jitter=0.02))
+    slowed = run.losses_node_s[Loss.DEGRADED_SPEED] / run.productive_node_s
+    assert slowed == pytest.approx(0.0794, abs=1e-4)
