@@ -188,10 +188,10 @@ def _input(campaign: CampaignPrediction) -> list[str]:
         return []
     return [
         f"data: a step waits {format_seconds(needs.stall_s)} for its batch; slowest is "
-        f"{needs.limited_by}, the dataset is read {needs.n_epochs:.3g} times",
+        f"{needs.limited_by}, {needs.n_epochs:.3g} passes over the dataset",
         f"to keep up: {format_bytes(needs.storage_bytes)} of storage that gives "
         f"{format_bytes(needs.store_bytes_per_s)}/s, {format_bytes(needs.node_bytes_per_s)}/s into "
-        f"every host, {needs.reader_hosts:,} reader hosts",
+        f"every host, {needs.reader_hosts:,} reader hosts beside the training nodes",
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}
 _PREFIX = _DECIMAL | _BINARY
 
 SECONDS = {
@@ -109,7 +109,7 @@ def _scaled(value: float, unit: str, digits: int) -> str:
 
 def format_bytes(value: float) -> str:
     """Return a size for people, in binary units: '79.6 GiB'."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
+    for unit in ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB"):
         factor = BYTES[unit]
         if abs(value) >= factor:
             return f"{value / factor:.1f} {unit}"

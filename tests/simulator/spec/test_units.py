@@ -83,6 +83,7 @@ def test_formats_name_a_unit(value: float) -> None:
 
 def test_formats_by_example() -> None:
     assert units.format_bytes(79.6 * 2**30) == "79.6 GiB"
+    assert units.format_bytes(2e18) == "1.7 EiB"
     assert units.format_bandwidth(50e9) == "400 Gb/s"
     assert units.format_seconds(53.4 * 86400) == "53.4 d"
     assert units.format_seconds(0.004) == "4 ms"
