@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.predict import predict, setting_of
-from simulator.campaign.replay import read_outages
 from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
+from simulator.catalog.outage_file import read_outages
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
 from simulator.spec.kernel_table import KernelLookups

@@ -12,6 +12,9 @@ from simulator.spec.files import read_text
 
 LIMIT_LAYERS = 10
 
+TABLES = (("reliability", "replay"), ("economics", "price_series"))
+"""Lists that may be the name of a file with one row an entry instead."""
+
 _STARTS_ANEW: dict[KeyPath, set[str]] = {
     ("model",): {"base", "name"},
     ("cluster",): {"base", "device"},
@@ -78,6 +81,10 @@ def with_bases(document: Document, folder: Path) -> Document:
                 part = value[section] = part | {"base": str(folder / base)}
         if section == "cluster" and isinstance(part, dict) and isinstance(part.get("kernels"), str):
             value[section] = part | {"kernels": str(folder / part["kernels"])}
+    for section, field in TABLES:
+        part = value.get(section)
+        if isinstance(part, dict) and isinstance(part.get(field), str):
+            value[section] = part | {field: str(folder / part[field])}
     return Document(value, document.places, document.name)
 
 

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from simulator.catalog import registry
 from simulator.catalog.cluster import cluster_of
-from simulator.catalog.layers import apply_overrides, read_layers, with_bases
+from simulator.catalog.layers import TABLES, apply_overrides, read_layers, with_bases
 from simulator.catalog.mistakes import mistakes_of
 from simulator.catalog.model import model_of
+from simulator.catalog.outage_file import read_outages
+from simulator.catalog.price_file import read_prices
 from simulator.catalog.yaml_text import Document, KeyPath
-from simulator.spec.base import Precision, spec_name
+from simulator.spec.base import Precision, Spec, spec_name
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError, all_of
 from simulator.spec.job import JobSpec
@@ -71,6 +73,15 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
             fields[section] = resolve(document)
         except InputError as error:
             mistakes.append(error)
+    for section, field in TABLES:
+        place = document.part((section, field))
+        if isinstance(place, str):
+            try:
+                rows = _READERS[section, field](Path(place))
+            except InputError as error:
+                mistakes.append(error)
+                rows = ()
+            fields[section] = fields[section] | {field: rows}
     fields["job"] = _with_defaults(
         fields.get("job", {}), fields.get("model"), fields.get("cluster")
     )
@@ -91,6 +102,11 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
         raise all_of(mistakes)
     return scenario
 
+
+_READERS: dict[tuple[str, str], Callable[[Path], tuple[Spec, ...]]] = {
+    ("reliability", "replay"): read_outages,
+    ("economics", "price_series"): read_prices,
+}
 
 _RESOLVED: dict[str, Callable[[Document], Any]] = {"model": model_of, "cluster": cluster_of}
 

@@ -58,6 +58,13 @@ def scenario_schema() -> Schema:
         ("EconomicsSpec", "grid", "grids"),
     ):
         definitions[section]["properties"][field]["examples"] = list(list_names(kind))
+    for section, field in (("ReliabilitySpec", "replay"), ("EconomicsSpec", "price_series")):
+        listed = definitions[section]["properties"].pop(field)
+        file = _text("File with a row an entry, relative to this one (.csv or .json).")
+        definitions[section]["properties"][field] = {
+            "anyOf": [file, {key: part for key, part in listed.items() if key != "description"}],
+            "description": listed["description"],
+        }
     return {
         "$schema": _DIALECT,
         "title": "Armillary scenario",

@@ -38,7 +38,8 @@ class EconomicsSpec(Spec):
     usd_per_device_hour: Usd | None = Field(default=None, ge=0)
     """Overrides the price list."""
     price_series: tuple[PriceStep, ...] = Field(default=(), max_length=100_000)
-    """Prices that change during the campaign (spot), in place of one."""
+    """Prices that change during the campaign (spot), in place of one: a list, or a file with the
+    columns date, price, currency and, if known, provider and commitment."""
     own: OwnershipSpec | None = None
     """In place of a rent."""
     usd_per_tb_month: Usd | None = Field(default=None, ge=0)

@@ -177,7 +177,8 @@ class ReliabilitySpec(Spec):
     """On top of the profile's causes (preemption, maintenance, slow links, corruption)."""
     cohorts: tuple[CohortSpec, ...] = Field(default=(), max_length=16)
     replay: tuple[Outage, ...] = Field(default=(), max_length=1_000_000)
-    """Recorded outages that happen besides the random ones."""
+    """Recorded outages that happen besides the random ones: a list, or a file with the columns
+    node, start, end and class."""
     random_failures: bool = True
     """Whether the causes strike at all; false leaves the replay alone."""
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.campaign.replay import read_outages
+from simulator.catalog.outage_file import read_outages
 from simulator.spec.errors import InputError
 from simulator.spec.reliability import Outage
 
@@ -28,6 +28,7 @@ def test_csv_and_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("a.csv", "node,start,end\n1,2,\n", r"a\.csv:2: end is missing"),
         ("a.csv", "node,start\n1,2\n", r"a\.csv:1: column 'end' is missing"),
         ("a.csv", "node,start,end\n1,200,100\n", r"a\.csv:2: node 1 is back at 100 s, before"),
         (
@@ -38,8 +39,8 @@ def test_csv_and_json(tmp_path: Path) -> None:
         ("a.csv", "node,start,end\n-1,0,100\n", r"a\.csv:2: node: "),
         ("a.csv", "node,start,end\n1,soon,100\n", r"a\.csv:2: start: not a duration"),
         ("a.csv", "node,start,end,class\n1,0,1,rm -rf /\n", r"a\.csv:2: class: "),
-        ("a.json", "{}", r"a list of outages is expected"),
-        ("a.json", "[1]", r"outage 1: 1 is not an outage"),
+        ("a.json", "{}", r"a list of objects is expected"),
+        ("a.json", "[1]", r"row 1: 1 is not an object"),
         ("a.json", "[" * 100_000, r"this is not JSON"),
         ("a.csv", "\udcff", r"not UTF-8 text"),
     ],
