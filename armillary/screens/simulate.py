@@ -39,7 +39,7 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
     step, campaign = simulation.prediction.step, simulation.prediction.campaign
     lines = [
         *textwrap.wrap(question(simulation.scenario), WIDTH),
-        f"plan {simulation.plan.label()}; {BASIS[step.basis]}",
+        *textwrap.wrap(f"plan {simulation.plan.label()}; {BASIS[step.basis]}", WIDTH),
         "",
         *_step(step),
         *_kernels(step.kernels),

@@ -1,7 +1,7 @@
 """Recorded prices of one device-hour from a file with the columns date, price and currency.
 
-`provider` and `commitment` (on-demand, reserved, spot) may stand beside them; a file holds the prices
-of one of each. The campaign begins on the first date.
+`provider` and `commitment` (on-demand, reserved, spot) may stand beside them; a file holds the
+prices of one of each. The campaign begins on the first date.
 """
 
 from __future__ import annotations

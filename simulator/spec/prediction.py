@@ -110,25 +110,6 @@ class InputNeeds(Spec):
     """Hosts beside the training nodes that must read and decode."""
 
 
-class InputNeeds(Spec):
-    """What keeps a campaign fed."""
-
-    n_epochs: float
-    """How often the dataset is read."""
-    stall_s: float
-    """Mean wait of a step for its batch, as the scenario describes the pipeline."""
-    limited_by: str
-    """The slowest part of the pipeline in the first epoch."""
-    storage_bytes: float
-    """Dataset and two checkpoints."""
-    store_bytes_per_s: float
-    """Read bandwidth of the store under which steps hardly ever wait."""
-    node_bytes_per_s: float
-    """The same of every host's network."""
-    reader_hosts: int
-    """Hosts beside the training nodes that must read and decode."""
-
-
 class CampaignPrediction(Spec):
     """The whole training, with its failures."""
 
