@@ -28,6 +28,8 @@ MAX_STAGES = 8
 _GIB = 2.0**30
 _SHORT = {
     "activations": "act.",
+    "buffers": "buf.",
+    "fragmentation": "frag.",
     "framework": "fixed",
     "gradients": "grad.",
     "optimizer": "opt.",

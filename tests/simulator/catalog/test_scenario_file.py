@@ -211,8 +211,8 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         "a.yaml:2: cluster.nodess: unknown field; did you mean nodes?",
         "a.yaml:4: job.tokens: unknown unit 'parsec' for a count; use one of k, K, M, G, B, T, Q, "
         "not '1 parsec'",
-        "a.yaml:5: job.precision: should be 'fp32', 'bf16', 'fp16', 'fp8', 'mxfp8' or 'nvfp4', "
-        "not 'bf17'",
+        "a.yaml:5: job.precision: should be 'fp32', 'bf16', 'fp16', 'fp8', 'mxfp8', 'nvfp4' "
+        "or 'int8', not 'bf17'",
         "a.yaml:7: limits.tensor_paralel: unknown field; did you mean tp?",
         "a.yaml:8: unknown failure profile 'llama3-16k'; did you mean llama3-16k-h100?",
         "a.yaml:9: run: should be a valid dictionary or instance of RunSpec, not 5",
