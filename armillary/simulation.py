@@ -13,6 +13,7 @@ from simulator.campaign.replicas import run_replicas, summarize
 from simulator.catalog.outage_file import read_outages
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
+from simulator.spec.fit import FitVerdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
@@ -61,6 +62,9 @@ class Simulation:
                 tokens_per_s=step.tokens_per_s,
                 breakdown_s=dict(step.breakdown.parts()),
                 peak_memory_bytes=tuple(stage.total_bytes for stage in step.memory),
+                interval_memory_bytes=_pair(step.interval_memory_bytes),
+                misfit_probability=step.misfit_probability,
+                fit=step.fit,
                 memory_capacity_bytes=step.memory_capacity_bytes,
                 basis=step.basis,
                 kernels=step.kernels,
@@ -160,6 +164,12 @@ class StepAnswer(Spec):
     breakdown_s: dict[str, float]
     """Adds up to `step_s`."""
     peak_memory_bytes: tuple[float, ...]
+    interval_memory_bytes: tuple[float, float]
+    """90 % interval of the fullest stage's peak."""
+    misfit_probability: float
+    """Probability that the fullest rank needs more memory than there is."""
+    fit: FitVerdict
+    """'fits', 'edge' or 'does not fit'."""
     """Per pipeline stage, its fullest rank."""
     memory_capacity_bytes: float
     basis: Basis

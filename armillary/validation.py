@@ -23,6 +23,8 @@ class ValidatedRow(Spec):
     """90 %: low, high."""
     measured_memory_bytes: float | None
     fits: bool | None
+    misfit_probability: float | None
+    """Probability that the fullest rank needs more memory than there is."""
     software: str | None
     assumed: tuple[str, ...]
     """What blank cells were taken to be."""
@@ -40,6 +42,10 @@ class FitScore(Spec):
     """Said not to fit, and ran."""
     missed_oom: int
     """Said to fit, and ran out of memory."""
+    at_edge: int
+    """Of all, those for which the 90 % interval allows both."""
+    wrong_off_edge: int
+    """Wrong answers that the interval did not allow."""
     accuracy: float
 
     @classmethod
@@ -49,6 +55,8 @@ class FitScore(Spec):
             right=fit.right,
             false_oom=fit.false_oom,
             missed_oom=fit.missed_oom,
+            at_edge=fit.at_edge,
+            wrong_off_edge=fit.wrong_off_edge,
             accuracy=fit.accuracy,
         )
 
@@ -103,6 +111,7 @@ def _row(outcome: Outcome) -> ValidatedRow:
         interval_memory_bytes=_pair(outcome.interval_memory_bytes),
         measured_memory_bytes=outcome.measured_memory_bytes,
         fits=outcome.fits,
+        misfit_probability=outcome.misfit_probability,
         software=outcome.software,
         assumed=outcome.assumed,
         anchor=outcome.anchor,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
 from planner.numbers import NUMBERS, Case, Number, place_of
+from planner.pricing import memory_margin
 from simulator.spec.base import Spec
 from simulator.spec.errors import unknown_name
 from simulator.spec.plan import PlanSpec
@@ -131,12 +132,12 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
     step, campaign = prediction.step, prediction.campaign
     fullest = max(step.memory, key=lambda stage: stage.total_bytes)
     most, most_bytes = max(fullest.parts(), key=lambda part: part[1])
-    kept_bytes = scenario.limits.memory_margin * step.memory_capacity_bytes
+    kept_bytes = memory_margin(scenario) * step.memory_capacity_bytes
     sentences = [
         f"memory: stage {fullest.stage} holds {format_bytes(fullest.total_bytes)} of "
         f"{format_bytes(step.memory_capacity_bytes)}, most of it {most} "
         f"({format_bytes(most_bytes)}); {format_bytes(step.memory_margin_bytes - kept_bytes)} left "
-        f"above the margin of {format_bytes(kept_bytes)}"
+        f"above the margin of {format_bytes(kept_bytes)}; {step.fit_in_words}"
     ]
     parts = sorted(step.breakdown.parts(), key=lambda part: -part[1])
     named = [f"{PART_NAMES[name]} {100 * s / step.step_s:.0f} %" for name, s in parts if s > 0]

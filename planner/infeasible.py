@@ -17,7 +17,7 @@ from planner.changes import (
 )
 from planner.finalists import Judge
 from planner.objective import Outlook
-from planner.pricing import Pricing
+from planner.pricing import Pricing, memory_margin
 from planner.resilience import Resilience
 from planner.space import Space
 from planner.sweep import sweep
@@ -91,7 +91,7 @@ def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:
     capacity_bytes = scenario.limits.memory or scenario.cluster.device.memory_bytes
     message = (
         f"no plan fits: the nearest needs {_of(nearest)} ({nearest.plan.label()}; "
-        f"{format_bytes(capacity_bytes)} less a margin of {scenario.limits.memory_margin:.0%})"
+        f"{format_bytes(capacity_bytes)} less a margin of {memory_margin(scenario):.0%})"
     )
     kinds: tuple[Changes, ...] = (
         without_limits,

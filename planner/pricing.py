@@ -17,16 +17,26 @@ from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.spec.errors import InputError
+from simulator.spec.fit import margin_at_risk
 from simulator.spec.profiles import SoftwareProfile
 from simulator.spec.scenario import Scenario
 from simulator.step.closed_form import step_times
+
+
+def memory_margin(scenario: Scenario) -> float:
+    """Share of memory that a plan must leave free: as stated, or for the risk of not fitting."""
+    limits = scenario.limits
+    if limits.memory_margin is not None:
+        return limits.memory_margin
+    factor = find_software(scenario.job.software).memory.interval_factor
+    return margin_at_risk(limits.memory_risk, factor)
 
 
 def allowed_bytes(scenario: Scenario) -> float:
     """Memory that a plan may use on its fullest rank: device or limit, less the margin."""
     limits, device = scenario.limits, scenario.cluster.device
     capacity = min(device.memory_bytes, limits.memory or device.memory_bytes)
-    return capacity * (1 - limits.memory_margin)
+    return capacity * (1 - memory_margin(scenario))
 
 
 @dataclass(frozen=True, slots=True)

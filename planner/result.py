@@ -90,6 +90,8 @@ class PredictionSummary(Spec):
     mfu: float
     peak_memory_bytes: float
     memory_margin_bytes: float
+    misfit_probability: float
+    """Probability that the fullest rank needs more memory than there is."""
     goodput: float
     calendar_s: float
     cost_usd: float | None
@@ -105,6 +107,7 @@ class PredictionSummary(Spec):
             mfu=step.mfu,
             peak_memory_bytes=step.peak_memory_bytes,
             memory_margin_bytes=step.memory_margin_bytes,
+            misfit_probability=step.misfit_probability,
             goodput=campaign.goodput,
             calendar_s=campaign.calendar_s,
             cost_usd=campaign.cost_usd,

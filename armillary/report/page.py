@@ -180,7 +180,7 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
             "peak memory",
             format_bytes(step.peak_memory_bytes),
             f"{format_bytes(step.memory_margin_bytes)} free of "
-            f"{format_bytes(step.memory_capacity_bytes)}",
+            f"{format_bytes(step.memory_capacity_bytes)}; {step.fit_in_words}",
         ),
         _Card(
             "whole training",

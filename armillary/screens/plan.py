@@ -12,6 +12,7 @@ from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
 from planner.decisions import decisions_in_words
 from planner.export import takers
+from planner.pricing import memory_margin
 from planner.result import PredictionSummary, SearchResult
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.target import OWN_TARGET, find_target
@@ -40,7 +41,7 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
 
 def _found(result: SearchResult) -> list[str]:
     capacity = format_bytes(result.best.prediction.step.memory_capacity_bytes)
-    margin = result.scenario.limits.memory_margin
+    margin = memory_margin(result.scenario)
     counts = f"{result.n_plans:,} legal plans in {result.seconds:.1f} s"
     counts += "" if result.complete else " (NOT all were looked at)"
     counts += f": {result.n_priced:,} priced"

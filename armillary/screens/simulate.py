@@ -112,7 +112,7 @@ def _memory(step: StepPrediction) -> list[str]:
     verdict = f"{format_bytes(margin)} free" if margin >= 0 else f"{format_bytes(-margin)} TOO MUCH"
     head = (
         f"memory: the fullest rank holds {format_bytes(step.peak_memory_bytes)} of "
-        f"{format_bytes(capacity)}, {verdict}"
+        f"{format_bytes(capacity)}, {verdict}; {step.fit_in_words}"
     )
     if len(shown) < len(step.memory):
         head += f" (GiB; {len(shown)} of {len(step.memory)} stages shown)"

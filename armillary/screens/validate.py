@@ -94,7 +94,8 @@ def _verdicts(found: Validation) -> list[str]:
         fit = found.fit
         lines.append(
             f"fits or not: {_percent(fit.accuracy)} right; {fit.false_oom} said not to fit and "
-            f"ran, {fit.missed_oom} said to fit and did not"
+            f"ran, {fit.missed_oom} said to fit and did not; {fit.at_edge} at the edge, and of the "
+            f"others {fit.wrong_off_edge} wrong"
         )
     return lines
 

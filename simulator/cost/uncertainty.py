@@ -22,9 +22,6 @@ LARGEST_RUN_DEVICES = 8192
 """Most devices of any run in the fit."""
 GROWTH_PER_DOUBLING = 0.02
 """Widening of the factor for every doubling beyond."""
-MEMORY_FACTOR = 1.12
-"""Half-width of the 90 % interval of peak memory, as a factor; frameworks differ in what they keep
-beside the tensors."""
 
 
 def step_factor(cluster: ClusterSpec, model: ModelSpec, n_ranks: int) -> float:

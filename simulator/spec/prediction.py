@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from simulator.spec.base import Basis, Spec
+from simulator.spec.fit import FitVerdict, misfit_probability, verdict
 from simulator.spec.kernel_table import KernelLookups
 
 
@@ -156,6 +157,8 @@ class StepPrediction(Spec):
     memory: tuple[MemoryBreakdown, ...]
     """One per pipeline stage."""
     memory_capacity_bytes: float
+    memory_factor: float = 1.3
+    """Half-width of the 90 % interval of every peak, as a factor."""
     basis: Basis
     kernels: KernelLookups | None = None
     """How many kernel shapes were measured, where the cluster has a kernel table."""
@@ -170,6 +173,30 @@ class StepPrediction(Spec):
     def memory_margin_bytes(self) -> float:
         """What the fullest rank leaves free; negative when it does not fit."""
         return self.memory_capacity_bytes - self.peak_memory_bytes
+
+    @property
+    def interval_memory_bytes(self) -> Interval:
+        """90 % interval of the fullest stage's peak."""
+        peak = self.peak_memory_bytes
+        return Interval(low=peak / self.memory_factor, high=peak * self.memory_factor)
+
+    @property
+    def misfit_probability(self) -> float:
+        """Probability that the fullest rank needs more than there is."""
+        return misfit_probability(
+            self.peak_memory_bytes, self.memory_capacity_bytes, self.memory_factor
+        )
+
+    @property
+    def fit(self) -> FitVerdict:
+        """Whether it fits, in a word."""
+        return verdict(self.misfit_probability)
+
+    @property
+    def fit_in_words(self) -> str:
+        """Whether it fits, with the probability that it does not."""
+        words = {"fits": "", "edge": "at the edge: ", "does not fit": ""}[self.fit]
+        return f"{words}does not fit with a probability of {100 * self.misfit_probability:.0f} %"
 
 
 class Prediction(Spec):

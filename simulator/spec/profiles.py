@@ -47,6 +47,9 @@ class MemoryProfile(Spec):
     """What the allocator reserves and no tensor uses, as a share of all tensors."""
     framework_bytes: Bytes = Field(default=2.0 * 2**30, ge=0)
     """Outside of the allocator: device context, libraries, buffers of the communication library."""
+    interval_factor: float = Field(default=1.3, ge=1)
+    """Half-width of the 90 % interval of a predicted peak; the default is for software of which no
+    peak was ever compared."""
 
 
 class SoftwareProfile(Spec):

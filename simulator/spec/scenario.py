@@ -44,8 +44,10 @@ class PlanLimits(Spec):
     recompute: RecomputeName | None = None
     devices: Count | None = Field(default=None, ge=1)
     """Ranks to use; default is every device of the cluster."""
-    memory_margin: Fraction = 0.06
-    """Share of device memory that a plan must leave free."""
+    memory_risk: Fraction = 0.25
+    """Largest probability that a plan does not fit, by the interval of its predicted peak."""
+    memory_margin: Fraction | None = None
+    """Share of device memory that a plan must leave free; unset means what memory_risk asks for."""
     memory: Bytes | None = Field(default=None, gt=0)
     """Memory that a rank may use, where it is less than the device has."""
 

@@ -52,6 +52,7 @@ def predict_step(
         breakdown=breakdown,
         memory=memory_breakdown(model, cluster, job, software, plan),
         memory_capacity_bytes=cluster.device.memory_bytes,
+        memory_factor=software.memory.interval_factor,
         basis=cluster.basis,
         kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
         assumptions=_assumptions(scenario),

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.cost.uncertainty import MEMORY_FACTOR, step_factor
+from simulator.cost.uncertainty import step_factor
+from simulator.spec.fit import misfit_probability
 from simulator.spec.prediction import Interval
 from simulator.validate.anchoring import anchor
 from simulator.validate.express import Case, Skipped, express
-from simulator.validate.left_out import left_out_step_seconds
+from simulator.validate.left_out import left_out_peak_memory, left_out_step_seconds
 from simulator.validate.outcome import Outcome
 from simulator.validate.predicted import (
     PeakMemory,
@@ -143,7 +144,7 @@ def _predictions(cases: Sequence[Case], *, n_anchors: int, left_out: bool) -> li
     filled = with_recompute(share_equal_parts(cases))
     step_s = left_out_step_seconds(filled) if left_out else step_seconds(filled)
     anchored = anchor(filled, step_s, n_anchors)
-    memory = peak_memory(filled)
+    memory = left_out_peak_memory(filled) if left_out else peak_memory(filled)
     return [
         _outcome(case, float(time_s), held, anchor=index in anchored.anchors)
         for index, (case, time_s, held) in enumerate(
@@ -154,14 +155,18 @@ def _predictions(cases: Sequence[Case], *, n_anchors: int, left_out: bool) -> li
 
 def _outcome(case: Case, step_s: float, memory: PeakMemory, *, anchor: bool) -> Outcome:
     held_bytes = memory.measured_as(software_rule(case.row).measures)
+    capacity_bytes = case.cluster.device.memory_bytes
     factor = step_factor(case.cluster, case.model, case.plan.n_ranks)
     return Outcome(
         row=case.row,
         predicted_step_s=step_s,
         interval_step_s=_around(step_s, factor),
         predicted_memory_bytes=held_bytes,
-        interval_memory_bytes=_around(held_bytes, MEMORY_FACTOR),
-        fits=memory.used_bytes <= case.cluster.device.memory_bytes,
+        interval_memory_bytes=_around(held_bytes, memory.interval_factor),
+        fits=memory.used_bytes <= capacity_bytes,
+        misfit_probability=misfit_probability(
+            memory.used_bytes, capacity_bytes, memory.interval_factor
+        ),
         software=case.job.software,
         assumed=case.assumed,
         anchor=anchor,

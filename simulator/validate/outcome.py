@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simulator.spec.fit import verdict
 from simulator.spec.prediction import Interval
 from simulator.validate.rows import RunRow
 
@@ -21,6 +22,8 @@ class Outcome:
     predicted_memory_bytes: float | None = None
     interval_memory_bytes: Interval | None = None
     fits: bool | None = None
+    misfit_probability: float | None = None
+    """Probability that the fullest rank needs more memory than there is."""
     software: str | None = None
     assumed: tuple[str, ...] = ()
     skipped: str | None = None
@@ -32,6 +35,12 @@ class Outcome:
         """Measured peak memory."""
         gigabytes = self.row.measured_mem_gb
         return None if gigabytes is None else gigabytes * BYTES_PER_GB
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether either may happen: it fits, or it does not."""
+        probability = self.misfit_probability
+        return probability is not None and verdict(probability) == "edge"
 
     @property
     def step_ratio(self) -> float | None:

@@ -33,6 +33,8 @@ class PeakMemory(NamedTuple):
     allocated_bytes: float
     reserved_bytes: float
     used_bytes: float
+    interval_factor: float
+    """Half-width of the 90 % interval of all of them."""
 
     def measured_as(self, measure: MemoryMeasure) -> float:
         """Return the bytes of tensors, of the allocator, or of the device."""
@@ -52,12 +54,18 @@ def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) ->
 
 def peak_memory(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[PeakMemory]:
     """Peak memory of every case."""
+<<<<<<< HEAD
     result = np.empty((len(cases), 3))
     for rows, case, table, division in _tables(cases):
+=======
+    result = np.empty((len(cases), 4))
+    for rows, case, table, stages in _tables(cases):
+>>>>>>> 6db4a7b (The probability that a plan does not fit, as margin and as third answer; memory with a source left out)
         software = find(case.job.software)
         stages = StageLayers.of_division(case.model, table, division) if division else None
         held = memory_held(case.model, case.cluster, case.job, software, table, stages)
-        result[rows] = np.stack([held.allocated_bytes, held.reserved_bytes, held.peak_bytes], 1)
+        result[rows, :3] = np.stack([held.allocated_bytes, held.reserved_bytes, held.peak_bytes], 1)
+        result[rows, 3] = software.memory.interval_factor
     return [PeakMemory(*row) for row in result.tolist()]
 
 

@@ -51,6 +51,10 @@ class Fit:
     """Said not to fit, and ran."""
     missed_oom: int
     """Said to fit, and ran out of memory."""
+    at_edge: int
+    """Of all, those for which the 90 % interval allows both."""
+    wrong_off_edge: int
+    """Wrong answers that the interval did not allow."""
 
     @property
     def accuracy(self) -> float:
@@ -163,13 +167,22 @@ def fit(outcomes: Iterable[Outcome]) -> Fit | None:
     """
     outcomes = list(outcomes)
     models = {each.row.model for each in outcomes if each.row.ran_out_of_memory}
-    judged = [each for each in outcomes if each.row.model in models and each.fits is not None]
+    judged = [
+        each
+        for each in outcomes
+        if each.row.model in models
+        and each.fits is not None
+        and (each.row.ran_out_of_memory or not each.row.outcome)
+    ]
     if not judged:
         return None
+    off_edge = [each for each in judged if not each.at_edge]
     oom = [each for each in judged if each.row.ran_out_of_memory]
     ran = [each for each in judged if not each.row.ran_out_of_memory]
     return Fit(
         right=sum(not each.fits for each in oom) + sum(bool(each.fits) for each in ran),
         false_oom=sum(not each.fits for each in ran),
         missed_oom=sum(bool(each.fits) for each in oom),
+        at_edge=len(judged) - len(off_edge),
+        wrong_off_edge=sum(each.fits == each.row.ran_out_of_memory for each in off_edge),
     )
