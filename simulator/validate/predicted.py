@@ -54,13 +54,8 @@ def step_seconds(cases: Sequence[Case], find: SoftwareFinder = find_software) ->
 
 def peak_memory(cases: Sequence[Case], find: SoftwareFinder = find_software) -> list[PeakMemory]:
     """Peak memory of every case."""
-<<<<<<< HEAD
-    result = np.empty((len(cases), 3))
-    for rows, case, table, division in _tables(cases):
-=======
     result = np.empty((len(cases), 4))
-    for rows, case, table, stages in _tables(cases):
->>>>>>> 6db4a7b (The probability that a plan does not fit, as margin and as third answer; memory with a source left out)
+    for rows, case, table, division in _tables(cases):
         software = find(case.job.software)
         stages = StageLayers.of_division(case.model, table, division) if division else None
         held = memory_held(case.model, case.cluster, case.job, software, table, stages)
