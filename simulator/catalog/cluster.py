@@ -14,19 +14,18 @@ from simulator.catalog.registry import find_device, find_fabric, list_names
 from simulator.catalog.variant import variant_fields
 from simulator.catalog.yaml_text import Document, to_yaml
 from simulator.spec.cluster import (
-    AlgorithmName,
     Calibration,
     ClusterRequest,
     ClusterSpec,
     DeviceSpec,
     FabricSpec,
     HostSpec,
-    LinkFault,
     LinkSpec,
 )
 from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
 from simulator.spec.kernel_table import KernelTable
+from simulator.spec.links import AlgorithmName, LinkFault, LinkModel
 
 _SHORT_FORM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?::(\d[\d_]{0,12}))?")
 
@@ -47,6 +46,7 @@ class _Base:
     host: HostSpec
     calibration: Calibration | None
     collective_algorithm: AlgorithmName | None = None
+    link_model: LinkModel = "levels"
     link_faults: tuple[LinkFault, ...] = ()
     kernels: KernelTable | None = None
     power_limit_w: float | None = None
@@ -81,6 +81,7 @@ def _cluster_base(cluster: ClusterSpec) -> _Base:
         host=cluster.host,
         calibration=cluster.calibration,
         collective_algorithm=cluster.collective_algorithm,
+        link_model=cluster.link_model,
         link_faults=cluster.link_faults,
         kernels=cluster.kernels,
         power_limit_w=cluster.power_limit_w,
@@ -112,6 +113,7 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "scale_up_domain_devices": domain,
         "fabric": _fabric(request, base, nodes, per_node, where),
         "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
+        "link_model": request.link_model or base.link_model,
         "link_faults": request.link_faults or base.link_faults,
         "power_limit_w": request.power_limit_w or base.power_limit_w,
         "host": request.host or base.host,

@@ -26,7 +26,8 @@ from simulator.cost.algorithms import (
 from simulator.cost.groups import Group
 from simulator.cost.measured import measured_line
 from simulator.cost.plan_table import FloatArray
-from simulator.spec.cluster import AlgorithmName, CollectiveName
+from simulator.spec.cluster import CollectiveName
+from simulator.spec.links import AlgorithmName
 
 PASSES: Mapping[AlgorithmName, Algorithm] = {
     "ring": ring_pass,

@@ -8,21 +8,15 @@ with all devices of the block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
 from simulator.fabric.scale_up import PortShares, port_shares
-from simulator.spec.cluster import (
-    AlgorithmName,
-    ClusterSpec,
-    CollectiveFit,
-    ExchangeFit,
-    LevelName,
-    LinkSpec,
-)
+from simulator.spec.cluster import ClusterSpec, CollectiveFit, ExchangeFit, LinkSpec
+from simulator.spec.links import AlgorithmName, LevelName
 from simulator.spec.plan import AXES
 
 AxisName = Literal[
@@ -84,6 +78,14 @@ class Group:
         """Scale-up domains that a group spans."""
         return self.size // self.in_domain
 
+    def slower_by(self, factor: float) -> Group:
+        """Return the same group over links that carry less by a factor."""
+        levels = [
+            replace(level, bandwidth_bytes_per_s=level.bandwidth_bytes_per_s / factor)
+            for level in self.levels
+        ]
+        return replace(self, levels=tuple(levels))
+
     def crosses(self, level: int) -> BoolArray:
         """Whether messages of the group use the links of a level."""
         if level == 0:
@@ -98,7 +100,7 @@ def axis_group(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> Group:
     `ep` are the innermost ranks, and `expert_dp` holds the copies of one expert.
     """
     assert axis in get_args(AxisName), axis
-    size, stride = _size_and_stride(table, axis)
+    size, stride = size_and_stride(table, axis)
     return _group(cluster, size, stride, table.n_ranks)
 
 
@@ -107,7 +109,7 @@ def world_group(cluster: ClusterSpec, table: PlanTable) -> Group:
     return _group(cluster, table.n_ranks, np.ones_like(table.n_ranks), table.n_ranks)
 
 
-def _size_and_stride(table: PlanTable, axis: AxisName) -> tuple[IntArray, IntArray]:
+def size_and_stride(table: PlanTable, axis: AxisName) -> tuple[IntArray, IntArray]:
     """Members of the group, and the distance between neighbouring members in ranks."""
     if axis == "ep":
         return table.ep, np.ones_like(table.ep)

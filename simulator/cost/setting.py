@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -27,6 +28,8 @@ class Setting:
     software: SoftwareProfile
     table: PlanTable
     kernels: Kernels
+    factors: Mapping[AxisName, float] = field(default_factory=dict)
+    """How much slower the links are for an axis than the closed form has them."""
     groups: dict[AxisName, Group] = field(default_factory=dict, repr=False, compare=False)
     """Those that were asked for; see `group`."""
 
@@ -39,6 +42,7 @@ class Setting:
         software: SoftwareProfile,
         table: PlanTable,
         lookups: Lookups | None = None,
+        factors: Mapping[AxisName, float] | None = None,
     ) -> Self:
         """Prepare the pricing of a table; kernel shapes are noted in `lookups`."""
         return cls(
@@ -48,6 +52,7 @@ class Setting:
             software=software,
             table=table,
             kernels=device_kernels(cluster, job, software, table, lookups),
+            factors=factors or {},
         )
 
     def of_table(self, table: PlanTable) -> Self:
@@ -58,7 +63,8 @@ class Setting:
     def group(self, axis: AxisName) -> Group:
         """Ranks that communicate along one axis, worked out once."""
         if axis not in self.groups:
-            self.groups[axis] = axis_group(self.cluster, self.table, axis)
+            group = axis_group(self.cluster, self.table, axis)
+            self.groups[axis] = group.slower_by(self.factors.get(axis, 1.0))
         return self.groups[axis]
 
     @property

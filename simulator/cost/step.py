@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from simulator.cost.data_parallel import (
 )
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import stage_transfer_s
+from simulator.cost.groups import AxisName
 from simulator.cost.host import busy_columns
 from simulator.cost.launch import as_launched
 from simulator.cost.layer import LayerPasses, price_layer
@@ -59,16 +61,18 @@ def price_step(
     software: SoftwareProfile,
     table: PlanTable,
     lookups: Lookups | None = None,
+    factors: Mapping[AxisName, float] | None = None,
 ) -> StepCosts:
     """Price every part of a step for all plans of a table.
 
-    Kernel shapes that are priced are noted in `lookups`.
+    Kernel shapes that are priced are noted in `lookups`. `factors` say how much slower the links
+    are for an axis than the closed form has them.
 
     Each part is computed for the distinct combinations of the decisions it depends on, and then
     spread over the plans.
     """
     software = as_launched(as_measured(software, cluster.calibration), job)
-    setting = Setting.of(model, cluster, job, software, table, lookups)
+    setting = Setting.of(model, cluster, job, software, table, lookups, factors)
     passes = _price_passes(setting)
     syncs = _price_syncs(setting)
     dense = _layer(passes.dense, syncs.dense)

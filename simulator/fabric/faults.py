@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.spec.cluster import ClusterSpec, LinkFault
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.links import LinkFault
 
 if TYPE_CHECKING:
     import networkx as nx

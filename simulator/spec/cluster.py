@@ -17,6 +17,7 @@ from simulator.spec.base import (
     Spec,
 )
 from simulator.spec.kernel_table import GemmPoint, KernelTable
+from simulator.spec.links import AlgorithmName, LevelName, LinkFault, LinkModel
 from simulator.spec.peaks import PeakRates
 from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Watts
 
@@ -140,24 +141,6 @@ class FabricSpec(Spec):
         return self
 
 
-LevelName = Literal["scale-up", "scale-out", "pods", "regions"]
-"""Kinds of links by what they join, innermost first."""
-AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
-
-
-class LinkFault(Spec):
-    """A link that carries less than it should; every job is taken to use it."""
-
-    level: LevelName
-    """Which link: the device's own to its domain, its network interface, or the uplink of its pod
-    or region."""
-    device: Count = Field(default=0, ge=0)
-    """Number of a device behind the link, counted through the cluster from 0."""
-    remaining: float = Field(ge=0, lt=1)
-    """Share of the bandwidth that is left; 0, a dead link, only where others take over: one of
-    several network interfaces of a node."""
-
-
 CollectiveName = Literal["all-reduce", "all-gather", "reduce-scatter", "all-to-all", "p2p"]
 
 
@@ -255,6 +238,9 @@ class ClusterSpec(Spec):
     collective_algorithm: AlgorithmName | None = None
     """Used for every collective that has it (tree: all-reduce only); unset means the fastest of
     ring and tree for each message, as NCCL chooses."""
+    link_model: LinkModel = "levels"
+    """How one plan's links are shared: by level, or as flows over the graph of all devices. The
+    search prices all plans by level, and its finalists as this says."""
     link_faults: tuple[LinkFault, ...] = ()
     power_limit_w: Watts | None = Field(default=None, gt=0)
     """Power limit of a device, where it is below the data sheet's; lowers its clock."""
@@ -388,6 +374,7 @@ class ClusterRequest(Spec):
     scale_up: LinkSpec | None = None
     scale_up_domain_devices: Count | None = Field(default=None, ge=1)
     collective_algorithm: AlgorithmName | None = None
+    link_model: LinkModel | None = None
     link_faults: tuple[LinkFault, ...] = ()
     power_limit_w: Watts | None = Field(default=None, gt=0)
     """Power limit of a device, where it is below the data sheet's."""

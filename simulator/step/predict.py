@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from simulator.catalog import find_software
 from simulator.cost.flops import model_flops_per_token
+from simulator.cost.flow_factors import flow_factors
+from simulator.cost.groups import AxisName
 from simulator.cost.kernels import FULL_PRECISIONS
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.memory import memory_breakdown
@@ -15,7 +17,7 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
 from simulator.spec.base import Precision
-from simulator.spec.cluster import LevelName
+from simulator.spec.links import LevelName
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
@@ -35,7 +37,8 @@ def predict_step(
     job = scenario.job.model_copy(update={"precision": plan.precision})
     software = find_software(job.software)
     lookups = Lookups()
-    costs = step_costs(scenario, plan, lookups)
+    factors = _link_factors(scenario, plan)
+    costs = _priced(scenario, plan, lookups, factors)
     breakdown = ENGINES[engine](costs, plan, model)
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
@@ -55,16 +58,31 @@ def predict_step(
         memory_factor=software.memory.interval_factor,
         basis=cluster.basis,
         kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
-        assumptions=_assumptions(scenario),
+        assumptions=_assumptions(scenario, factors),
     )
 
 
-def step_costs(scenario: Scenario, plan: PlanSpec, lookups: Lookups | None = None) -> StepCosts:
-    """Return the price list of one step of a plan; kernel shapes are noted in `lookups`."""
+def step_costs(scenario: Scenario, plan: PlanSpec) -> StepCosts:
+    """Return the price list of one step of a plan."""
+    return _priced(scenario, plan, None, _link_factors(scenario, plan))
+
+
+def _link_factors(scenario: Scenario, plan: PlanSpec) -> dict[AxisName, float]:
+    """How much slower the plan's links are than by level, where the cluster asks for flows."""
+    if scenario.cluster.link_model == "levels":
+        return {}
+    return flow_factors(scenario.cluster, plan, mixture=scenario.model.moe is not None)
+
+
+def _priced(
+    scenario: Scenario,
+    plan: PlanSpec,
+    lookups: Lookups | None,
+    factors: Mapping[AxisName, float],
+) -> StepCosts:
     job = scenario.job.model_copy(update={"precision": plan.precision})
-    table = PlanTable.of([plan])
-    software = find_software(job.software)
-    return price_step(scenario.model, scenario.cluster, job, software, table, lookups)
+    software, table = find_software(job.software), PlanTable.of([plan])
+    return price_step(scenario.model, scenario.cluster, job, software, table, lookups, factors)
 
 
 def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
@@ -100,7 +118,7 @@ _LINKS: dict[LevelName, str] = {
 }
 
 
-def _assumptions(scenario: Scenario) -> tuple[str, ...]:
+def _assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> tuple[str, ...]:
     notes = [f"software generation {scenario.job.software!r}"]
     if scenario.cluster.calibration is None:
         notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
@@ -109,6 +127,9 @@ def _assumptions(scenario: Scenario) -> tuple[str, ...]:
         "bandwidth"
         for fault in scenario.cluster.link_faults
     ]
+    if factors:
+        shown = ", ".join(f"{axis} {factor:.3g}" for axis, factor in factors.items())
+        notes.append(f"links as flows over the graph; times the closed form: {shown}")
     if scenario.model.moe is not None:
         imbalance = scenario.job.expert_imbalance
         notes.append(

@@ -7,16 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from simulator.spec.cluster import (
-    AlgorithmName,
     Calibration,
     ClusterSpec,
     CollectiveFit,
     DeviceSpec,
     FabricSpec,
     KernelEfficiency,
-    LinkFault,
     LinkSpec,
 )
+from simulator.spec.links import AlgorithmName, LinkFault
 from simulator.spec.peaks import PeakRates
 
 ClusterMaker = Callable[..., ClusterSpec]

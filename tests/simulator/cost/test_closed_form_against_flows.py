@@ -11,13 +11,15 @@ from dataclasses import replace
 import pytest
 
 from simulator.cost.collectives import all_gather_s, all_to_all_s, p2p_s
+from simulator.cost.flow_factors import members_of
 from simulator.cost.groups import AxisName, Group, axis_group
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.fabric import traffic
 from simulator.fabric.flows import Routes
 from simulator.fabric.topology import build_graph
 from simulator.fabric.traffic import Members, Phase
-from simulator.spec.cluster import ClusterSpec, LinkFault
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.links import LinkFault
 from simulator.spec.plan import PlanSpec
 
 ClusterMaker = Callable[..., ClusterSpec]
@@ -83,17 +85,6 @@ CLUSTERS: dict[str, tuple[dict[str, object], PlanSpec]] = {
 }
 
 
-def groups(plan: PlanSpec, group: Group, axis: AxisName) -> list[list[str]]:
-    """Devices of all groups along an axis, device i holding rank i."""
-    size = int(group.size[0])
-    stride = {"tp": 1, "dp": plan.tp, "pp": plan.tp * plan.dp}[axis]
-    return [
-        [f"device-{first + offset + member * stride}" for member in range(size)]
-        for first in range(0, plan.n_ranks, size * stride)
-        for offset in range(stride)
-    ]
-
-
 PATTERNS: dict[str, tuple[Traffic, Callable[[float, Group], FloatArray]]] = {
     "ring": (traffic.ring_pass, all_gather_s),
     "hierarchical": (
@@ -112,13 +103,14 @@ def test_closed_form_and_flows_agree(name: str, pattern: str, make_cluster: Clus
     cluster = make_cluster(**options)
     routes = Routes(build_graph(cluster))
     as_flows, closed_form = PATTERNS[pattern]
-    for axis in ("tp", "dp", "pp"):
+    axes: tuple[AxisName, ...] = ("tp", "dp", "pp")
+    for axis in axes:
         group = axis_group(cluster, PlanTable.of([plan]), axis)
         if group.size[0] == 1 or (pattern == "p2p" and axis != "pp"):
             continue
         if pattern == "all-to-all" and group.size[0] > 64:
             continue
-        flows_s = traffic.time_s(routes, as_flows(routes, groups(plan, group, axis), GIB))
+        flows_s = traffic.time_s(routes, as_flows(routes, members_of(plan, axis), GIB))
         assert closed_form(GIB, group)[0] == pytest.approx(flows_s, rel=WITHIN), axis
 
 
@@ -128,7 +120,7 @@ def test_a_full_mesh_gathers_by_sending_to_everyone(make_cluster: ClusterMaker) 
     for tp in (2, 4, 8):
         plan = PlanSpec(dp_replicate=16 // tp, tp=tp)
         group = axis_group(cluster, PlanTable.of([plan]), "tp")
-        sent = traffic.all_to_all(routes, groups(plan, group, "tp"), GIB)
+        sent = traffic.all_to_all(routes, members_of(plan, "tp"), GIB)
         assert all_gather_s(GIB, group)[0] == pytest.approx(
             traffic.time_s(routes, sent), rel=WITHIN
         )

@@ -17,7 +17,8 @@ from simulator.cost.collectives import (
 )
 from simulator.cost.groups import Group, axis_group
 from simulator.cost.plan_table import FloatArray, PlanTable
-from simulator.spec.cluster import AlgorithmName, ClusterSpec, CollectiveFit, LinkSpec
+from simulator.spec.cluster import ClusterSpec, CollectiveFit, LinkSpec
+from simulator.spec.links import AlgorithmName
 from simulator.spec.plan import PlanSpec
 
 ClusterMaker = Callable[..., ClusterSpec]

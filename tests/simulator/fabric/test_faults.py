@@ -10,8 +10,9 @@ from simulator.catalog.scenario_file import load_scenario
 from simulator.fabric import traffic
 from simulator.fabric.flows import Routes
 from simulator.fabric.topology import build_graph, devices_of
-from simulator.spec.cluster import ClusterSpec, LinkFault
+from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
+from simulator.spec.links import LinkFault
 from simulator.spec.plan import PlanSpec
 from simulator.step.predict import predict_step
 
