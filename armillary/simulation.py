@@ -17,7 +17,7 @@ from simulator.spec.fit import FitVerdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.prediction import InputNeeds, Interval, Prediction
+from simulator.spec.prediction import AxisLinks, InputNeeds, Interval, Prediction
 from simulator.spec.scenario import Scenario
 from simulator.step.predict import Engine, predict_step
 
@@ -68,6 +68,7 @@ class Simulation:
                 memory_capacity_bytes=step.memory_capacity_bytes,
                 basis=step.basis,
                 kernels=step.kernels,
+                links=step.links,
             ),
             campaign=CampaignAnswer(
                 goodput=campaign.goodput,
@@ -173,6 +174,8 @@ class StepAnswer(Spec):
     """Per pipeline stage, its fullest rank."""
     memory_capacity_bytes: float
     basis: Basis
+    links: tuple[AxisLinks, ...]
+    """Which links every axis in use crosses."""
     kernels: KernelLookups | None
     """How far the cluster's kernel table covers the step; null without one."""
 

@@ -11,7 +11,8 @@ from armillary.screens.basis import BASIS
 from armillary.screens.table import text_table
 from armillary.simulation import Simulation
 from simulator.spec.kernel_table import KernelLookups
-from simulator.spec.prediction import CampaignPrediction, MemoryBreakdown, StepPrediction
+from simulator.spec.links import LevelName
+from simulator.spec.prediction import AxisLinks, CampaignPrediction, MemoryBreakdown, StepPrediction
 from simulator.spec.units import (
     format_bytes,
     format_count,
@@ -21,6 +22,13 @@ from simulator.spec.units import (
 )
 
 WIDTH = 80
+BLOCKS: dict[LevelName, str] = {
+    "scale-up": "devices of a domain",
+    "scale-out": "domains",
+    "pods": "pods",
+    "regions": "regions",
+}
+"""What the links of a level join."""
 MAX_SHAPES = 6
 """Kernel shapes shown of those that were not measured."""
 MAX_STAGES = 8
@@ -44,6 +52,7 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
         *textwrap.wrap(f"plan {simulation.plan.label()}; {BASIS[step.basis]}", WIDTH),
         "",
         *_step(step),
+        *_links(step.links),
         *_kernels(step.kernels),
         "",
         *_memory(step),
@@ -69,6 +78,18 @@ def _step(step: StepPrediction) -> list[str]:
         if seconds > 0
     ]
     return [head, *text_table(["  part", "time", "share", ""], rows)]
+
+
+def _links(axes: tuple[AxisLinks, ...]) -> list[str]:
+    """What the groups of every axis join, innermost first."""
+    if not axes:
+        return []
+    joined = [
+        f"{axis.axis} "
+        + " x ".join(f"{count} {BLOCKS[level]}" for level, count in axis.blocks.items())
+        for axis in axes
+    ]
+    return textwrap.wrap("links: " + ", ".join(joined), WIDTH, subsequent_indent="  ")
 
 
 def _kernels(lookups: KernelLookups | None) -> list[str]:

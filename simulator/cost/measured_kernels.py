@@ -25,7 +25,7 @@ SAME = 1e-3
 """Distance between the logarithms of two shapes that count as one."""
 ROWS_AT_ONCE = 1024
 _PRODUCT = ("m", "n", "k")
-_ATTENTION = ("heads", "queries", "keys", "query-width", "value-width")
+_ATTENTION = ("heads", "queries", "keys", "width", "value")
 DIMENSIONS: dict[KernelKind, tuple[str, ...]] = {
     "gemm": _PRODUCT,
     "grouped-gemm": ("groups", *_PRODUCT),

@@ -89,19 +89,6 @@ def devices_of(graph: Graph) -> list[str]:
     return [name for name in graph if name.startswith("device-")]
 
 
-def bisection_bandwidth_bytes_per_s(graph: Graph) -> float:
-    """Bandwidth from the first half of the devices to the second, in bytes/s, one direction."""
-    devices = devices_of(graph)
-    half = len(devices) // 2
-    flow = nx.DiGraph(graph)
-    for name in devices[:half]:
-        flow.add_edge("source", name)
-    for name in devices[half:]:
-        flow.add_edge(name, "sink")
-    value = nx.maximum_flow_value(flow, "source", "sink", capacity="bandwidth_bytes_per_s")
-    return float(value)
-
-
 def _link(
     graph: Graph, end: str, other: str, bandwidth_bytes_per_s: float, latency_s: float, kind: str
 ) -> None:

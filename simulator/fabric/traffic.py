@@ -110,15 +110,3 @@ def _rings(blocks: list[list[str]]) -> Iterator[list[str]]:
         yield ring
         if len(ring) > 2:  # both directions of a ring of two are the same
             yield ring[::-1]
-
-
-def together_s(routes: Routes, phases: Sequence[Phase]) -> list[float]:
-    """Time of each of some phases that start together and share the links, in s."""
-    flows = [flow for phase in phases for flow in phase.flows]
-    finish_s = finish_times_s(routes, flows)
-    times, first = [], 0
-    for phase in phases:
-        own_s = finish_s[first : first + len(phase.flows)]
-        times.append(float(own_s.max(initial=0.0)) + phase.latency_s)
-        first += len(phase.flows)
-    return times

@@ -7,6 +7,7 @@ from pydantic import Field
 from simulator.spec.base import Basis, Spec
 from simulator.spec.fit import FitVerdict, misfit_probability, verdict
 from simulator.spec.kernel_table import KernelLookups
+from simulator.spec.links import LevelName
 
 
 class Interval(Spec):
@@ -143,6 +144,16 @@ class CampaignPrediction(Spec):
     assumptions: tuple[str, ...] = ()
 
 
+class AxisLinks(Spec):
+    """Which links the groups along one axis of a plan cross."""
+
+    axis: str
+    n_ranks: int
+    blocks: dict[LevelName, int]
+    """Per level, the blocks below it that a group joins: devices of a domain, domains of a pod,
+    pods of a region, regions."""
+
+
 class StepPrediction(Spec):
     """One training step of one plan."""
 
@@ -162,6 +173,8 @@ class StepPrediction(Spec):
     basis: Basis
     kernels: KernelLookups | None = None
     """How many kernel shapes were measured, where the cluster has a kernel table."""
+    links: tuple[AxisLinks, ...] = ()
+    """For every axis in use."""
     assumptions: tuple[str, ...] = ()
 
     @property

@@ -8,7 +8,7 @@ from typing import Literal
 from simulator.catalog import find_software
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.flow_factors import flow_factors
-from simulator.cost.groups import AxisName
+from simulator.cost.groups import AxisName, axis_group
 from simulator.cost.kernels import FULL_PRECISIONS
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.memory import memory_breakdown
@@ -17,10 +17,11 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
 from simulator.spec.base import Precision
+from simulator.spec.cluster import ClusterSpec
 from simulator.spec.links import LevelName
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import Interval, StepBreakdown, StepPrediction
+from simulator.spec.prediction import AxisLinks, Interval, StepBreakdown, StepPrediction
 from simulator.spec.scenario import Scenario
 from simulator.step.events import simulate_step
 from simulator.step.recurrence import recurrence_times
@@ -58,6 +59,7 @@ def predict_step(
         memory_factor=software.memory.interval_factor,
         basis=cluster.basis,
         kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
+        links=_axis_links(cluster, plan),
         assumptions=_assumptions(scenario, factors),
     )
 
@@ -108,6 +110,24 @@ ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]]
     "events": events,
 }
 """The clocks that put the price list of a step on a time line."""
+
+
+def _axis_links(cluster: ClusterSpec, plan: PlanSpec) -> tuple[AxisLinks, ...]:
+    """Return which links the groups along every axis in use cross."""
+    table = PlanTable.of([plan])
+    axes: tuple[AxisName, ...] = ("tp", "cp", "ep", "dp_shard", "dp_replicate", "pp")
+    groups = {axis: axis_group(cluster, table, axis) for axis in axes}
+    return tuple(
+        AxisLinks(
+            axis=axis,
+            n_ranks=int(group.size[0]),
+            blocks={
+                level.name: int(level.fan_out[0]) for level in group.levels if level.fan_out[0] > 1
+            },
+        )
+        for axis, group in groups.items()
+        if group.size[0] > 1
+    )
 
 
 _LINKS: dict[LevelName, str] = {

@@ -53,6 +53,31 @@ def test_engines_agree(capsys: pytest.CaptureFixture[str], plan_path: str) -> No
     assert times[0] == pytest.approx(times[1], rel=0.02)
 
 
+def test_measured_kernels_and_links_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "kernels.csv").write_text(
+        "kind,precision,m,n,k,time_us\ngemm,bf16,16384,8192,1024,450\n"
+    )
+    scenario = tmp_path / "question.yaml"
+    scenario.write_text(
+        "model: llama3-70b\n"
+        "cluster: {base: h100-sxm:64, kernels: kernels.csv}\n"
+        "job: {sequence_length: 8192, global_batch_sequences: 1024}\n"
+        "limits: {tp: 8, pp: 4, microbatch_sequences: 2}\n"
+    )
+    _, screen, _ = output(capsys, str(scenario))
+    assert "kernels: 1 of 1" in screen
+    assert "bf16 attention heads=16 queries=8192" in screen
+    assert "links: tp 8 devices of a domain" in screen
+    assert max(map(len, screen.splitlines())) <= 80
+    step = json.loads(output(capsys, str(scenario), "--json")[1])["step"]
+    assert step["kernels"]["table"] == "kernels.csv"
+    assert step["kernels"]["n_measured"] == 1
+    assert len(step["kernels"]["missed"]) == step["kernels"]["n_shapes"] - 1
+    assert step["links"][0] == {"axis": "tp", "n_ranks": 8, "blocks": {"scale-up": 8}}
+
+
 def test_a_scenario_is_planned_first(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = output(capsys, SCENARIO, "--set", "limits.pp=4")
     assert code == 0

@@ -165,3 +165,19 @@ def test_a_cluster_file_may_be_a_request(tmp_path: Path) -> None:
     file.write_text("device: h100-sxm\nnods: 3\n")
     with pytest.raises(InputError, match=r"c\.yaml:2: nods: unknown field; did you mean nodes\?"):
         read_cluster_file(file)
+
+
+def test_a_link_without_bandwidth_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "device: h100-sxm\nnodes: 2\n"
+        "fabric: {base: rail-optimized-400g, nic: {bandwidth_bytes_per_s: -5 GB/s, latency_s: 0}}\n"
+        "scale_up: {bandwidth_bytes_per_s: 0, latency_s: 1us}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_cluster_file(path)
+    first, second = str(caught.value).splitlines()[1:]
+    assert first == (
+        f"{path}:3: fabric.nic.bandwidth_bytes_per_s: should be greater than 0, not '-5 GB/s'"
+    )
+    assert second == f"{path}:4: scale_up.bandwidth_bytes_per_s: should be greater than 0, not 0"

@@ -6,7 +6,6 @@ import networkx as nx
 import pytest
 
 from simulator.fabric.topology import (
-    bisection_bandwidth_bytes_per_s,
     build_graph,
     check_graph,
     devices_of,
@@ -45,26 +44,6 @@ def test_pods_and_regions_have_narrower_uplinks(make_cluster: ClusterMaker) -> N
     )
     assert width(graph, "spine-3", "core-1") == pytest.approx(16 * 10e9 / 4)
     assert width(graph, "core-0", "wide-area") == pytest.approx(90e9)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, 16 * 10e9),
-        ({"kind": "rail-optimized"}, 16 * 10e9),
-        ({"nodes_per_pod": 2, "oversubscription": 4.0}, 16 * 10e9 / 4),
-        ({"domain": 32}, 16 * 100e9),
-        # Cutting a 4 × 8 torus across its longer side cuts 2 × 4 links of a quarter each.
-        ({"domain": 32, "scale_up": {"topology": "torus-2d"}, "torus_shape": (8, 4)}, 8 * 25e9),
-        # 16 × 16 pairs of a full mesh of 32, each with 1/31 of a device's bandwidth.
-        ({"domain": 32, "scale_up": {"topology": "mesh"}}, 256 * 100e9 / 31),
-    ],
-)
-def test_bisection_bandwidth(
-    options: dict[str, object], expected: float, make_cluster: ClusterMaker
-) -> None:
-    graph = build_graph(make_cluster(4, **options))
-    assert bisection_bandwidth_bytes_per_s(graph) == pytest.approx(expected)
 
 
 def test_a_graph_is_for_looking_closely(make_cluster: ClusterMaker) -> None:
