@@ -7,6 +7,7 @@ from pathlib import Path
 from armillary import __version__
 from armillary.output_folder import DEFAULT_PLAN
 from simulator.spec.errors import InputError
+from simulator.spec.legality import require_legal
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
@@ -36,7 +37,15 @@ def chosen_plan(
             )
         from simulator.catalog.plan_json import read_plan_file
 
-        return read_plan_file(place).choosing(rank, where=place)
+        chosen = read_plan_file(place).choosing(rank, where=place)
+        require_legal(
+            chosen.scenario.model,
+            chosen.scenario.job,
+            chosen.plan,
+            n_devices=chosen.scenario.cluster.n_devices,
+            where=place,
+        )
+        return chosen
     from simulator.catalog.scenario_file import load_scenario
 
     return _searched(load_scenario(place, overrides=overrides), rank, place)

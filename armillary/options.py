@@ -61,7 +61,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_pa
 
 def written(help: str, *names: str) -> Any:  # noqa: A002  # typer's word
     """Return the option of a file that the verb writes."""
-    return _written(_any_form, help, names)
+    return _written(_require_file, help, names)
 
 
 def drawn(help: str) -> Any:  # noqa: A002
@@ -74,44 +74,70 @@ def tabled(help: str, *names: str) -> Any:  # noqa: A002
     return _written(_table_form, f"{help} (.csv or .parquet).", names)
 
 
-def _written(check_form: Callable[[Path, str], None], text: str, names: tuple[str, ...]) -> Any:
+def filled(help: str, *names: str) -> Any:  # noqa: A002
+    """Return the option of a folder that the verb makes, if it is not there, and writes into."""
+    return _written(_require_folder, help, names)
+
+
+def made(help: str, *names: str) -> Any:  # noqa: A002
+    """Return the option of a file that the verb writes, with the folder it lies in."""
+    return _written(_require_file_in_new_folder, help, names)
+
+
+def _written(check: Callable[[Path, str], None], text: str, names: tuple[str, ...]) -> Any:
     """Return an option that refuses what cannot be written, before any work is done for it."""
 
     def refuse(parameter: typer.CallbackParam, path: Path | None) -> Path | None:
         if path is not None:
-            check_form(path, parameter.opts[0])
-            _require_place(path, parameter.opts[0])
+            check(path, parameter.opts[0])
         return path
 
     return typer.Option(*names, callback=refuse, help=text, rich_help_panel=_OUTPUT)
-
-
-def _any_form(_path: Path, _where: str) -> None:
-    pass
 
 
 def _picture_form(path: Path, where: str) -> None:
     from simulator.spec.picture import picture_form
 
     picture_form(path, where=where)
+    _require_file(path, where)
 
 
 def _table_form(path: Path, where: str) -> None:
     from armillary.table_file import require_table_file
 
     require_table_file(path, where=where)
+    _require_file(path, where)
 
 
-def _require_place(path: Path, where: str) -> None:
+def _require_file(path: Path, where: str) -> None:
+    """Raise InputError unless a file can be written there, in a folder that exists."""
     from simulator.spec.errors import InputError
 
     folder = path.absolute().parent
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", where=where, fix="name a file")
     if not folder.is_dir():
         raise InputError(f"{path} cannot be written: there is no folder {folder}", where=where)
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written: {folder} is read-only", where=where)
+    _require_file_in_new_folder(path, where)
+
+
+def _require_file_in_new_folder(path: Path, where: str) -> None:
+    from simulator.spec.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", where=where, fix="name a file")
+    _require_folder(path.absolute().parent, where)
+
+
+def _require_folder(path: Path, where: str) -> None:
+    """Raise InputError unless a folder can be written, or made where nothing is yet."""
+    from simulator.spec.errors import InputError
+
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{there} is no folder", where=where, fix="name another place")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{path} cannot be written: {there} is read-only", where=where)
 
 
 TableFile = Annotated[Path | None, tabled("Write the table", "--table")]

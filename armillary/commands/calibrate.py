@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from armillary import options
+
 if TYPE_CHECKING:
     from simulator.spec.cluster import ClusterSpec
 
@@ -16,14 +18,14 @@ DEFAULT_PATH = Path("armillary-out/this-machine.yaml")
 
 def command(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Cluster file to write.")
+        Path, options.made("Cluster file to write.", "--output", "-o")
     ] = DEFAULT_PATH,
     ranks: Annotated[
         str, typer.Option(help="Numbers of ranks to measure side by side, such as 1,2,4.")
     ] = "1,2,4",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer shapes and sizes.")] = False,
     name: Annotated[str, typer.Option(help="Name of the cluster.")] = "this-machine",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the cluster as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure this machine: how fast it multiplies, moves memory and communicates.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from armillary import options
+
 
 def command(
     file: Annotated[
@@ -16,7 +18,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any field of a scenario. Repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say whether a scenario or a plan is valid, and what it asks; else every mistake in it."""
     from armillary.answers import CheckAnswer

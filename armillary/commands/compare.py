@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from armillary import options
+
 
 def command(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Set predicted beside measured, part by part, and say what to change."""
     from armillary.screens.compare import compare_screen

@@ -26,7 +26,7 @@ def command(
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder; default armillary-out/export-TARGET."),
+        options.filled("Folder; default armillary-out/export-NAME.", "--out", "-o"),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

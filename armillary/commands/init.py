@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from armillary import options
+
 
 def command(
     file: Annotated[
@@ -16,9 +18,7 @@ def command(
         str | None, typer.Option(help="Catalog name, or path to a config.json.")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Device and count, as h100-sxm:64.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was written as JSON.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Start a scenario: every field, commented, with a schema for editors beside it.
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from armillary import options
+
 
 def command(
     kind: Annotated[
@@ -13,7 +15,7 @@ def command(
         typer.Argument(help="devices, models, fabrics, software, failures, prices, ..."),
     ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them, with all its sources.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what can be named in a scenario, with key numbers; every number with its source.
 

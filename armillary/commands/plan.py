@@ -25,9 +25,7 @@ def command(
     budget: options.Budget = None,
     target: options.TargetName = None,
     top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for plan.json.")
-    ] = DEFAULT_FOLDER,
+    out: Annotated[Path, options.filled("Folder for plan.json.", "--out", "-o")] = DEFAULT_FOLDER,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:

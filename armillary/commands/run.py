@@ -28,7 +28,7 @@ def command(
         int | None, typer.Option(min=1, help="Steps to train; default: what the scenario says.")
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the run; default: a new one in runs/.")
+        Path | None, options.filled("Folder of the run; default: a new one in runs/.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run there.")
@@ -37,7 +37,7 @@ def command(
         int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
     ] = 0,
     report: options.ReportFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train for real under a plan, and set what was measured beside what was predicted.
 

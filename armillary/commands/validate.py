@@ -25,7 +25,7 @@ def command(
         bool,
         typer.Option(help="Predict each published source by constants fitted without it."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.AsJson = False,
     markdown: Annotated[
         Path | None, options.written("Write the scores as a Markdown page.")
     ] = None,

@@ -7,6 +7,7 @@ import math
 from typing import Any, NoReturn
 
 from simulator.spec.errors import InputError
+from simulator.spec.files import control_character
 
 
 def read_json(text: str, name: str) -> Any:
@@ -30,7 +31,7 @@ def read_json(text: str, name: str) -> Any:
         return value
 
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=refuse, parse_float=finite)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=refuse, parse_float=finite)
     except json.JSONDecodeError as error:
         raise InputError(
             f"not valid JSON: {error.msg}",
@@ -41,3 +42,18 @@ def read_json(text: str, name: str) -> Any:
         raise InputError("nested too deeply", where=name) from None
     except ValueError:  # a whole number of thousands of digits
         raise InputError("a number with too many digits", where=name) from None
+    _refuse_control_characters(value, name)
+    return value
+
+
+def _refuse_control_characters(root: Any, name: str) -> None:
+    """Refuse what JSON can smuggle in as an escape: texts of a file are printed."""
+    values = [root]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += [*value, *value.values()]
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str) and (character := control_character(value)):
+            raise InputError(f"a text with the control character {character}", where=name)

@@ -27,6 +27,7 @@ from ruamel.yaml.nodes import ScalarNode
 
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError
+from simulator.spec.files import control_character
 
 LIMIT_BYTES = 256 * 1024
 LIMIT_DEPTH = 40
@@ -138,6 +139,9 @@ class _Builder:
         elif isinstance(event, NodeEvent):
             if getattr(event, "tag", None) is not None:
                 raise self._error(event, "a tag (!...)", "tags are not used here: remove it")
+            character = control_character(getattr(event, "value", None) or "")
+            if character is not None:
+                raise self._error(event, f"the control character {character}", "remove it")
             parent = self.stack[-1] if self.stack else None
             if parent is not None and isinstance(parent.value, dict) and parent.key is None:
                 self._begin_entry(event, parent)

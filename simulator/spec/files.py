@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
 from simulator.spec.errors import InputError
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""What moves a terminal's cursor or changes its colours; tabs and line ends are not among it."""
+
+
+def control_character(text: str) -> str | None:
+    """Return the first character of a text that must not reach a terminal, as U+001B, or None."""
+    found = _CONTROL.search(text)
+    return None if found is None else f"U+{ord(found.group()):04X}"
+
 
 def read_text(path: str | Path, *, limit_bytes: int) -> str:
-    """Return a text file of at most `limit_bytes`. Raises InputError that names the file."""
+    """Return a text file of at most `limit_bytes`, without control characters.
+
+    Raises InputError that names the file.
+    """
     try:
         with Path(path).open("rb") as file:
             raw = file.read(limit_bytes + 1)
@@ -25,11 +38,18 @@ def read_text(path: str | Path, *, limit_bytes: int) -> str:
             fix="this is not such a file, or it holds far more than it may",
         )
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"not UTF-8 text (byte {error.start})", where=str(path), fix="save it as UTF-8"
         ) from None
+
+    character = control_character(text)
+    if character is not None:
+        raise InputError(
+            f"holds the control character {character}", where=str(path), fix="this is not text"
+        )
+    return text
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

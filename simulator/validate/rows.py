@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from simulator.spec.errors import InputError
+from simulator.spec.files import read_text
 
 MAX_ROWS = 100_000
+LIMIT_BYTES = 64 * 1024 * 1024
 MAX_NUMBER = 1e15
 REQUIRED_COLUMNS = ("model", "n_devices", "device")
 BLANK = frozenset({"", "-", "?", "n/a", "na", "nan", "null", "unknown", "not stated"})
@@ -105,15 +108,12 @@ class RunRow:
 def read_rows(path: Path) -> list[RunRow]:
     """Read a CSV file of runs. Raises InputError with the line of what cannot be read."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            _check_columns(reader.fieldnames, path)
-            return _parse_lines(reader, path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+        reader = csv.DictReader(io.StringIO(read_text(path, limit_bytes=LIMIT_BYTES), newline=""))
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        _check_columns(reader.fieldnames, path)
+        return _parse_lines(reader, path)
+    except csv.Error as error:
+        raise InputError(f"not a CSV file: {error}", where=str(path)) from error
 
 
 def _check_columns(columns: Iterable[str], path: Path) -> None:

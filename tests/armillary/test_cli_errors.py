@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from armillary import cli
+from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.errors import InputError, NoFeasiblePlan
+from simulator.spec.plan_file import PlanFile
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -100,3 +103,65 @@ def test_closed_pipe_is_quiet() -> None:
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+SLOW_SEARCH = """
+import sys, time
+import planner.search
+from armillary import cli
+
+def search(*_, **__):
+    print("searching", flush=True)
+    time.sleep(60)
+
+planner.search.search = search
+cli.main(["plan", "scenarios/first-light.yaml", "--out", sys.argv[1]])
+"""
+
+
+def test_ctrl_c_ends_a_search_without_a_trace(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_SEARCH, str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "searching\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["simulate", "explain", "check"])
+def test_an_illegal_plan_is_refused(
+    verb: str, tmp_path: Path, example_plan_file: PlanFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = example_plan_file.plan.model_copy(update={"tp": 7})
+    file = tmp_path / "plan.json"
+    write_plan_file(file, example_plan_file.model_copy(update={"plan": plan}))
+    with pytest.raises(SystemExit) as left:
+        cli.main([verb, str(file)])
+    assert left.value.code == 2
+    assert "n_heads=32 is not divisible by tp=7" in capsys.readouterr().err
+
+
+def test_nothing_of_a_file_reaches_the_terminal_as_a_command(
+    tmp_path: Path, example_plan_file: PlanFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file may hold escape sequences, which a terminal would obey."""
+    plan = tmp_path / "plan.json"
+    write_plan_file(plan, example_plan_file)
+    plan.write_text(plan.read_text().replace('"none"', '"\\u001b[2Jnone"'))
+    scenario = tmp_path / "a.yaml"
+    scenario.write_text('model: llama3-8b\ncluster: "h100:8"\n"\\e[31mred": 1\n')
+    table = tmp_path / "a.csv"
+    table.write_text("id,model,n_devices,device\n\x1b[31m,llama3-8b,8,h100\n")
+    for words in (["explain", str(plan)], ["check", str(scenario)], ["validate", str(table)]):
+        with pytest.raises(SystemExit) as left:
+            cli.main(words)
+        assert left.value.code == 2
+        printed = capsys.readouterr()
+        assert "control character U+001B" in printed.err
+        assert "\x1b" not in printed.out + printed.err

@@ -38,6 +38,11 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (("whatif", FILE, "--set", "limits.tp=1", "--picture", "a.pdf"), "--picture: a.pdf is"),
         (("whatif", FILE, "--set", "limits.tp=1", "--table", "a.pdf"), "--table: a.pdf is"),
         (("size", FILE, "--finish-in", "1d", "--table", "/nowhere/a.csv"), "--table: .* no folder"),
+        (("plan", FILE, "--out", "README.md"), "--out: .*README.md is no folder"),
+        (("export", "PLAN", "--to", "slurm", "-o", "README.md/a"), "--out: .*README.md is no fol"),
+        (("run", FILE, "--run-dir", "README.md/a"), "--run-dir: .*README.md is no folder"),
+        (("calibrate", "-o", "docs"), "--output: docs is a folder"),
+        (("calibrate", "-o", "README.md/a.yaml"), "--output: .*README.md is no folder"),
         (("plan", FILE, "--report", "/nowhere/a.html"), "--report: .* no folder /nowhere"),
     ],
 )
@@ -48,5 +53,5 @@ def test_refused(words: tuple[str, ...], message: str) -> None:
 
 def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    with pytest.raises(InputError, match=r"--report: .*a\.html cannot be written: .* is read-only"):
+    with pytest.raises(InputError, match=r"--report: .* cannot be written: .* is read-only"):
         run("plan", FILE, "--report", str(tmp_path / "a.html"))

@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {tmp_path}/file")
+    assert done.stderr.startswith(f"error: --out: {tmp_path}/file is no folder")
     assert done.stderr.count("\n") == 1
 
 

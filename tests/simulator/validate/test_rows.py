@@ -45,7 +45,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_rows(tmp_path / "nothing.csv")
 
 
