@@ -54,7 +54,7 @@ def exposed_in_passes(costs: StepCosts, table: PlanTable, units: Units) -> Expos
     return ExposedPasses(
         forward_s=(
             *(hiding.exposed_s(gathers * each.gather_s, each.forward_s) for each in layers),
-            np.zeros(len(table)),
+            edges.embedding_forward_s(),
             edges.head_forward_s() / n_heads,
         ),
         backward_s=(
@@ -62,7 +62,7 @@ def exposed_in_passes(costs: StepCosts, table: PlanTable, units: Units) -> Expos
                 hiding.exposed_s(gathers * each.gather_s + reduces * each.reduce_s, each.backward_s)
                 for each in layers
             ),
-            edges.embedding_s(),
+            edges.embedding_backward_s(),
             edges.head_backward_s() / n_heads,
         ),
     )
@@ -79,11 +79,21 @@ class _Edges:
         self.stays = table.schedule != SCHEDULES.index("gpipe")
         """Whether the head's weights stay from a forward pass to the backward that follows."""
 
-    def embedding_s(self) -> FloatArray:
+    def embedding_forward_s(self) -> FloatArray:
+        """Beside the layer before, where a forward follows a forward; otherwise with the backward."""
+        layer, edge = self.units.first_layer, self.units.embedding
+        fetched_s = self._with_edge(layer, edge, layer.forward_s, edge.forward_s)
+        return np.where(self.stays, 0.0, fetched_s)
+
+    def embedding_backward_s(self) -> FloatArray:
         """Beside the first layer's backward: its reduction, the embedding's, and the weights of
-        embedding and first layer for the backward and the next forward.
+        embedding and first layer for the backward and, where it follows, the next forward.
         """
         layer, edge = self.units.first_layer, self.units.embedding
+        fetched_s = self._with_edge(layer, edge, layer.backward_s, edge.backward_s)
+        return np.where(self.stays, self._embedding_in_turn_s(layer, edge), fetched_s)
+
+    def _embedding_in_turn_s(self, layer: Unit, edge: Unit) -> FloatArray:
         own = self.gathers * layer.gather_s + self.reduces * layer.reduce_s
         more = 2.0 * self.gathers * edge.gather_s
         more = more + self.reduces * (layer.reduce_s + edge.reduce_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.cost.plan_table import SCHEDULES, FloatArray, IntArray, PlanTable
-from simulator.cost.stages import MIDDLE
+from simulator.cost.stages import FIRST, MIDDLE
 from simulator.cost.step_costs import StepCosts
 from simulator.step.stage_times import Units
 
@@ -61,12 +61,28 @@ def pace(
     mean_s = mean_s + units.at_the_end(both_s) / table.pp
     # All forwards, then all backwards: one stage may pace those and another one these.
     apart_s = forward.max(axis=1) + backward.max(axis=1) - stage_s[rows, stage]
-    apart_s = np.where(table.schedule == GPIPE, (table.n_microbatches - 1) * apart_s, 0.0)
+    one_round = (table.virtual_stages > 1) & (table.n_microbatches <= table.pp)
+    rows_apart_s = np.maximum(_rows_s(table, units, both_s) - stage_s[rows, stage], 0.0)
+    apart_s = np.select([table.schedule == GPIPE, one_round], [apart_s, rows_apart_s], 0.0)
+    apart_s = (table.n_microbatches - 1) * apart_s
     return Paced(
         stage=stage,
         bubble_s=idle_s[rows, stage] + apart_s,
         slack_s=np.maximum(stage_s[rows, stage] - mean_s, 0.0),
     )
+
+
+def _rows_s(table: PlanTable, units: Units, both_s: Sequence[FloatArray]) -> FloatArray:
+    """One microbatch through the heaviest chunk of every row of chunks, each on its own stage.
+
+    With a single round of microbatches a row is done before the next one begins: the first stage
+    paces those with a layer more, the last one the row that ends with the head.
+    """
+    in_last_row = (units.model.n_layers % table.n_chunks) > (table.virtual_stages - 1) * table.pp
+    layer_s = units.mean_layer(both_s)
+    first_s = units.per_stage(both_s)[:, FIRST]
+    rows_s: FloatArray = first_s + np.maximum(units.at_the_end(both_s) - in_last_row * layer_s, 0.0)
+    return rows_s
 
 
 def _crossed(

@@ -26,7 +26,10 @@ from simulator.step.rank import Rank
 from simulator.step.step_times import StepTimes
 
 TRANSIENT_ROUNDS = 3
-"""Rounds of pp microbatches after which a pipeline is taken to repeat itself."""
+"""Fewest rounds of pp microbatches after which a pipeline is taken to repeat itself."""
+ENOUGH_PASSES = 3000
+"""Passes (chunk and microbatch) up to which a step is replayed whole: some pipelines take long to
+settle, above all when gathering weights takes about as long as computing."""
 
 
 def recurrence_times(
@@ -48,8 +51,9 @@ def recurrence_times(
 
 def _replayed_microbatches(table: PlanTable) -> IntArray:
     """How many microbatches are replayed: all, or the transient and what is left of a round."""
-    whole = TRANSIENT_ROUNDS * table.pp + table.n_microbatches % table.pp
-    return np.minimum(table.n_microbatches, whole)
+    passes_per_round = table.n_chunks * table.pp
+    rounds = np.maximum(ENOUGH_PASSES // passes_per_round, TRANSIENT_ROUNDS)
+    return np.minimum(table.n_microbatches, rounds * table.pp + table.n_microbatches % table.pp)
 
 
 def _alike(costs: StepCosts, table: PlanTable) -> Iterator[IntArray]:
