@@ -80,7 +80,7 @@ class _Edges:
         """Whether the head's weights stay from a forward pass to the backward that follows."""
 
     def embedding_forward_s(self) -> FloatArray:
-        """Beside the layer before, where a forward follows a forward; otherwise with the backward."""
+        """Beside the layer before, where a forward follows a forward; else see the backward."""
         layer, edge = self.units.first_layer, self.units.embedding
         fetched_s = self._with_edge(layer, edge, layer.forward_s, edge.forward_s)
         return np.where(self.stays, 0.0, fetched_s)

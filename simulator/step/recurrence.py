@@ -53,7 +53,8 @@ def _replayed_microbatches(table: PlanTable) -> IntArray:
     """How many microbatches are replayed: all, or the transient and what is left of a round."""
     passes_per_round = table.n_chunks * table.pp
     rounds = np.maximum(ENOUGH_PASSES // passes_per_round, TRANSIENT_ROUNDS)
-    return np.minimum(table.n_microbatches, rounds * table.pp + table.n_microbatches % table.pp)
+    whole_rounds: IntArray = rounds * table.pp + table.n_microbatches % table.pp
+    return np.minimum(table.n_microbatches, whole_rounds)
 
 
 def _alike(costs: StepCosts, table: PlanTable) -> Iterator[IntArray]:
