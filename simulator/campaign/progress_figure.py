@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DAY_S = 86400.0
 MAX_CAUSES = 6
 """More causes than this are drawn as one."""
+MAX_TICKS = 5000
+"""More failures than this are drawn as pixels, also in an SVG file."""
 
 FILLS: dict[Loss, str] = {
     Loss.INITIALISATION: "#999999",
@@ -55,7 +57,8 @@ def _draw_progress(axes: Axes, run: CampaignRun, n_steps: int) -> None:
         steps += [100 * segment.start_step / n_steps, 100 * segment.end_step / n_steps]
     days = run.calendar_s / DAY_S
     axes.plot([0, days * run.goodput], [0, 100], color="#bbbbbb", linestyle="--", linewidth=1)
-    axes.plot(times, steps, color="black", linewidth=1)
+    many = len(run.segments) > MAX_TICKS
+    axes.plot(times, steps, color="black", linewidth=1, rasterized=many)
     axes.set_ylabel("steps done (%)")
     axes.set_xlim(0, days)
     axes.set_ylim(0, 102)
@@ -86,6 +89,7 @@ def _draw_causes(axes: Axes, run: CampaignRun) -> None:
         linelengths=0.7,
         linewidths=0.6,
         colors=[_LINES[at % len(_LINES)] for at in range(len(names))] or None,
+        rasterized=len(run.segments) > MAX_TICKS,
     )
     axes.set_yticks(range(len(names)), [f"{n} ({len(struck[n])})" for n in names], fontsize=7)
     axes.invert_yaxis()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simpy
 
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.closed_form import predict_campaign
@@ -390,6 +391,32 @@ def test_replicas_do_not_depend_on_how_they_are_shared_out() -> None:
     setting = setting_of(days=54, n_devices=131_072)
     alone, shared = (run_replicas(setting, n_replicas=16, jobs=jobs) for jobs in (1, 2))
     assert alone == shared
+
+
+@pytest.mark.parametrize(
+    ("n_devices", "days", "reliability"),
+    [
+        (1024, 600.0, {"spares": 8}),
+        (16_384, 54.0, {"spares": 32}),
+        (1_048_576, 2.0, {"spares": 2000, "recovery": "isolate", "isolation_groups": 256}),
+    ],
+)
+def test_cost_follows_failures_whatever_the_size(
+    n_devices: int, days: float, reliability: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = Counter[str]()
+
+    class Counted(simpy.Environment):
+        def step(self) -> None:
+            events["all"] += 1
+            super().step()
+
+    monkeypatch.setattr(simpy, "Environment", Counted)
+    setting = setting_of(n_devices=n_devices, days=days, **reliability)
+    n_failures = simulate_campaign(setting).failures.total()
+    assert n_failures > 100
+    # It strikes, a node is repaired, the job or its group has restarted.
+    assert events["all"] < 4 * n_failures
 
 
 def test_segments_are_a_table_without_gaps() -> None:
