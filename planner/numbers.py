@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.campaign.bill import bill
-from simulator.campaign.closed_form import campaign_table
+from simulator.campaign.campaign_table import campaign_table
 from simulator.campaign.decided import decided
 from simulator.campaign.money import MONTH_S
 from simulator.campaign.rhythm import checkpoint_rhythm

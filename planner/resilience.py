@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from planner.objective import NEAR_TIE, Outlook, objective, within_goal
+from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.checkpoint_size import checkpoint_bytes
-from simulator.campaign.closed_form import CampaignTable, campaign_table
 from simulator.campaign.decided import droppable_copies, separable_groups, with_reliability
 from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm
 from simulator.campaign.spares import offered_repairs

@@ -15,7 +15,7 @@ import numpy as np
 import simpy
 
 from simulator.campaign.campaign_run import CampaignRun, Segment
-from simulator.campaign.closed_form import NEVER
+from simulator.campaign.endless import NEVER
 from simulator.campaign.failures import Failure
 from simulator.campaign.groups import GroupOutages
 from simulator.campaign.ledger import Ledger

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.campaign.closed_form import NEVER
+from simulator.campaign.endless import NEVER
 from simulator.campaign.saves import SaveTier
 from simulator.campaign.setting import CampaignSetting
 from simulator.campaign.terms import DAY_S

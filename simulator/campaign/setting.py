@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.campaign.closed_form import campaign_table, input_waits, require_progress
+from simulator.campaign.campaign_table import campaign_table
 from simulator.campaign.decided import decided
 from simulator.campaign.degraded import StepClock
-from simulator.campaign.feeding import input_needs
+from simulator.campaign.endless import require_progress
+from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
 from simulator.campaign.repair import RepairTerms
 from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
@@ -25,7 +26,7 @@ from simulator.campaign.shapes import (
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import InputNeeds, StepPrediction
-from simulator.spec.reliability import Outage, Recovery
+from simulator.spec.reliability import Outage, Recovery, ReliabilitySpec
 from simulator.spec.scenario import Scenario
 
 
@@ -82,18 +83,10 @@ def campaign_setting(
         interval_s=plan.checkpoint_interval_s,
     )
     if terms.recovery == "wait":
-        require_progress(
-            campaign_table(
-                terms,
-                rhythm,
-                n_ranks=plan.n_ranks,
-                step_s=step.step_s,
-            )
-        )
-    stall_s, open_s = (
-        float(wait[0])
-        for wait in input_waits(terms, np.array([step.step_s]), np.array([float(plan.n_ranks)]))
-    )
+        require_progress(campaign_table(terms, rhythm, n_ranks=plan.n_ranks, step_s=step.step_s))
+    ranks = np.array([float(plan.n_ranks)])
+    waits = input_waits(terms, np.array([step.step_s]), ranks)
+    stall_s, open_s = (float(wait[0]) for wait in waits)
     restart_s = terms.startup_s + terms.restart_s_per_device * plan.n_ranks + open_s
     full = Shape(fleet.n_nodes, step.step_s * terms.slowdown + stall_s)
     return CampaignSetting(
@@ -104,12 +97,7 @@ def campaign_setting(
         saves=_saves(terms, rhythm, step.step_s),
         restart_s=restart_s,
         swap_s=asked.swap_s,
-        repair=RepairTerms(
-            mean_s=terms.repair_s,
-            spread=asked.repair_spread,
-            success=asked.repair_success,
-            n_crews=asked.repair_crews,
-        ),
+        repair=_repair(terms, asked),
         hot_spares=asked.spare_kind == "hot",
         recovery=terms.recovery,
         n_groups=asked.isolation_groups or 1,
@@ -121,6 +109,15 @@ def campaign_setting(
         clock=StepClock(scenario, plan, full.step_s),
         input_needs=input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
+    )
+
+
+def _repair(terms: CampaignTerms, asked: ReliabilitySpec) -> RepairTerms:
+    return RepairTerms(
+        mean_s=terms.repair_s,
+        spread=asked.repair_spread,
+        success=asked.repair_success,
+        n_crews=asked.repair_crews,
     )
 
 

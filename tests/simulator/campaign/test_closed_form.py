@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.campaign.closed_form import campaign_table, predict_campaign
+from simulator.campaign.campaign_table import campaign_table
+from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.money import MoneyTerms
 from simulator.campaign.power import PowerTerms
