@@ -23,6 +23,8 @@ class MoneyTerms:
     times_s: tuple[float, ...]
     usd_per_device_hour: tuple[float, ...]
     """From each of the times on."""
+    committed_s: float
+    """The rent is paid for at least that long."""
     usd_per_kwh: float
     """0 where the rent includes electricity."""
     usd_per_s: float
@@ -38,9 +40,10 @@ class MoneyTerms:
     def rent_usd_per_device(self, calendar_s: FloatArray) -> FloatArray:
         """Rent of one device from the start to the end of campaigns."""
         times, rates = np.array(self.times_s), np.array(self.usd_per_device_hour)
+        paid_s = np.maximum(calendar_s, self.committed_s)
         paid = np.concatenate(([0.0], np.cumsum(rates[:-1] * np.diff(times) / 3600)))
-        step = np.searchsorted(times, calendar_s, side="right") - 1
-        return np.asarray(paid[step] + rates[step] * (calendar_s - times[step]) / 3600)
+        step = np.searchsorted(times, paid_s, side="right") - 1
+        return np.asarray(paid[step] + rates[step] * (paid_s - times[step]) / 3600)
 
 
 def money_terms(
@@ -57,6 +60,7 @@ def money_terms(
     return MoneyTerms(
         times_s=tuple(time_s for time_s, _ in rates),
         usd_per_device_hour=tuple(usd for _, usd in rates),
+        committed_s=economics.committed_s,
         usd_per_kwh=0.0 if economics.own is None else economics.own.usd_per_kwh,
         usd_per_s=(economics.usd_per_tb_month or 0.0) * stored / TB / MONTH_S,
         usd_once=economics.usd_per_tb_egress * economics.egress_bytes / TB,

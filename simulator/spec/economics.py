@@ -40,6 +40,8 @@ class EconomicsSpec(Spec):
     price_series: tuple[PriceStep, ...] = Field(default=(), max_length=100_000)
     """Prices that change during the campaign (spot), in place of one: a list, or a file with the
     columns date, price, currency and, if known, provider and commitment."""
+    committed_s: Seconds = Field(default=0.0, ge=0)
+    """The rent is paid for at least that long (a reservation)."""
     own: OwnershipSpec | None = None
     """In place of a rent."""
     usd_per_tb_month: Usd | None = Field(default=None, ge=0)
@@ -72,6 +74,8 @@ class EconomicsSpec(Spec):
         ]
         if len(given) > 1:
             raise ValueError(f"give {given[0]} or {given[1]}, not both")
+        if self.own is not None and self.committed_s > 0:
+            raise ValueError("committed_s is of a rent, and the hardware is one's own")
         times = [step.from_s for step in self.price_series]
         if times and (times[0] != 0 or times != sorted(set(times))):
             raise ValueError(

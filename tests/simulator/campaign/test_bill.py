@@ -150,6 +150,19 @@ def test_prices_that_change(llama3: Scenario) -> None:
         assert paid == pytest.approx(8 * per_device)
 
 
+def test_a_reservation_is_paid_to_its_end(llama3: Scenario) -> None:
+    hour = 3600.0
+    for hours, expected in ((50, 100), (100, 100), (150, 150)):
+        paid = usd(
+            llama3,
+            device_s=8 * hours * hour,
+            calendar_s=hours * hour,
+            usd_per_device_hour=2.0,
+            committed_s=100 * hour,
+        )
+        assert paid == pytest.approx(8 * expected * 2.0)
+
+
 def test_hardware_of_ones_own_pays_capital_and_electricity(llama3: Scenario) -> None:
     years = 1 / 12
     paid = usd(
@@ -193,6 +206,7 @@ def test_storage_and_egress(llama3: Scenario) -> None:
             {"price_series": [{"from_s": 5, "usd_per_device_hour": 1}]},
             "price_series begins at from_s=0",
         ),
+        ({"own": {"usd_per_device": 1}, "committed_s": "1y"}, "committed_s is of a rent"),
         ({"usd_per_device_hour": "4 EUR"}, "unknown unit 'EUR'"),
         ({"usd_per_device_hour": -1}, "greater than or equal to 0"),
     ],

@@ -103,7 +103,12 @@ TERMS = CampaignTerms(
     checkpoint_stall_s=None,
     stored_bytes=0.0,
     money=MoneyTerms(
-        times_s=(0.0,), usd_per_device_hour=(4.0,), usd_per_kwh=0.1, usd_per_s=0.01, usd_once=5.0
+        times_s=(0.0,),
+        usd_per_device_hour=(4.0,),
+        committed_s=0.0,
+        usd_per_kwh=0.1,
+        usd_per_s=0.01,
+        usd_once=5.0,
     ),
     power=PowerTerms(
         busy_w=1000, communicating_w=900, idle_w=200, spare_w=200, pue=1.1, kg_co2_per_kwh=0.4
