@@ -57,8 +57,8 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
         )
     if plan.n_spare_nodes is not None:
         n_nodes = -(-plan.n_ranks // terms.devices_per_node)
-        rate_s = terms.removals_per_device_s * terms.devices_per_node
-        in_repair = float(offered_repairs(n_nodes, rate_s, terms.repair_s))
+        rate_s = terms.removals.per_device_s * terms.devices_per_node
+        in_repair = float(offered_repairs(n_nodes, rate_s, terms.removals.repair_s))
         numbers = {round(factor * max(plan.n_spare_nodes, 4)) for factor in OTHER_SPARES}
         sentences.append(
             f"{plan.n_spare_nodes} spares, for {in_repair:.3g} nodes in repair on average: "

@@ -224,8 +224,8 @@ class Resilience:
         """Return the mean number of nodes in repair, and the most spares there may be."""
         per_node = terms.devices_per_node
         n_nodes = -(-int(table.n_ranks[0]) // per_node)
-        rate_s = terms.removals_per_device_s * per_node
-        return float(offered_repairs(n_nodes, rate_s, terms.repair_s)), n_nodes
+        rate_s = terms.removals.per_device_s * per_node
+        return float(offered_repairs(n_nodes, rate_s, terms.removals.repair_s)), n_nodes
 
 
 def _able(scenario: Scenario) -> tuple[Recovery, ...]:

@@ -67,8 +67,10 @@ def campaign_table(
     goodput = active * healthy
     with np.errstate(divide="ignore"):
         calendar_s = (1 - idle) * work_s / goodput
-        failures = work_s / healthy * _failures_per_s(terms, rhythm, ranks)
-    device_s = calendar_s * n_nodes * terms.devices_per_node / (1 - crew.spare)
+        # A job on half of its nodes takes twice as long, and is struck half as often.
+        failures = work_s * crew.speed / healthy * _failures_per_s(terms, rhythm, ranks)
+    all_devices = n_nodes * terms.devices_per_node / (1 - crew.spare)
+    device_s = calendar_s * all_devices * (1 - crew.unpaid)
     losses = _losses(pace, crew, healthy=healthy, stretch=stretch, active=active, apart=apart)
     return CampaignTable(
         goodput=goodput,

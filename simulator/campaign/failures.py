@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.campaign.fleet import Cohort, Cohorts, Fleet
-from simulator.campaign.terms import DAY_S
+from simulator.campaign.removals import DAY_S
 from simulator.campaign.weibull import weibull_scale
 from simulator.spec.reliability import FailureCause, Outage
 
@@ -87,7 +87,8 @@ def _parts(causes: tuple[FailureCause, ...], fleet: Fleet, cohorts: Cohorts) -> 
         if cause.scope != "job":
             rate_s *= fleet.n_units / fleet.n_nodes
         for cohort in cohorts.members:
-            share = cohort.size / cohorts.n_units * cohort.rate_factor
+            factor = 1.0 if cause.scope == "job" else cohort.rate_factor
+            share = cohort.size / cohorts.n_units * factor
             parts += [
                 _Part(cause, cohort, rate_s * share * phase.share, phase.shape)
                 for phase in cause.life

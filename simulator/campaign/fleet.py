@@ -40,24 +40,28 @@ def build_fleet(
 ) -> Fleet:
     """Return the nodes that a job of `n_ranks` pays for; None means endless spares."""
     n_nodes = -(-n_ranks // cluster.devices_per_node)
-    n_all = n_nodes + (n_spares or 0)
-    per_rack = asked.nodes_per_rack or max(
-        1, cluster.scale_up_domain_devices // cluster.devices_per_node
-    )
     return Fleet(
         n_nodes=n_nodes,
         n_spares=n_spares or 0,
         endless_spares=n_spares is None,
         devices_per_node=cluster.devices_per_node,
-        domain_nodes={
-            "job": 1,
-            "node": 1,
-            "rack": min(per_rack, n_all),
-            "pdu": min(max(per_rack, asked.nodes_per_pdu or per_rack), n_all),
-            "pod": min(cluster.fabric.nodes_per_pod or n_all, n_all),
-            "region": math.ceil(n_all / cluster.fabric.n_regions),
-        },
+        domain_nodes=domain_nodes(cluster, asked, n_nodes + (n_spares or 0)),
     )
+
+
+def domain_nodes(cluster: ClusterSpec, asked: ReliabilitySpec, n_nodes: int) -> dict[Scope, int]:
+    """Return how many of `n_nodes` one event of each scope strikes."""
+    per_rack = asked.nodes_per_rack or max(
+        1, cluster.scale_up_domain_devices // cluster.devices_per_node
+    )
+    return {
+        "job": 1,
+        "node": 1,
+        "rack": min(per_rack, n_nodes),
+        "pdu": min(max(per_rack, asked.nodes_per_pdu or per_rack), n_nodes),
+        "pod": min(cluster.fabric.nodes_per_pod or n_nodes, n_nodes),
+        "region": math.ceil(n_nodes / cluster.fabric.n_regions),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

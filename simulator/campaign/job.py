@@ -203,7 +203,8 @@ class Job:
             restart_s = self._setting.restart_s + load_s
             if again.removes:
                 restart_s += self._setting.swap_s
-            noticed_s = 0.0 if cause.effect == "corrupt" else cause.detection_s or 0.0
+            known = cause.effect == "corrupt" or cause.notice_s > 0
+            noticed_s = 0.0 if known else cause.detection_s or 0.0
             if self._gather_nodes():
                 again = yield from self._pause(loss, noticed_s + restart_s)
                 continue

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.campaign.endless import NEVER
+from simulator.campaign.removals import DAY_S
 from simulator.campaign.saves import SaveTier
 from simulator.campaign.setting import CampaignSetting
-from simulator.campaign.terms import DAY_S
 from simulator.cost.plan_table import FloatArray, IntArray
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.reliability import SCOPES, FailureCause, Scope

@@ -58,8 +58,9 @@ def pace_of(
     lost = np.asarray(sum(1 - part.productive for part in parts))
     scale = np.where(lost > 0, (1 - productive) / np.where(lost > 0, lost, 1.0), 0.0)
     warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
-    warned = warned_rate * restart_s
-    grown = regrowths_per_s * (terms.startup_s + more_s + rhythm.stall_s)
+    known_s = terms.startup_s + more_s  # nothing to detect
+    warned = warned_rate * known_s
+    grown = regrowths_per_s * (known_s + rhythm.stall_s)
     interrupted = warned + grown
     return Pace(
         shares=TimeShares(
@@ -73,6 +74,6 @@ def pace_of(
         planned=terms.planned_share * warned / np.where(interrupted > 0, interrupted, 1.0),
         degraded=np.full_like(ranks, terms.slowdown - 1),
         starved=stall_s / step_s,
-        startup_s=terms.startup_s + more_s,
+        startup_s=known_s,
         restart_s=restart_s,
     )

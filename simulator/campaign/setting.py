@@ -114,7 +114,7 @@ def campaign_setting(
 
 def _repair(terms: CampaignTerms, asked: ReliabilitySpec) -> RepairTerms:
     return RepairTerms(
-        mean_s=terms.repair_s,
+        mean_s=terms.usual_repair_s,
         spread=asked.repair_spread,
         success=asked.repair_success,
         n_crews=asked.repair_crews,

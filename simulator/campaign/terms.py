@@ -10,6 +10,7 @@ from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
+from simulator.campaign.removals import DAY_S, Removals, removals
 from simulator.campaign.stragglers import jitter_slowdown
 from simulator.catalog import find_failure_profile
 from simulator.spec.cluster import ClusterSpec
@@ -24,8 +25,6 @@ from simulator.spec.reliability import (
     Scope,
 )
 from simulator.spec.scenario import Scenario
-
-DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +72,9 @@ class CampaignTerms:
     """Whether reading the checkpoint comes on top of the restart."""
     startup_s: float
     """First device to first step."""
-    repair_s: float
-    removals_per_device_s: float
-    """Rate at which devices are taken away for repair, with all of their node."""
+    usual_repair_s: float
+    """Mean time of a repair where its cause does not say."""
+    removals: Removals
     n_spare_nodes: int | None
     """None: replacements are always at hand and cost nothing."""
     slowdown: float
@@ -102,15 +101,17 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     cluster, asked = scenario.cluster, scenario.reliability
     profile = find_failure_profile(asked.profile, where="reliability.profile")
     causes = resolve_causes(asked, profile)
-    sudden = tuple(cause for cause in causes if cause.effect != "slow" and cause.notice_s == 0)
+    events = tuple(_as_events(cause, asked) for cause in causes)
+    sudden = tuple(cause for cause in events if cause.effect != "slow" and cause.notice_s == 0)
     warned = tuple(
         _evicted(cause) if cause.effect == "slow" else cause
-        for cause in causes
+        for cause in events
         if cause.effect == "slow" or cause.notice_s > 0
     )
     apart = tuple(c for c in sudden if asked.recovery == "isolate" and c.scope != "job")
     together = tuple(cause for cause in sudden if cause not in apart)
     base_s, per_device_s = restart_parts(asked, profile)
+    usual_repair_s = _first(asked.repair_s, profile.repair_s)
     stored_bytes = _stored_bytes(scenario)
     money = money_terms(cluster, scenario.economics, stored_bytes=stored_bytes)
     power = power_terms(cluster, scenario.economics, spares_off=asked.spare_kind == "cold")
@@ -129,13 +130,8 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         restart_s_per_device=per_device_s,
         loads_at_restart=asked.restart is not None,
         startup_s=base_s,
-        repair_s=_first(asked.repair_s, profile.repair_s),
-        removals_per_device_s=sum(
-            cause.failures_per_device_day * cause.repair_fraction * (1 + cause.followers)
-            for cause in (*sudden, *warned)
-            if cause.scope != "job"
-        )
-        / DAY_S,
+        usual_repair_s=usual_repair_s,
+        removals=removals((*sudden, *warned), cluster, asked, usual_repair_s=usual_repair_s),
         n_spare_nodes=fixed_spares(asked),
         slowdown=_slowdown(asked, cluster.n_devices),
         tiers=_tiers(asked, profile, together),
@@ -177,19 +173,34 @@ def _before_restart_s(asked: ReliabilitySpec, cause: FailureCause) -> float:
     return swap_s + (cause.detection_s or 0.0)
 
 
+def _as_events(cause: FailureCause, asked: ReliabilitySpec) -> FailureCause:
+    """Return a cause with its rate of events, lemons included.
+
+    A burst is one event; only what happens to a node happens more often to a lemon.
+    """
+    lemons = 1.0
+    if cause.scope != "job":
+        lemons += sum(cohort.share * (cohort.rate_factor - 1) for cohort in asked.cohorts)
+    factor = lemons / (1 + cause.followers)
+    return _scaled(cause, factor)
+
+
+def _scaled(cause: FailureCause, factor: float) -> FailureCause:
+    return cause.model_copy(
+        update={
+            "failures_per_device_day": cause.failures_per_device_day * factor,
+            "failures_per_job_day": cause.failures_per_job_day * factor,
+        }
+    )
+
+
 def _evicted(cause: FailureCause) -> FailureCause:
     """Return the share of slow events that last until they are noticed and their node taken away.
 
     They last an exponential time.
     """
     noticed_s = cause.detection_s or math.inf
-    share = math.exp(-noticed_s / cause.lasts_s)
-    return cause.model_copy(
-        update={
-            "failures_per_device_day": cause.failures_per_device_day * share,
-            "failures_per_job_day": cause.failures_per_job_day * share,
-        }
-    )
+    return _scaled(cause, math.exp(-noticed_s / cause.lasts_s))
 
 
 def _rate(causes: tuple[FailureCause, ...]) -> Rate:

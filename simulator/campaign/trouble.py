@@ -183,4 +183,4 @@ class Trouble:
 @cache
 def _warned(cause: FailureCause) -> FailureCause:
     """Return the cause as an eviction: the job is saved before the node is taken away."""
-    return cause.model_copy(update={"notice_s": inf})
+    return cause.model_copy(update={"notice_s": inf, "detection_s": 0.0})

@@ -8,6 +8,7 @@ from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.money import MoneyTerms
 from simulator.campaign.power import PowerTerms
+from simulator.campaign.removals import Removals
 from simulator.campaign.rhythm import checkpoint_rhythm
 from simulator.campaign.terms import (
     CampaignTerms,
@@ -93,8 +94,8 @@ TERMS = CampaignTerms(
     restart_s_per_device=0.0,
     loads_at_restart=False,
     startup_s=200,
-    repair_s=2 * DAY_S,
-    removals_per_device_s=RATE.per_device_s / 2,
+    usual_repair_s=2 * DAY_S,
+    removals=Removals(per_device_s=RATE.per_device_s / 2, repair_s=2 * DAY_S, unpaid_share=0.0),
     n_spare_nodes=None,
     slowdown=1.01,
     tiers=(TierTerms(spec=STORE, failures=RATE, undone_s=0.0),),
