@@ -169,7 +169,7 @@ def test_explain_reads_the_file_that_plan_wrote(
     assert "against " in screen
     assert max(map(len, screen.splitlines())) <= 80
     number = run("explain", "--number", "goodput")
-    assert "computed by simulator/campaign/closed_form.py: campaign_table" in number
+    assert "computed by simulator/campaign/campaign_table.py: campaign_table" in number
     assert max(map(len, number.splitlines())) <= 100
     document = json.loads(run("explain", "armillary-out/plan.json", "1", "--json"))
     assert (document["version"], document["rank"]) == (1, 1)
