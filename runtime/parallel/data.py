@@ -44,8 +44,10 @@ def _sharded(model: Transformer, mesh: Mesh, policy: MixedPrecisionPolicy) -> nn
     units: list[nn.Module] = list(model.blocks())
     if model.embedding is not None and not (model.tied and model.head is not None):
         units.insert(0, model.embedding)
-    for unit in (*units, model):
+    for unit in units:
         fully_shard(unit, mesh=data_mesh, mp_policy=policy, reshard_after_forward=reshard)
+    # The head comes last in a forward and first in the backward after it: it stays in between.
+    fully_shard(model, mesh=data_mesh, mp_policy=policy, reshard_after_forward=False)
     return model
 
 

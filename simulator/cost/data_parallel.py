@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce_scatter_s
 from simulator.cost.groups import Group, world_group
+from simulator.cost.layers import final_norm_parameters
 from simulator.cost.measured_work import added_s
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.setting import Setting
@@ -71,10 +72,11 @@ def head_sync(setting: Setting) -> SyncTimes:
     """
     model, table = setting.model, setting.table
     common = head_parameters(model, table)
+    separate = _apart(table) if model.tied_embeddings else np.ones(len(table))
+    held = separate * common + final_norm_parameters(model)
+    copy = _sync(setting, RankParameters(common=held, routed=np.zeros(len(table))))
     if not model.tied_embeddings:
-        return _sync(setting, RankParameters(common=common, routed=np.zeros(len(table))))
-    separate = _apart(table)
-    copy = _sync(setting, RankParameters(common=separate * common, routed=np.zeros(len(table))))
+        return copy
     group = setting.group("pp")
     tie_s = p2p_s(common * gradient_bytes(setting.job), group)
     return SyncTimes(reduce_s=copy.reduce_s + separate * tie_s, gather_s=copy.gather_s)
@@ -152,6 +154,7 @@ def stage_parameters(setting: Setting, stages: StageLayers) -> RankParameters:
     head = head_parameters(model, table)
     if model.tied_embeddings:
         head = head * _apart(table)
+    head = head + final_norm_parameters(model)
     common = (
         stages.dense * dense.common[:, None]
         + stages.moe * moe.common[:, None]

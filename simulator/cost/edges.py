@@ -21,7 +21,11 @@ LOSS_SCALARS = 3.0
 
 
 def price_embedding(setting: Setting) -> tuple[LayerTime, LayerTime]:
-    """Forward and backward of token embedding (or patches) for one microbatch."""
+    """Forward and backward of token embedding (or patches) for one microbatch.
+
+    Vocabulary divided by tp: an all-reduce of the rows, or a reduce-scatter, and for the gradients
+    an all-gather.
+    """
     model, kernels = setting.model, setting.kernels
     traffic = LOOKUP_VALUES * kernels.value_bytes * setting.tokens * model.hidden_size
     compute_s = kernels.elementwise_s(traffic, LOOKUP_VALUES)
@@ -29,10 +33,8 @@ def price_embedding(setting: Setting) -> tuple[LayerTime, LayerTime]:
         n_in = np.full(len(setting.table), 1.0 * patch_values(model))
         width = np.full(len(setting.table), 1.0 * model.hidden_size)
         compute_s = compute_s + kernels.gemm_s(setting.tokens, width, n_in, wide=True)
-    exposed = (1.0 - setting.software.overlap.tp) / 2.0
-    tp_s = exposed * tensor_pair_s(setting)
-    forward = _only(compute_s, tp_s)
-    return forward, _only(compute_s, 0.0 * tp_s)
+    half_pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0
+    return _only(compute_s, half_pair_s), _only(compute_s, half_pair_s)
 
 
 def patch_values(model: ModelSpec) -> int:

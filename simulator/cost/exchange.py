@@ -62,12 +62,16 @@ def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
     Ring Attention, arXiv 2310.01889: cp - 1 steps, each passing on one rank's keys and values.
     """
     table = setting.table
-    _, keys, values = query_key_value_sizes(setting.model)
-    chunk = setting.tokens * (keys + values) / table.tp * setting.kernels.value_bytes
-    group = setting.group("cp")
-    steps_s = (table.cp - 1.0) * p2p_s(chunk, group)
+    steps_s = (table.cp - 1.0) * p2p_s(context_message(setting), setting.group("cp"))
     forward_s = (1.0 - setting.software.overlap.cp) * steps_s
     return forward_s, 2.0 * forward_s
+
+
+def context_message(setting: Setting) -> FloatArray:
+    """Keys and values of one rank, which every step of the ring passes on."""
+    _, keys, values = query_key_value_sizes(setting.model)
+    per_token = (keys + values) / setting.table.tp * setting.kernels.value_bytes
+    return setting.tokens * per_token
 
 
 def expert_s(setting: Setting) -> FloatArray:
@@ -78,23 +82,28 @@ def expert_s(setting: Setting) -> FloatArray:
     moe = setting.model.moe
     if moe is None:
         return 0.0 * setting.tokens
-    table = setting.table
-    message = (
-        setting.tokens
-        / table.tp
-        * moe.top_k
-        * setting.job.expert_imbalance
-        * setting.model.hidden_size
-        * setting.kernels.value_bytes
-    )
+    message = expert_message(setting) * setting.job.expert_imbalance
     group = setting.group("ep")
     return (1.0 - setting.software.overlap.ep) * 2.0 * all_to_all_s(message, group, moe.top_k)
+
+
+def expert_message(setting: Setting) -> FloatArray:
+    """A copy of every token of the rank for each of its experts, on the way there or back."""
+    n_copies = setting.model.moe.top_k if setting.model.moe is not None else 0.0
+    return activation_bytes(setting) / setting.table.tp * n_copies
+
+
+def stage_message(setting: Setting) -> FloatArray:
+    """One activation on its way to the next stage: the share of a tensor-parallel rank, where it
+    has only that (sequence parallelism) or sends only that.
+    """
+    scattered = setting.software.scatters_transfers | (setting.table.sequence_parallel == 1)
+    return activation_bytes(setting) / np.where(scattered, setting.table.tp, 1)
 
 
 def stage_transfer_s(setting: Setting) -> FloatArray:
     """One activation from a pipeline stage to the next."""
     group = setting.group("pp")
-    scattered = setting.software.scatters_transfers
-    message = activation_bytes(setting) / (setting.table.tp if scattered else 1.0)
+    message = stage_message(setting)
     factor = 1.0 if group.exchanges else P2P_FACTOR
     return factor * p2p_s(message, group) + added_s("stage", message, group)

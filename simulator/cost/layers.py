@@ -122,6 +122,11 @@ def n_weights(linears: tuple[Linear, ...]) -> int:
     return sum(linear.n_weights for linear in linears)
 
 
+def final_norm_parameters(model: ModelSpec) -> int:
+    """Parameters of the norm before the head."""
+    return model.final_norm * model.hidden_size * (2 if model.norm == "layernorm" else 1)
+
+
 def norm_parameters(model: ModelSpec) -> int:
     """Parameters of one layer that are not matrices: norms and biases."""
     per_norm = model.hidden_size * (2 if model.norm == "layernorm" else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Self
 
@@ -59,6 +59,11 @@ class StageLayers:
         v_shaped = SCHEDULE_TRAITS[plan.schedule].v_shaped
         layers = plan.chunk_layers(model.n_layers)
         return cls._from(stage_rows(model, plan.pp, layers, v_shaped=v_shaped)[None])
+
+    def only(self, stage: int) -> Self:
+        """Return one of the stages as the only column."""
+        picked = {f.name: getattr(self, f.name)[:, stage : stage + 1] for f in fields(self)}
+        return type(self)(**picked)
 
     @classmethod
     def _from(cls, stages: FloatArray) -> Self:

@@ -161,7 +161,14 @@ def _price_syncs(setting: Setting) -> _Syncs:
 
 def _price_transfer(setting: Setting) -> FloatArray:
     table = setting.table
-    columns = (table.pp, table.dp, table.cp, table.tp, table.microbatch_sequences)
+    columns = (
+        table.pp,
+        table.dp,
+        table.cp,
+        table.tp,
+        table.sequence_parallel,
+        table.microbatch_sequences,
+    )
     subset, inverse = unique_rows(table, columns)
     return stage_transfer_s(setting.of_table(subset))[inverse]
 
