@@ -44,7 +44,7 @@ class SimulationFiles:
         return tuple(path for path in places if path is not None)
 
     def _write_step(self, simulation: Simulation) -> None:
-        from simulator.step.predict import traced_step
+        from simulator.step.predict import traced_memory, traced_step
         from simulator.step.timeline_figure import timeline_figure
         from simulator.step.trace import write_chrome_trace
 
@@ -52,7 +52,8 @@ class SimulationFiles:
             return
         spans = traced_step(simulation.scenario, simulation.plan)
         if self.trace is not None:
-            write_chrome_trace(self.trace, spans, title=simulation.title)
+            memory = traced_memory(simulation.scenario, simulation.plan, spans)
+            write_chrome_trace(self.trace, spans, title=simulation.title, memory=memory)
         if self.timeline is not None:
             form = picture_form(self.timeline)
             write_atomic(self.timeline, timeline_figure(spans, title=simulation.title, form=form))

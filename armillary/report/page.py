@@ -52,6 +52,8 @@ class Report:
     plan_file: PlanFile
     timeline_svg: bytes | None = None
     """Picture of one step by events."""
+    memory_svg: bytes | None = None
+    """Picture of what the ranks hold over that step."""
     progress_svg: bytes | None = None
     """Picture of one campaign by events."""
     comparison: Comparison | None = None
@@ -67,11 +69,14 @@ class Report:
     ) -> Report:
         """Return the report of a plan, with the time lines of its step and of one campaign."""
         from simulator.campaign.progress_figure import progress_figure
-        from simulator.step.predict import traced_step
+        from simulator.step.memory_figure import memory_track_figure
+        from simulator.step.predict import traced_memory, traced_step
         from simulator.step.timeline_figure import timeline_figure
 
         spans = traced_step(plan_file.scenario, plan_file.plan)
         picture = timeline_figure(spans, title=plan_file.plan.label())
+        tracks = traced_memory(plan_file.scenario, plan_file.plan, spans)
+        capacity_bytes = plan_file.prediction.step.memory_capacity_bytes
         progress = None
         if campaign_run is not None:
             n_steps = plan_file.prediction.campaign.n_steps
@@ -79,6 +84,7 @@ class Report:
         return cls(
             plan_file=plan_file,
             timeline_svg=picture,
+            memory_svg=memory_track_figure(tracks, capacity_bytes=capacity_bytes),
             progress_svg=progress,
             comparison=comparison,
         )
@@ -137,6 +143,7 @@ def render(report: Report) -> str:
         memory_figure=memory_figure(step.memory, step.memory_capacity_bytes),
         n_stages=len(step.memory),
         timeline=None if report.timeline_svg is None else inline_svg(report.timeline_svg),
+        memory_timeline=None if report.memory_svg is None else inline_svg(report.memory_svg),
         comparison=report.comparison,
         comparison_rows=() if report.comparison is None else _rows(report.comparison),
         comparison_figure=(

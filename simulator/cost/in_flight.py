@@ -47,6 +47,12 @@ def in_flight(table: PlanTable, rank: IntArray) -> FloatArray:
     return held
 
 
+def losses_in_flight(table: PlanTable) -> IntArray:
+    """Microbatches whose loss waits to be differentiated: all, or one after the other; (n,)."""
+    everything = np.isin(table.schedule, [SCHEDULES.index(name) for name in EVERYTHING])
+    return np.where(everything, table.n_microbatches, 1)
+
+
 _FORMULAS = ("1f1b", "interleaved-1f1b")
 
 

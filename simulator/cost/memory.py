@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.cost.activations import layer_activations
 from simulator.cost.flops import head_weights
-from simulator.cost.in_flight import in_flight
+from simulator.cost.in_flight import in_flight, losses_in_flight
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
@@ -24,6 +24,9 @@ from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import MemoryBreakdown
 from simulator.spec.profiles import SoftwareProfile
+
+SAVED_LOGIT_BYTES = 4.0
+"""The fp32 softmax that the loss keeps for its backward pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,7 @@ def memory_held(
         stages = StageLayers.of(model, table)
     else:
         states = model_states(setting, stages)
-    passes = _distinct_passes(setting)
+    passes = pass_bytes(setting)
     held = in_flight(table, stages.rank)
     kept = stages.dense * passes.dense_kept_bytes[:, None]
     kept = kept + stages.moe * passes.moe_kept_bytes[:, None]
@@ -91,7 +94,7 @@ def memory_held(
         stages.moe > 0, passes.moe_working_bytes[:, None], passes.dense_working_bytes[:, None]
     )
     activations = held * kept + working
-    logits = (stages.heads > 0) * passes.logits_bytes[:, None]
+    logits = (stages.heads > 0) * _held_logits_bytes(passes, table)[:, None]
     in_pass = activations + logits + states.pass_buffers_bytes
     updates = states.update_buffers_bytes > in_pass
     workspace = software.memory.workspace_bytes
@@ -105,7 +108,7 @@ def memory_held(
         logits_bytes=np.where(updates, 0.0, logits),
         buffers_bytes=buffers,
         fragmentation_bytes=software.memory.fragmentation * tensors,
-        framework_bytes=np.full(tensors.shape, _framework_bytes(cluster, software)),
+        framework_bytes=np.full(tensors.shape, framework_bytes(cluster, software)),
     )
 
 
@@ -130,7 +133,7 @@ def memory_breakdown(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Passes:
+class PassBytes:
     """What depends on the microbatch; arrays of shape (n,)."""
 
     dense_kept_bytes: FloatArray
@@ -138,6 +141,9 @@ class _Passes:
     moe_kept_bytes: FloatArray
     moe_working_bytes: FloatArray
     logits_bytes: FloatArray
+    """While a loss is differentiated."""
+    saved_logits_bytes: FloatArray
+    """Of these, from the forward on."""
 
 
 def _distinct_states(setting: Setting) -> ModelStates:
@@ -159,7 +165,8 @@ def _distinct_states(setting: Setting) -> ModelStates:
     return spread(model_states(setting.of_table(subset), stages), inverse)
 
 
-def _distinct_passes(setting: Setting) -> _Passes:
+def pass_bytes(setting: Setting) -> PassBytes:
+    """Return what layers and logits of one microbatch hold, for every plan."""
     table = setting.table
     columns = (
         table.tp,
@@ -172,28 +179,36 @@ def _distinct_passes(setting: Setting) -> _Passes:
     )
     subset, inverse = unique_rows(table, columns)
     distinct = setting.of_table(subset)
+    memory = setting.software.memory
     dense = layer_activations(distinct, mixture=False)
     moe = dense if setting.model.moe is None else layer_activations(distinct, mixture=True)
-    passes = _Passes(
+    passes = PassBytes(
         dense_kept_bytes=dense.kept_bytes,
         dense_working_bytes=dense.working_bytes,
         moe_kept_bytes=moe.kept_bytes,
         moe_working_bytes=moe.working_bytes,
-        logits_bytes=_logits_bytes(distinct),
+        logits_bytes=memory.logits_bytes * _n_logits(distinct),
+        saved_logits_bytes=min(SAVED_LOGIT_BYTES, memory.logits_bytes) * _n_logits(distinct),
     )
     return spread(passes, inverse)
 
 
-def _logits_bytes(setting: Setting) -> FloatArray:
-    """Logits, their copies and gradients, of one microbatch."""
-    memory = setting.software.memory
+def _n_logits(setting: Setting) -> FloatArray:
+    """Logits of one microbatch on one rank."""
     outputs = head_weights(setting.model) / setting.model.hidden_size
-    divided = 1 if memory.gathers_logits else setting.table.tp
-    held: FloatArray = memory.logits_bytes * setting.tokens * outputs / divided
+    divided = 1 if setting.software.memory.gathers_logits else setting.table.tp
+    n_logits: FloatArray = setting.tokens * outputs / divided
+    return n_logits
+
+
+def _held_logits_bytes(passes: PassBytes, table: PlanTable) -> FloatArray:
+    """Logits of the loss that is differentiated, and what waits for the same."""
+    waiting = losses_in_flight(table) - 1
+    held: FloatArray = passes.logits_bytes + waiting * passes.saved_logits_bytes
     return held
 
 
-def _framework_bytes(cluster: ClusterSpec, software: SoftwareProfile) -> float:
+def framework_bytes(cluster: ClusterSpec, software: SoftwareProfile) -> float:
     """What a rank holds before any tensor: measured where the cluster was calibrated."""
     calibration = cluster.calibration
     if calibration is not None and calibration.process_memory_bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from simulator.catalog import find_software
+from simulator.cost.chunk_memory import plan_memory
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.flow_factors import flow_factors
 from simulator.cost.groups import AxisName, axis_group
@@ -24,6 +25,7 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import AxisLinks, Interval, StepBreakdown, StepPrediction
 from simulator.spec.scenario import Scenario
 from simulator.step.events import simulate_step
+from simulator.step.memory_track import MemoryTrack, memory_tracks
 from simulator.step.recurrence import recurrence_times
 from simulator.step.spans import Span, Trace
 
@@ -92,6 +94,16 @@ def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
     trace = Trace()
     simulate_step(step_costs(scenario, plan), plan, scenario.model, trace=trace)
     return tuple(trace.spans)
+
+
+def traced_memory(
+    scenario: Scenario, plan: PlanSpec, spans: Sequence[Span]
+) -> tuple[MemoryTrack, ...]:
+    """Return what every pipeline rank holds when, for the spans of `traced_step`."""
+    job = scenario.job.model_copy(update={"precision": plan.precision})
+    software = find_software(job.software)
+    memory = plan_memory(scenario.model, scenario.cluster, job, software, plan)
+    return memory_tracks(memory, spans)
 
 
 def closed_form(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:

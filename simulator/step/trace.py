@@ -1,7 +1,8 @@
 """A simulated step as a Chrome trace: opens in Perfetto (ui.perfetto.dev) and chrome://tracing.
 
 A process per pipeline rank; a thread for its compute, one for its collectives and one for each link
-it sends on. Slices on one thread are disjoint or nested, or Perfetto would drop them.
+it sends on, and a counter of the memory it holds. Slices on one thread are disjoint or nested, or
+Perfetto would drop them.
 
 References
 ----------
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from simulator.spec.files import write_atomic
+from simulator.step.memory_track import MemoryTrack
 from simulator.step.spans import Span, SpanKind
 
 COLOURS: dict[SpanKind, str] = {
@@ -31,8 +33,11 @@ COLOURS: dict[SpanKind, str] = {
 """Reserved colour names of the format (Perfetto chooses its own)."""
 
 
-def chrome_trace(spans: Sequence[Span], *, title: str) -> str:
-    """Return the trace as JSON text, times in microseconds with nanosecond digits."""
+def chrome_trace(spans: Sequence[Span], *, title: str, memory: Sequence[MemoryTrack] = ()) -> str:
+    """Return the trace as JSON text, times in microseconds with nanosecond digits.
+
+    `memory` becomes a counter in GiB on every rank.
+    """
     tracks = _number_tracks(spans)
     names = [_metadata("process_name", rank, 0, f"stage {rank}") for rank in _ranks(spans)]
     names += [_metadata("process_sort_index", rank, 0, rank) for rank in _ranks(spans)]
@@ -40,13 +45,17 @@ def chrome_trace(spans: Sequence[Span], *, title: str) -> str:
         names.append(_metadata("thread_name", rank, thread, track))
         names.append(_metadata("thread_sort_index", rank, thread, thread))
     slices = [_slice(span, tracks[span.rank, span.track]) for span in _in_order(spans)]
-    body = {"displayTimeUnit": "ms", "otherData": {"title": title}, "traceEvents": names + slices}
+    counters = [_counter(track.rank, *point) for track in memory for point in track.points()]
+    events = names + slices + counters
+    body = {"displayTimeUnit": "ms", "otherData": {"title": title}, "traceEvents": events}
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
-def write_chrome_trace(path: Path, spans: Sequence[Span], *, title: str) -> None:
+def write_chrome_trace(
+    path: Path, spans: Sequence[Span], *, title: str, memory: Sequence[MemoryTrack] = ()
+) -> None:
     """Write the trace, whole or not at all."""
-    write_atomic(path, chrome_trace(spans, title=title))
+    write_atomic(path, chrome_trace(spans, title=title, memory=memory))
 
 
 def _ranks(spans: Iterable[Span]) -> list[int]:
@@ -74,6 +83,16 @@ def _in_order(spans: Iterable[Span]) -> list[Span]:
 def _metadata(what: str, process: int, thread: int, value: str | int) -> dict[str, object]:
     key = "sort_index" if what.endswith("sort_index") else "name"
     return {"ph": "M", "name": what, "pid": process, "tid": thread, "args": {key: value}}
+
+
+def _counter(rank: int, time_s: float, held_bytes: float) -> dict[str, object]:
+    return {
+        "ph": "C",
+        "name": "memory (GiB)",
+        "pid": rank,
+        "ts": round(time_s * 1e6, 3),
+        "args": {"held": round(held_bytes / 2**30, 4)},
+    }
 
 
 def _slice(span: Span, thread: int) -> dict[str, object]:
