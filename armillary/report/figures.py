@@ -43,6 +43,7 @@ MEMORY_COLOURS = {
     "activations": "#e69f00",
     "logits": "#f0c94a",
     "buffers": "#cc79a7",
+    "fragmentation": "#c9c9c9",
     "framework": "#8c8c8c",
 }
 """Mostly Okabe and Ito's colours, which colour-blind readers can tell apart."""

@@ -28,11 +28,12 @@ def test_the_numbers_are_there(page: str, example_plan_file: PlanFile) -> None:
         "Ranked plans",
         "Memory per stage",
         "Time line of one step",
+        "Memory over one step",
         "Assumed",
         "Not modelled",
     ):
         assert text in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
 
 
 def test_nothing_comes_from_elsewhere(page: str) -> None:
