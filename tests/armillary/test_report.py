@@ -81,4 +81,4 @@ def test_simulate_writes_it(tmp_path: Path, example_plan_file: PlanFile) -> None
     assert "Not modelled" in text
     assert "simulated campaigns" in text
     assert "One simulated campaign" in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5

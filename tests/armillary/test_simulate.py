@@ -64,7 +64,7 @@ def test_measured_kernels_and_links_are_told(
         "model: llama3-70b\n"
         "cluster: {base: h100-sxm:64, kernels: kernels.csv}\n"
         "job: {sequence_length: 8192, global_batch_sequences: 1024}\n"
-        "limits: {tp: 8, pp: 4, microbatch_sequences: 2}\n"
+        "limits: {tp: 8, pp: 4, cp: 1, microbatch_sequences: 2}\n"
     )
     _, screen, _ = output(capsys, str(scenario))
     assert "kernels: 1 of 1" in screen
