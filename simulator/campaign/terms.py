@@ -18,6 +18,7 @@ from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.profiles import FailureProfile
 from simulator.spec.reliability import (
+    MAX_FAILURES_PER_DAY,
     CheckpointTier,
     FailureCause,
     Recovery,
@@ -101,7 +102,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     cluster, asked = scenario.cluster, scenario.reliability
     profile = find_failure_profile(asked.profile, where="reliability.profile")
     causes = resolve_causes(asked, profile)
-    events = tuple(_as_events(cause, asked) for cause in causes)
+    events = tuple(_as_events(cause, asked) for cause in (*causes, *_recorded(asked)))
     sudden = tuple(cause for cause in events if cause.effect != "slow" and cause.notice_s == 0)
     warned = tuple(
         _evicted(cause) if cause.effect == "slow" else cause
@@ -183,6 +184,23 @@ def _as_events(cause: FailureCause, asked: ReliabilitySpec) -> FailureCause:
         lemons += sum(cohort.share * (cohort.rate_factor - 1) for cohort in asked.cohorts)
     factor = lemons / (1 + cause.followers)
     return _scaled(cause, factor)
+
+
+def _recorded(asked: ReliabilitySpec) -> tuple[FailureCause, ...]:
+    """Return recorded outages as a cause of their mean rate, for the closed form and intervals."""
+    if not asked.replay:
+        return ()
+    days = max(1.0, max(outage.end_s for outage in asked.replay) / DAY_S)
+    away_s = sum(outage.end_s - outage.start_s for outage in asked.replay) / len(asked.replay)
+    rate = min(MAX_FAILURES_PER_DAY, len(asked.replay) / days)
+    return (
+        FailureCause(
+            name="recorded",
+            failures_per_job_day=rate,
+            detection_s=0.0,
+            repair_s=max(away_s, 1.0),
+        ),
+    )
 
 
 def _scaled(cause: FailureCause, factor: float) -> FailureCause:

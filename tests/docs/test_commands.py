@@ -44,7 +44,9 @@ def run(block: str, folder: Path) -> None:
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/tutorial.md", "docs/how-to/simulate-a-campaign.md"]
+)
 def test_commands_work_in_their_order(page: str, tmp_path: Path) -> None:
     found = [block for block in blocks(page) if STARTS_RANKS not in block]
     assert found

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.events import simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.setting import campaign_setting
@@ -54,6 +55,25 @@ def test_planning_anew_asks_the_planner_once_per_number_of_nodes() -> None:
     assert run.losses_node_s[Loss.WAITING_FOR_SPARES] < 0.01 * run.paid_node_s
     booked = run.productive_node_s + sum(run.losses_node_s.values())
     assert booked == pytest.approx(run.paid_node_s, rel=1e-9)
+
+
+def test_a_recorded_trace_sets_the_time_between_checkpoints() -> None:
+    outages = [
+        {"node": number, "start_s": number * DAY_S / 8, "end_s": (number + 8) * DAY_S / 8}
+        for number in range(160)
+    ]
+    usual: dict[str, Any] = {"days": 20, "checkpoint_stall_s": 20.0, "restart_s": 300.0}
+    setting = setting_of(replay=outages, random_failures=False, spares=20, **usual)
+    # 160 outages in 20.9 days: one in 11,272 s, as often as Llama 3 was interrupted.
+    assert setting.saves.tiers[-1].every_steps * 4.5 == pytest.approx(658, abs=5)
+    run = simulate_campaign(setting)
+    exact = predict_campaign(
+        scenario_of(replay=outages, random_failures=False, spares=20, **usual),
+        plan_of(),
+        step_of(4.5),
+        state_bytes=STATE_BYTES,
+    )
+    assert run.goodput == pytest.approx(exact.goodput, abs=0.01)
 
 
 def test_nodes_that_the_market_took_away_are_not_paid_for() -> None:
