@@ -51,79 +51,90 @@ def campaign_table(
     `isolate`, and `n_copies` can be left out one by one where it is `shrink`;
     `communication_share` is that part of a step in which devices compute nothing.
     """
-    ranks = np.broadcast_to(np.asarray(n_ranks, float), rhythm.mtbf_s.shape)
+    step, ranks = np.asarray(step_s, float), np.broadcast_to(n_ranks, rhythm.mtbf_s.shape) * 1.0
     n_nodes = np.ceil(ranks / terms.devices_per_node)
     n_spares = terms.n_spare_nodes if n_spare_nodes is None else n_spare_nodes
     crew = crew_of(terms, n_nodes, n_spares, n_groups=n_groups, n_copies=n_copies)
-    pace = pace_of(terms, rhythm, ranks, np.asarray(step_s, float), crew.regrowths_per_s)
-    work_s = terms.n_steps * np.asarray(step_s, float) / crew.speed
-    waiting, idle = crew.waiting, crew.idle
+    pace = pace_of(
+        terms,
+        rhythm,
+        ranks,
+        step,
+        regrowths_per_s=crew.regrowths_per_s,
+        communication_share=communication_share,
+    )
     apart = _apart(terms, pace.restart_s, ranks, n_groups, crew.whole_groups)
-
-    # All from first to last token, in units of the work, so that nothing divides by a goodput of 0.
-    healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) / (1 + apart)
-    stretch = 1 / (work_s / ((1 - waiting) * (1 - pace.interrupted)) + healthy * pace.startup_s)
-    active = (1 - idle) * work_s * stretch
-    goodput = active * healthy
-    with np.errstate(divide="ignore"):
-        calendar_s = (1 - idle) * work_s / goodput
-        # A job on half of its nodes takes twice as long, and is struck half as often.
-        failures = work_s * crew.speed / healthy * _failures_per_s(terms, rhythm, ranks)
-    all_devices = n_nodes * terms.devices_per_node / (1 - crew.spare)
-    device_s = calendar_s * all_devices * (1 - crew.unpaid)
-    losses = _losses(pace, crew, healthy=healthy, stretch=stretch, active=active, apart=apart)
+    course = _Course(crew, pace, apart, work_s=terms.n_steps * step)
+    n_devices = n_nodes * terms.devices_per_node * (1 - crew.unpaid) / (1 - crew.spare)
+    device_s = course.calendar_s * n_devices
+    losses = course.losses()
     return CampaignTable(
-        goodput=goodput,
-        goodput_deviation=active * pace.deviation / np.sqrt(calendar_s),
+        goodput=course.goodput,
+        goodput_deviation=course.active * pace.deviation / np.sqrt(course.calendar_s),
         losses=losses,
-        calendar_s=calendar_s,
+        calendar_s=course.calendar_s,
         device_hours=device_s / 3600,
-        expected_failures=failures,
+        expected_failures=course.training_s * _failures_per_s(terms, rhythm, ranks),
         restart_s=pace.restart_s,
         rhythm=rhythm,
         bill=bill(
             terms,
             device_s=device_s,
-            calendar_s=calendar_s,
-            busy_share=goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED],
+            calendar_s=course.calendar_s,
+            busy_share=course.goodput + losses[Loss.LOST_WORK] + losses[Loss.DEGRADED_SPEED],
             spare_share=losses[Loss.IDLE],
             communication_share=communication_share,
         ),
     )
 
 
+class _Course:
+    """n campaigns from first to last token.
+
+    All in units of the work, so that nothing divides by a goodput of 0.
+    """
+
+    def __init__(self, crew: Crew, pace: Pace, apart: FloatArray, *, work_s: FloatArray) -> None:
+        self._crew, self._pace, self._apart = crew, pace, apart
+        longer_s = work_s / crew.speed
+        healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) / (1 + apart)
+        ready = (1 - crew.waiting) * (1 - pace.interrupted)
+        self._stretch = 1 / (longer_s / ready + healthy * pace.startup_s)
+        self._healthy = healthy
+        self.active = (1 - crew.idle) * longer_s * self._stretch
+        """Share of the paid device time in which the job has its nodes."""
+        self.goodput = self.active * healthy
+        with np.errstate(divide="ignore"):
+            self.calendar_s = (1 - crew.idle) * longer_s / self.goodput
+            # A job on half of its nodes takes twice as long, and is struck half as often.
+            self.training_s = work_s / healthy
+            """Time in which the whole job would be struck as often."""
+
+    def losses(self) -> dict[Loss, FloatArray]:
+        """Return the shares of paid device time that are lost."""
+        crew, pace, active = self._crew, self._pace, self.active
+        interrupted = active * pace.interrupted / (1 - pace.interrupted)
+        planned = pace.planned * interrupted
+        ready = (1 - crew.waiting) * (1 - pace.interrupted)
+        return {
+            Loss.INITIALISATION: (1 - crew.idle) * self._healthy * pace.startup_s * self._stretch,
+            Loss.RESTART: active * pace.shares.restart
+            + (interrupted - planned)
+            + active * pace.shares.productive * self._apart / (1 + self._apart),
+            Loss.LOST_WORK: active * pace.shares.lost_work,
+            Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
+            Loss.DEGRADED_SPEED: self.goodput * pace.degraded,
+            Loss.INPUT_STALL: self.goodput * pace.starved,
+            Loss.PLANNED_MAINTENANCE: planned,
+            Loss.WAITING_FOR_SPARES: active * crew.waiting / ready,
+            Loss.IDLE: crew.idle,
+        }
+
+
 def _failures_per_s(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray) -> FloatArray:
     """Rate of everything that stops a job or a group of it, while it trains."""
     warned = ranks * terms.warned.per_device_s + terms.warned.per_job_s
     return np.asarray(1 / rhythm.mtbf_s + warned + terms.isolated_per_device_s * ranks)
-
-
-def _losses(
-    pace: Pace,
-    crew: Crew,
-    *,
-    healthy: FloatArray,
-    stretch: FloatArray,
-    active: FloatArray,
-    apart: FloatArray,
-) -> dict[Loss, FloatArray]:
-    """Return the shares of paid device time; `active` is that in which the job has its nodes."""
-    goodput, waiting, idle = active * healthy, crew.waiting, crew.idle
-    interrupted = active * pace.interrupted / (1 - pace.interrupted)
-    planned = pace.planned * interrupted
-    return {
-        Loss.INITIALISATION: (1 - idle) * healthy * pace.startup_s * stretch,
-        Loss.RESTART: active * pace.shares.restart
-        + (interrupted - planned)
-        + active * pace.shares.productive * apart / (1 + apart),
-        Loss.LOST_WORK: active * pace.shares.lost_work,
-        Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
-        Loss.DEGRADED_SPEED: goodput * pace.degraded,
-        Loss.INPUT_STALL: goodput * pace.starved,
-        Loss.PLANNED_MAINTENANCE: planned,
-        Loss.WAITING_FOR_SPARES: active * waiting / ((1 - waiting) * (1 - pace.interrupted)),
-        Loss.IDLE: idle,
-    }
 
 
 def _apart(

@@ -93,8 +93,8 @@ def _warnings(terms: CampaignTerms, table: CampaignTable) -> tuple[str, ...]:
             "the closed form takes planning anew as waiting for a repair",
         ),
         (
-            any(cause.effect == "slow" for cause in terms.causes),
-            "slow nodes and links are left out of the closed form",
+            bool(terms.slow),
+            "the closed form lets slow devices and links lengthen what nothing hides",
         ),
         (
             any(phase.shape != 1 for cause in terms.causes for phase in cause.life),

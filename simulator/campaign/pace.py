@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.campaign.feeding import input_waits
 from simulator.campaign.renewal import TimeShares, goodput_deviation, time_shares
 from simulator.campaign.rhythm import Rhythm
+from simulator.campaign.slow import mean_speed
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -37,7 +39,9 @@ def pace_of(
     rhythm: Rhythm,
     ranks: FloatArray,
     step_s: FloatArray,
+    *,
     regrowths_per_s: FloatArray,
+    communication_share: npt.ArrayLike,
 ) -> Pace:
     """Return where the time goes while the job has its nodes.
 
@@ -72,7 +76,7 @@ def pace_of(
         deviation=np.sqrt(variance),
         interrupted=interrupted / (1 + interrupted),
         planned=terms.planned_share * warned / np.where(interrupted > 0, interrupted, 1.0),
-        degraded=np.full_like(ranks, terms.slowdown - 1),
+        degraded=terms.slowdown / mean_speed(terms.slow, ranks, communication_share) - 1,
         starved=stall_s / step_s,
         startup_s=known_s,
         restart_s=restart_s,

@@ -62,6 +62,8 @@ class CampaignTerms:
     isolated_per_device_s: float
     """Of those which stop only a replica group and leave the others running."""
     recovery: Recovery
+    slow: tuple[FailureCause, ...]
+    """Those that slow devices or links down, with their rates of events."""
     warned: Rate
     """Of the stops with enough warning to save first, slow nodes taken away among them."""
     planned_share: float
@@ -125,6 +127,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         failures=_rate(sudden),
         isolated_per_device_s=_rate(apart).per_device_s,
         recovery=fixed_recovery(asked),
+        slow=tuple(cause for cause in events if cause.effect == "slow"),
         warned=_rate(warned),
         planned_share=_mean(warned, [float(cause.planned) for cause in warned]),
         restart_s=base_s + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden]),

@@ -39,6 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
     "repair times of causes": {"causes": [ANY | {"repair_s": 5 * DAY_S}], "spares": 45},
     "racks": {"causes": [ANY | {"scope": "rack"}], "nodes_per_rack": 2, "spares": 60},
     "evictions": {"more_causes": [SLOW], "spares": 60},
+    "slow devices": {"more_causes": [SLOW | {"slowdown": 1.5, "lasts_s": 3600.0}], "spares": 60},
     "preemption": {
         "n_devices": 1024,
         "step_s": 20.0,

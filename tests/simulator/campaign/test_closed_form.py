@@ -88,6 +88,7 @@ TERMS = CampaignTerms(
     failures=RATE,
     isolated_per_device_s=1e-9,
     recovery="wait",
+    slow=(),
     warned=Rate(per_job_s=1 / DAY_S),
     planned_share=0.5,
     restart_s=300,
