@@ -53,6 +53,10 @@ TREE_BANDWIDTH = 0.4
 """Share of the ideal bandwidth that double binary trees reach: [4]_ counts 0.9 × 0.5 for 1 MiB to
 8 MiB, where trees are chosen; all-reduce over 32 B200 fits 0.4 (docs/design/fabric.md)."""
 
+IN_NETWORK_BANDWIDTH = 0.8
+"""Bandwidth of a reduction in the switches over that of rings: 0.91 of what the catalog has for
+rings in 8 H100 or H200 and 0.69 in 8 B200 (all-reduce at 480, 482 and 839 GB/s of bus bandwidth:
+HuggingFaceTB/smol-training-playbook; stas00/ml-engineering: network/benchmarks/README.md)."""
 IN_NETWORK_S = 18e-6
 """Latency of a reduction in the switches of one level: 8 H200 take 18 to 19 us for 32 KiB to
 512 KiB (stas00/ml-engineering: network/benchmarks/README.md); [4]_ counts 25 us."""
@@ -78,7 +82,7 @@ def tree(group: Group) -> Line:
     """All-reduce up and down a tree, pipelined.
 
     Double binary: two trees at once, in which every member sends the message twice in all [2]_;
-    a chain inside a domain [4]_. Where switches reduce, members send it once, at full bandwidth.
+    a chain inside a domain [4]_. Where switches reduce, members send it once.
     """
     latency_s = np.zeros(len(group.size))
     s_per_byte = np.zeros(len(group.size))
@@ -88,7 +92,7 @@ def tree(group: Group) -> Line:
             latency_s += np.minimum(climb, 1.0) * IN_NETWORK_S
         else:
             latency_s += 2 * climb * level.latency_s
-        times_sent = 1.0 if level.reduces else 2.0 / TREE_BANDWIDTH
+        times_sent = 1.0 / IN_NETWORK_BANDWIDTH if level.reduces else 2.0 / TREE_BANDWIDTH
         s_per_byte = np.maximum(s_per_byte, times_sent * _ring_s_per_byte(group, index))
     return Line(latency_s, s_per_byte)
 
