@@ -58,9 +58,9 @@ def layer_activations(setting: Setting, *, mixture: bool) -> LayerActivations:
 def _gradient_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
     """Gradient of the input of the second feed-forward matrix, the widest that is alone."""
     model = setting.model
-    width = model.ffn_size
+    width = float(model.ffn_size)
     if mixture and model.moe is not None:
-        width = model.moe.shared_ffn_size + model.moe.top_k * model.moe.expert_ffn_size
+        width = model.moe.shared_ffn_size + setting.routed_copies * model.moe.expert_ffn_size
     return setting.kernels.value_bytes * width / setting.table.tp * setting.tokens
 
 
@@ -124,7 +124,8 @@ def _routed_bytes(setting: Setting, moe: MoeSpec) -> FloatArray:
     model, value = setting.model, setting.kernels.value_bytes
     tokens = setting.tokens / setting.table.tp
     inner = (2.0 + model.gated_ffn + setting.software.memory.ffn_copies) * moe.expert_ffn_size
-    return tokens * (value * moe.top_k * (2.0 * model.hidden_size + inner) + 8.0 * moe.n_experts)
+    routed = value * setting.routed_copies * (2.0 * model.hidden_size + inner)
+    return tokens * (routed + 8.0 * moe.n_experts)
 
 
 def _selective_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
@@ -136,7 +137,7 @@ def _selective_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
     inner = (1.0 + model.gated_ffn) * model.ffn_size
     if mixture and model.moe is not None:
         moe = model.moe
-        routed = moe.top_k * (1.0 + model.gated_ffn) * moe.expert_ffn_size
+        routed = setting.routed_copies * (1.0 + model.gated_ffn) * moe.expert_ffn_size
         inner = (1.0 + model.gated_ffn) * moe.shared_ffn_size + routed
     split = attention + kept * (queries + keys + values + inner)
     whole = kept * 2.0 * model.hidden_size

@@ -19,8 +19,7 @@ def expert_passes(setting: Setting, moe: MoeSpec) -> KernelTimes:
     it sends, spread evenly over its experts.
     """
     model, table, kernels = setting.model, setting.table, setting.kernels
-    tokens = setting.tokens / table.tp * setting.expert_tp * moe.top_k
-    tokens = tokens * setting.job.expert_imbalance
+    tokens = setting.tokens / table.tp * setting.expert_tp * setting.routed_copies
     per_expert = tokens * table.ep / moe.n_experts
     matmul_s = np.zeros(len(table))
     for linear in expert_linears(model, moe):

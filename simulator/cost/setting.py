@@ -82,6 +82,12 @@ class Setting:
         return share
 
     @property
+    def routed_copies(self) -> float:
+        """Copies of a token that experts receive, on the busiest rank; all others wait for it."""
+        moe = self.model.moe
+        return moe.top_k * self.job.expert_imbalance if moe is not None else 0.0
+
+    @property
     def expert_tp(self) -> IntArray:
         """Ranks that divide each expert's matrices.
 

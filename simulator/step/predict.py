@@ -19,11 +19,11 @@ from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
 from simulator.spec.base import Precision
 from simulator.spec.cluster import ClusterSpec
-from simulator.spec.links import LevelName
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import AxisLinks, Interval, StepBreakdown, StepPrediction
 from simulator.spec.scenario import Scenario
+from simulator.step.assumptions import step_assumptions
 from simulator.step.events import simulate_step
 from simulator.step.memory_track import MemoryTrack, memory_tracks
 from simulator.step.recurrence import recurrence_times
@@ -62,7 +62,7 @@ def predict_step(
         basis=cluster.basis,
         kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
         links=_axis_links(cluster, plan),
-        assumptions=_assumptions(scenario, factors),
+        assumptions=step_assumptions(scenario, factors),
     )
 
 
@@ -140,33 +140,3 @@ def _axis_links(cluster: ClusterSpec, plan: PlanSpec) -> tuple[AxisLinks, ...]:
         for axis, group in groups.items()
         if group.size[0] > 1
     )
-
-
-_LINKS: dict[LevelName, str] = {
-    "scale-up": "the scale-up link",
-    "scale-out": "the network interface",
-    "pods": "the uplink of the pod",
-    "regions": "the link of the region",
-}
-
-
-def _assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> tuple[str, ...]:
-    notes = [f"software generation {scenario.job.software!r}"]
-    if scenario.cluster.calibration is None:
-        notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
-    notes += [
-        f"{_LINKS[fault.level]} of device {fault.device} at {100 * fault.remaining:.3g} % of its "
-        "bandwidth"
-        for fault in scenario.cluster.link_faults
-    ]
-    if factors:
-        shown = ", ".join(f"{axis} {factor:.3g}" for axis, factor in factors.items())
-        notes.append(f"links as flows over the graph; times the closed form: {shown}")
-    if scenario.model.moe is not None:
-        imbalance = scenario.job.expert_imbalance
-        notes.append(
-            "tokens are spread evenly over the experts"
-            if imbalance == 1
-            else f"the busiest expert rank gets {imbalance:.3g} times the mean"
-        )
-    return tuple(notes)

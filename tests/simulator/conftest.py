@@ -44,7 +44,15 @@ def _cluster(
         memory_bytes=80e9,
         memory_bandwidth_bytes_per_s=3e12,
         peak=PeakRates(bf16_flops_per_s=1e15),
-        efficiency=KernelEfficiency(gemm_fraction=0.7),
+        efficiency=KernelEfficiency(
+            gemm_fraction=0.7,
+            gemm_wave_length=1600.0,
+            gemm_saturation_length=250.0,
+            attention_fraction=0.45,
+            attention_backward_ratio=2.85,
+            memory_fraction=0.85,
+            launch_latency_s=4e-6,
+        ),
         devices_per_node=per_node,
         scale_up=LinkSpec.model_validate(
             {"bandwidth_bytes_per_s": 125e9, "latency_s": 1e-6, "efficiency": 0.8}

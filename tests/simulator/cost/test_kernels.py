@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from simulator.catalog import find_model, find_software
 from simulator.catalog.cluster import build_cluster, parse_cluster
+from simulator.cost.activations import layer_activations
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import optimizer_s
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import expert_s
 from simulator.cost.experts import expert_passes
+from simulator.cost.kernels import GROUP_ROWS_HALF, HEAD_DIM_HALF
 from simulator.cost.layer import linears_s, price_layer
 from simulator.cost.layers import Linear
 from simulator.cost.plan_table import PlanTable
@@ -207,7 +209,7 @@ def test_a_window_bounds_the_keys(make_cluster: ClusterMaker) -> None:
 def test_latent_attention_has_wider_queries_than_values(make_cluster: ClusterMaker) -> None:
     """DeepSeek-V3 (arXiv 2412.19437, 4.2): 128 heads, queries of 128 + 64, values of 128."""
     forward_s, _ = attention_passes_s(setting(make_cluster(), "deepseek-v3"))
-    width = (192 / (192 + 17)) / (128 / (128 + 17))
+    width = (192 / (192 + HEAD_DIM_HALF)) / (128 / (128 + HEAD_DIM_HALF))
     assert forward_s == pytest.approx(2 * 4096 * 4097 / 2 * 128 * (192 + 128) / (0.45e15 * width))
 
 
@@ -225,12 +227,12 @@ def test_unfused_attention_moves_every_score(make_cluster: ClusterMaker) -> None
 
 
 def test_few_rows_per_expert_starve_a_grouped_product(make_cluster: ClusterMaker) -> None:
-    """280 rows reach half of the rate of many."""
+    """Some 280 rows reach half of the rate of many."""
     of = setting(make_cluster())
-    one = np.array([64.0])
-    few = float(of.kernels.grouped_gemm_s(one, np.array([280.0]), 4096.0, 4096.0)[0])
+    groups, rows = np.array([64.0]), np.array([GROUP_ROWS_HALF])
+    few = float(of.kernels.grouped_gemm_s(groups, rows, 4096.0, 4096.0)[0])
     saturated = 4096 / (4096 + 250)
-    assert few == pytest.approx(2 * 64 * 280 * 4096**2 / (0.5 * saturated * GEMM))
+    assert few == pytest.approx(2 * 64 * GROUP_ROWS_HALF * 4096**2 / (0.5 * saturated * GEMM))
 
 
 def test_all_wait_for_the_busiest_expert_rank(make_cluster: ClusterMaker) -> None:
@@ -244,6 +246,9 @@ def test_all_wait_for_the_busiest_expert_rank(make_cluster: ClusterMaker) -> Non
     assert sent == pytest.approx(1.5, rel=1e-2)
     before, after = (expert_passes(each, even.model.moe) for each in (even, busy))
     assert after.elementwise_s == pytest.approx(1.5 * before.elementwise_s)
+    assert layer_activations(busy, mixture=True).kept_bytes > (
+        1.1 * layer_activations(even, mixture=True).kept_bytes
+    )
     assert 1.4 * before.matmul_s < after.matmul_s < 1.5 * before.matmul_s
 
 

@@ -1,0 +1,54 @@
+"""What a prediction of a step rests on, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from simulator.cost.groups import AxisName
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.links import LevelName
+from simulator.spec.scenario import Scenario
+
+_LINKS: Mapping[LevelName, str] = {
+    "scale-up": "the scale-up link",
+    "scale-out": "the network interface",
+    "pods": "the uplink of the pod",
+    "regions": "the link of the region",
+}
+
+
+def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> tuple[str, ...]:
+    """Return what was assumed; `factors` are those of links priced as flows."""
+    job, cluster = scenario.job, scenario.cluster
+    notes = [f"software generation {job.software!r}"]
+    if job.launch is not None:
+        notes.append(f"kernels are launched as {job.launch}")
+    if cluster.calibration is None:
+        notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
+    notes += _of_the_cluster(cluster)
+    if factors:
+        shown = ", ".join(f"{axis} {factor:.3g}" for axis, factor in factors.items())
+        notes.append(f"links as flows over the graph; times the closed form: {shown}")
+    if scenario.model.moe is not None:
+        notes.append(
+            "tokens are spread evenly over the experts"
+            if job.expert_imbalance == 1
+            else f"the busiest expert rank gets {job.expert_imbalance:.3g} times the mean"
+        )
+    return tuple(notes)
+
+
+def _of_the_cluster(cluster: ClusterSpec) -> list[str]:
+    notes = [
+        f"{_LINKS[fault.level]} of device {fault.device} at {100 * fault.remaining:.3g} % of its "
+        "bandwidth"
+        for fault in cluster.link_faults
+    ]
+    if cluster.clock_share < 1:
+        notes.append(
+            f"devices limited to {cluster.power_limit_w:g} W run at {cluster.clock_share:.0%} of "
+            "their clock"
+        )
+    if cluster.collective_algorithm is not None:
+        notes.append(f"collectives by {cluster.collective_algorithm}")
+    return notes
