@@ -7,6 +7,7 @@ pieces that do. The graph knows every device: rank i runs on device i.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def flow_factors(
             continue
         key = (pattern, size, stride)
         if key not in found:
-            group = axis_group(cluster, table, axis)
+            group = replace(axis_group(cluster, table, axis), measured=())
             flows_s = _time_s(cluster, pattern, members_of(plan, axis))
             found[key] = flows_s / float(closed_form(MESSAGE_BYTES, group)[0])
         factors[axis] = found[key]

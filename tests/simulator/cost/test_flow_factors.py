@@ -8,7 +8,7 @@ import pytest
 
 from simulator.catalog.scenario_file import load_scenario
 from simulator.cost.flow_factors import flow_factors, members_of
-from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster import ClusterSpec, CollectiveFit
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.step.predict import predict_step
@@ -49,6 +49,12 @@ def test_pairs_of_126_ranks_stay_in_their_nodes_of_8(make_cluster: ClusterMaker)
     with the node's other pairs in place of 100 GB/s of NVLink."""
     factors = flow_factors(make_cluster(16), PlanSpec(pp=9, dp_replicate=7, tp=2))
     assert factors["tp"] == pytest.approx(0.1, rel=0.02)
+
+
+def test_measured_collectives_are_not_held_against_flows(make_cluster: ClusterMaker) -> None:
+    slow = CollectiveFit(operation="all-gather", n_ranks=8, alpha_s=1.0, bandwidth_bytes_per_s=1e6)
+    factors = flow_factors(make_cluster(1, measured=(slow,)), PlanSpec(tp=8))
+    assert factors["tp"] == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_scenario_can_ask_for_flows() -> None:
