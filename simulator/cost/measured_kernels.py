@@ -23,7 +23,6 @@ SHARPNESS = 2.0
 """Exponent of the squared distance in the weight of a point."""
 SAME = 1e-3
 """Distance between the logarithms of two shapes that count as one."""
-ROWS_AT_ONCE = 1024
 _PRODUCT = ("m", "n", "k")
 _ATTENTION = ("heads", "queries", "keys", "width", "value")
 DIMENSIONS: dict[KernelKind, tuple[str, ...]] = {
@@ -69,13 +68,13 @@ class MeasuredKernels:
     def factor(self, shape: Shape, busy: FloatArray) -> FloatArray:
         """Measured over modelled time near some shapes, with `busy` ranks on the host."""
         wanted = _logarithms(shape)
-        busy = np.broadcast_to(busy, wanted.shape[:1])
-        factors = np.empty(len(wanted))
-        for level in np.unique(busy):
-            rows = np.flatnonzero(busy == level)
-            for part in np.split(rows, range(ROWS_AT_ONCE, len(rows), ROWS_AT_ONCE)):
-                factors[part] = self._interpolate(wanted[part], float(level))
-        return factors
+        asked = np.column_stack([np.broadcast_to(busy, wanted.shape[:1]), wanted])
+        distinct, rows = np.unique(asked, axis=0, return_inverse=True)
+        factors = np.empty(len(distinct))
+        for level in np.unique(distinct[:, 0]):
+            same = distinct[:, 0] == level
+            factors[same] = self._interpolate(distinct[same, 1:], float(level))
+        return factors[rows]
 
     def knows(self, shape: Shape) -> BoolArray:
         """Whether a shape was measured."""
