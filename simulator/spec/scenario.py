@@ -15,6 +15,7 @@ from simulator.spec.model import ModelSpec
 from simulator.spec.plan import RecomputeName
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.schedules import ScheduleName
+from simulator.spec.stragglers import StragglerSpec
 from simulator.spec.units import Bytes, Count, Seconds, Usd
 
 
@@ -80,6 +81,7 @@ class Scenario(Spec):
     economics: EconomicsSpec = EconomicsSpec()
     input: InputSpec | None = None
     """How data reach the devices; unset means that they are always there."""
+    stragglers: StragglerSpec = StragglerSpec()
     run: RunSpec = RunSpec()
     target: Name | None = None
     """What must be able to execute the plan (a name of `simulator.spec.target`)."""

@@ -37,6 +37,14 @@ class PassParts(NamedTuple):
         """Return the parts of `count` such passes."""
         return PassParts(*(part * count for part in self))
 
+    def slower(self, factor: float) -> PassParts:
+        """Return the parts of a pass whose computing takes `factor` times as long."""
+        return self._replace(
+            forward_s=self.forward_s * factor,
+            backward_s=self.backward_s * factor,
+            recompute_s=self.recompute_s * factor,
+        )
+
 
 def add_parts(many: Iterable[PassParts]) -> PassParts:
     """Return the sum, part by part."""
@@ -97,6 +105,18 @@ def chunk_costs(
             units = [*units, *layers[model.n_layers :], head]
         chunks.append(_sum_units(units))
     return tuple(chunks)
+
+
+def slower(costs: ChunkCosts, factor: float) -> ChunkCosts:
+    """Return a chunk whose computing takes `factor` times as long; what it exchanges does not."""
+    return _sum_units([_slower_unit(unit, factor) for unit in costs.units])
+
+
+def _slower_unit(unit: Unit, factor: float) -> Unit:
+    forward, backward = unit.forward.slower(factor), unit.backward.slower(factor)
+    return replace(
+        unit, forward=forward, backward=backward, durations=_durations(forward, backward)
+    )
 
 
 def _durations(forward: PassParts, backward: PassParts) -> dict[Kind, Moment]:

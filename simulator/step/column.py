@@ -16,6 +16,7 @@ from simulator.step.links import Input, Links
 from simulator.step.moments import plain
 from simulator.step.rank import Rank, SyncCosts
 from simulator.step.spans import Trace
+from simulator.step.stragglers import Draw
 
 
 def column_ranks(
@@ -24,10 +25,12 @@ def column_ranks(
     chunks: Sequence[ChunkCosts],
     on_sent: Callable[[Input], None],
     trace: Trace | None = None,
+    draws: Sequence[Draw | None] = (),
 ) -> list[Rank]:
     """Return the ranks of a column, linked to each other; `on_sent` hears of every transfer.
 
-    Several rows of `costs` must gather and reduce equally often.
+    Several rows of `costs` must gather and reduce equally often. `draws` is the jitter of every
+    rank.
     """
     links = Links(
         schedule,
@@ -42,8 +45,10 @@ def column_ranks(
         reduce_every_microbatch=bool(costs.reduce_every_microbatch[0]),
         contention=plain(costs.dp_contention),
     )
+    jitter = draws or [None] * schedule.pp
     return [
-        Rank(index, row, chunks, links, sync, trace) for index, row in enumerate(schedule.ranks)
+        Rank(index, row, chunks, links, sync, trace, jitter[index])
+        for index, row in enumerate(schedule.ranks)
     ]
 
 

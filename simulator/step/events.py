@@ -7,7 +7,9 @@ stream beside compute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import simpy
 from simpy.events import ProcessGenerator
@@ -23,6 +25,9 @@ from simulator.step.column import column_ranks
 from simulator.step.links import Input
 from simulator.step.rank import Rank
 from simulator.step.spans import Trace
+from simulator.step.stragglers import Stragglers
+
+NO_STRAGGLERS = Stragglers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +62,53 @@ def simulate_step(
     *,
     schedule: Schedule | None = None,
     trace: Trace | None = None,
+    stragglers: Stragglers = NO_STRAGGLERS,
 ) -> EventStep:
     """Return the time of one step of `plan`, whose prices are the first row of `costs`.
 
     Another `schedule` than the plan's may be given, for as many chunks and microbatches; `trace`
-    collects what happened when.
+    collects what happened when. With `stragglers` every different column is simulated, and the
+    slowest one is the step.
     """
     schedule = actions_of(plan) if schedule is None else _fitting(schedule, plan)
     chunks = chunk_costs(costs, plan.chunk_layers(model.n_layers), model)
-    clock = _Clock()
-    ranks = column_ranks(costs, schedule, chunks, clock.on_sent, trace)
-    clock.run(ranks)
-    return _outcome(costs, schedule, chunks, ranks, trace)
+    columns = [
+        _Column(stages, number)
+        for stages in stragglers.slow_stages
+        for number in range(stragglers.n_simulated)
+    ]
+
+    def simulated(column: _Column, trace: Trace | None = None) -> list[Rank]:
+        held = stragglers.slowed(chunks, plan, column.slow_stages)
+        draws = stragglers.draws(column.number, plan.pp)
+        clock = _Clock()
+        ranks = column_ranks(costs, schedule, held, clock.on_sent, trace, draws)
+        clock.run(ranks)
+        return ranks
+
+    ready_s = [_ready_s(simulated(column)) for column in columns] if len(columns) > 1 else [0.0]
+    slowest = columns[ready_s.index(max(ready_s))]
+    ranks = simulated(slowest, trace)
+    alike = [
+        each
+        for each, column in zip(ready_s, columns, strict=True)
+        if column.slow_stages == slowest.slow_stages
+    ]
+    held = stragglers.slowed(chunks, plan, slowest.slow_stages)
+    return _outcome(costs, plan.n_microbatches, held, ranks, stragglers.lag_s(alike), trace)
+
+
+class _Column(NamedTuple):
+    """A pipeline column that differs from others."""
+
+    slow_stages: frozenset[int]
+    number: int
+    """Of its jitter."""
+
+
+def _ready_s(ranks: list[Rank]) -> float:
+    """Return when the gradients of the last rank are ready."""
+    return max(float(rank.clock_s) for rank in ranks)
 
 
 class _Clock:
@@ -112,30 +152,35 @@ def _fitting(schedule: Schedule, plan: PlanSpec) -> Schedule:
 
 def _outcome(
     costs: StepCosts,
-    schedule: Schedule,
-    chunks: tuple[ChunkCosts, ...],
+    n_microbatches: int,
+    chunks: Sequence[ChunkCosts],
     ranks: list[Rank],
+    lag_s: float,
     trace: Trace | None,
 ) -> EventStep:
-    """Put optimizer and constants behind the slowest rank; the gradient norm waits for all."""
+    """Put optimizer and constants behind the slowest rank; the gradient norm waits for all.
+
+    What jitter adds to computing, and the lag of columns that were not simulated, is other time.
+    """
     optimizer_s = float(costs.optimizer_s[0])
     constant_s = float(costs.step_constant_s[0])
     critical = max(ranks, key=lambda rank: rank.clock_s)
     ready_s = float(critical.clock_s)
-    timed_s = ready_s + optimizer_s
+    timed_s = ready_s + lag_s + optimizer_s
     growth_s = timed_s * (float(costs.scale_factor[0]) - 1.0)
     parts = add_parts(
-        part.times(schedule.n_microbatches)
+        part.times(n_microbatches)
         for chunk in critical.held_chunks
         for part in (chunks[chunk].forward, chunks[chunk].backward)
     )
+    jitter_s = float(critical.compute_s) - float(parts.total_s)
     breakdown = StepBreakdown(
         **parts._asdict(),
         pp_s=float(critical.transfer_s),
         dp_s=float(critical.collective_s),
         bubble_s=float(critical.bubble_s),
         optimizer_s=optimizer_s,
-        other_s=constant_s + growth_s,
+        other_s=constant_s + growth_s + jitter_s + lag_s,
     )
     if trace is not None:
         for rank in ranks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from simulator.catalog import find_software
@@ -28,6 +29,7 @@ from simulator.step.events import simulate_step
 from simulator.step.memory_track import MemoryTrack, memory_tracks
 from simulator.step.recurrence import recurrence_times
 from simulator.step.spans import Span, Trace
+from simulator.step.stragglers import Stragglers
 
 Engine = Literal["closed-form", "events"]
 
@@ -42,7 +44,8 @@ def predict_step(
     lookups = Lookups()
     factors = _link_factors(scenario, plan)
     costs = _priced(scenario, plan, lookups, factors)
-    breakdown = ENGINES[engine](costs, plan, model)
+    stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
+    breakdown = ENGINES[engine](costs, plan, model, stragglers)
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
     per_device = flops / step_s / plan.n_ranks
@@ -92,7 +95,9 @@ def _priced(
 def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
     """Return what happens when in one step, on every pipeline rank, by the event simulation."""
     trace = Trace()
-    simulate_step(step_costs(scenario, plan), plan, scenario.model, trace=trace)
+    stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
+    costs = step_costs(scenario, plan)
+    simulate_step(costs, plan, scenario.model, trace=trace, stragglers=stragglers)
     return tuple(trace.spans)
 
 
@@ -106,18 +111,38 @@ def traced_memory(
     return memory_tracks(memory, spans)
 
 
-def closed_form(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
-    """Return the parts of the step by the recurrence of the plan's schedule."""
-    table = PlanTable.of([plan])
-    return recurrence_times(costs, table, model, plan.chunk_layers(model.n_layers)).breakdown(0)
+def closed_form(
+    costs: StepCosts, plan: PlanSpec, model: ModelSpec, stragglers: Stragglers
+) -> StepBreakdown:
+    """Return the parts of the step by the recurrence of the plan's schedule.
+
+    Jitter makes every pass as long as the slowest of the ranks that wait in it is expected to be,
+    and the step as late as the slowest column.
+    """
+    table, division = PlanTable.of([plan]), plan.chunk_layers(model.n_layers)
+    pace = stragglers.expected_pace()
+    found = []
+    for stages in stragglers.slow_stages:
+        adjust = partial(stragglers.slowed, plan=plan, slow_stages=stages, pace=pace)
+        times = recurrence_times(costs, table, model, division, adjust)
+        found.append(times.breakdown(0))
+    slowest = max(found, key=lambda breakdown: breakdown.total_s)
+    computing_s = slowest.forward_s + slowest.backward_s + slowest.recompute_s
+    passes_s = (
+        [computing_s / plan.n_microbatches / plan.virtual_stages / 2] * 2 * plan.virtual_stages
+    )
+    lag_s = stragglers.expected_lag_s(passes_s, plan.n_microbatches) if stragglers.jitter else 0.0
+    return slowest.model_copy(update={"other_s": slowest.other_s + lag_s})
 
 
-def events(costs: StepCosts, plan: PlanSpec, model: ModelSpec) -> StepBreakdown:
+def events(
+    costs: StepCosts, plan: PlanSpec, model: ModelSpec, stragglers: Stragglers
+) -> StepBreakdown:
     """Return the parts of the step by the event simulation."""
-    return simulate_step(costs, plan, model).breakdown
+    return simulate_step(costs, plan, model, stragglers=stragglers).breakdown
 
 
-ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec], StepBreakdown]] = {
+ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec, Stragglers], StepBreakdown]] = {
     "closed-form": closed_form,
     "events": events,
 }

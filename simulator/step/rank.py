@@ -6,7 +6,7 @@ a chunk is one piece of work; it is taken apart into layers only where collectiv
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from simulator.schedule import Action, Kind
@@ -53,6 +53,7 @@ class Rank:
         links: Links,
         sync: SyncCosts,
         trace: Trace | None = None,
+        draw: Callable[[], float] | None = None,
     ) -> None:
         self.index = index
         self.held_chunks = tuple(dict.fromkeys(action.chunk for action in row))
@@ -70,6 +71,9 @@ class Rank:
         self._links = links
         self._sync = sync
         self._trace = trace
+        self._draw = draw
+        self._pace = 1.0
+        """How long the pass at hand takes over its mean."""
         self._collectives = Stream(index, "collectives", trace)
         self._reduce_alone_s: Moment = 0.0
         firsts = {action.chunk: at for at, action in reversed(list(enumerate(row)))}
@@ -133,6 +137,8 @@ class Rank:
         """Do one pass that may start at `start_s`; return when it is done."""
         chunk, kind, microbatch = action
         costs, sync = self._chunks[chunk], self._sync
+        if self._draw is not None:
+            self._pace = self._draw()
         gathers = self._gathers and (
             at in self._first_passes or (sync.gather_every_pass and kind != "W")
         )
@@ -174,6 +180,8 @@ class Rank:
 
     def _compute(self, start_s: Moment, work_s: Moment) -> Moment:
         """Compute for `work_s`, slower beside collectives; return when it is done."""
+        if self._draw is not None:
+            work_s = work_s * self._pace
         self.compute_s = self.compute_s + work_s
         if not self._contends:
             return start_s + work_s

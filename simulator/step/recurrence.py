@@ -7,7 +7,7 @@ itself, so the rest of a long step is arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,12 +32,20 @@ ENOUGH_PASSES = 3000
 settle, above all when gathering weights takes about as long as computing."""
 
 
-def recurrence_times(
-    costs: StepCosts, table: PlanTable, model: ModelSpec, division: Sequence[int] | None = None
-) -> StepTimes:
-    """Return the step time of every plan and its parts; exact for steps of a few rounds.
+Adjust = Callable[[tuple[ChunkCosts, ...]], tuple[ChunkCosts, ...]]
 
-    `division` replaces the even division of the layers over chunks.
+
+def recurrence_times(
+    costs: StepCosts,
+    table: PlanTable,
+    model: ModelSpec,
+    division: Sequence[int] | None = None,
+    adjust: Adjust = lambda chunks: chunks,
+) -> StepTimes:
+    """Return the step time of every plan and its parts; exact up to `ENOUGH_PASSES`.
+
+    `division` replaces the even division of the layers over chunks; `adjust` changes what chunks
+    cost.
     """
     merged = StepTimes.nothing(len(table))
     for rows in _alike(costs, table):
@@ -45,7 +53,9 @@ def recurrence_times(
         layers = (
             even_chunks(model.n_layers, int(some.n_chunks[0])) if division is None else division
         )
-        merged.put(rows, _of_one_schedule(spread(costs, rows), some, model, layers))
+        chosen = spread(costs, rows)
+        chunks = adjust(chunk_costs(chosen, layers, model))
+        merged.put(rows, _of_one_schedule(chosen, some, chunks))
     return merged
 
 
@@ -73,10 +83,9 @@ def _alike(costs: StepCosts, table: PlanTable) -> Iterator[IntArray]:
 
 
 def _of_one_schedule(
-    costs: StepCosts, table: PlanTable, model: ModelSpec, layers: Sequence[int]
+    costs: StepCosts, table: PlanTable, chunks: tuple[ChunkCosts, ...]
 ) -> StepTimes:
     name, pp = SCHEDULES[table.schedule[0]], int(table.pp[0])
-    chunks = chunk_costs(costs, layers, model)
 
     def column(n_microbatches: int) -> _Column:
         schedule = make_schedule(name, pp, int(table.virtual_stages[0]), n_microbatches)
