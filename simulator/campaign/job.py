@@ -60,6 +60,7 @@ class Job:
         self._env = env
         self._setting = setting
         self._n_steps = setting.terms.n_steps
+        self._input_stall_s = setting.input_stall_s
         self._limit_s = self._n_steps * setting.full.step_s / NEVER
         self._trouble = Trouble(env, setting, seed, self)
         self._groups = GroupOutages(env, setting, self._trouble.pool, self.change)
@@ -271,7 +272,8 @@ class Job:
         elapsed_s = self._env.now - began_s
         unpaid_node_s = self._book_idle()
         self._ledger.lose(loss, self._shape.n_nodes * elapsed_s - unpaid_node_s)
-        self._record(loss, began_s, self._progress, message)
+        if self._segments is not None:
+            self._record(loss, began_s, self._progress, message)
         return message
 
     def _sleep(self) -> _Wait:
@@ -310,16 +312,18 @@ class Job:
         start, step_s, worth = self._progress, self._step_s, self._worth_node_s
         elapsed_s, steps = self._env.now - self._began_s, reached - start
         self._safe.note(start, elapsed_s, reached, step_s, goes_on=goes_on)
-        nodes = self._shape.n_nodes * self._running_share
-        starved = nodes * self._setting.input_stall_s
+        all_nodes = self._shape.n_nodes
+        nodes = all_nodes * self._running_share
+        starved = nodes * self._input_stall_s
         losses = self._ledger.losses
         self._ledger.productive += steps * worth
         losses[Loss.CHECKPOINT_STALL] += nodes * max(0.0, elapsed_s - steps * step_s)
         losses[Loss.INPUT_STALL] += steps * starved
         losses[Loss.DEGRADED_SPEED] += steps * (nodes * step_s - worth - starved)
-        losses[Loss.RESTART] += (self._shape.n_nodes - nodes) * elapsed_s
+        losses[Loss.RESTART] += (all_nodes - nodes) * elapsed_s
         self._progress = reached
-        self._record(None, self._began_s, start, message)
+        if self._segments is not None:
+            self._record(None, self._began_s, start, message)
 
     def _book_idle(self) -> float:
         """Book the nodes that held no ranks; return unpaid node-seconds beyond theirs."""
@@ -335,7 +339,8 @@ class Job:
     def _record(
         self, loss: Loss | None, start_s: float, start_step: float, message: _Message | None
     ) -> None:
+        assert self._segments is not None
         now = self._env.now
-        if self._segments is not None and now > start_s:
+        if now > start_s:
             cause = message.cause.name if isinstance(message, Failure) else ""
             self._segments.append(Segment(start_s, now, loss, start_step, self._progress, cause))

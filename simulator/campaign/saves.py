@@ -33,13 +33,15 @@ class SaveTier:
 class Saves:
     """Saves at multiples of every tier's steps, from the nearest tier to the safest.
 
-    Progress is counted in steps from the first one of the campaign; a save at progress p stands
-    after step p and stops training for its stall.
+    Every tier saves on multiples of the nearest one's steps. Progress is counted in steps from the
+    first one of the campaign; a save at progress p stands after step p and stops training for its
+    stall.
     """
 
     def __init__(self, tiers: tuple[SaveTier, ...]) -> None:
         self.tiers = tiers
         self._stops = [(tier.every_steps, tier.stall_s) for tier in tiers]
+        self._grid = tiers[0].every_steps
         self._stalls_s = sum(tier.stall_s for tier in tiers)
         self._stall_per_step_s = sum(tier.stall_s / tier.every_steps for tier in tiers)
         last = len(tiers) - 1
@@ -81,7 +83,7 @@ class Saves:
             reached = save
 
     def _next_save(self, progress: float) -> float:
-        return min([(progress // every + 1) * every for every, _ in self._stops])
+        return (progress // self._grid + 1) * self._grid
 
     def last_safe(
         self, tier: SaveTier, start: float, elapsed_s: float, reached: float, step_s: float

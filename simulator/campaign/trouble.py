@@ -125,9 +125,11 @@ class Trouble:
         fleet = self._setting.fleet
         if fleet.endless_spares or not failure.removes:
             return
-        struck = [*fleet.domain(failure.cause.scope, failure.node)]
-        struck += [(struck[-1] + 1 + k) % fleet.n_units for k in range(failure.n_followers)]
-        for node in struck:
+        struck = fleet.domain(failure.cause.scope, failure.node)
+        followers = (
+            node % fleet.n_units for node in range(struck.stop, struck.stop + failure.n_followers)
+        )
+        for node in (*struck, *followers):
             if self.pool.in_job(node) or self.pool.is_spare(node):
                 self.pool.remove(node)
                 if failure.cause.component == "preemption":
