@@ -66,9 +66,11 @@ class RunAnswer(Spec):
     tokens_per_s: float
     peak_memory_bytes: float
     """Of the fullest rank."""
+    comparison: Comparison
+    """The same run beside its prediction."""
 
     @classmethod
-    def of(cls, result: RunResult) -> RunAnswer:
+    def of(cls, result: RunResult, comparison: Comparison) -> RunAnswer:
         """Return the answer about a run that has ended."""
         return cls(
             run_dir=str(result.run_dir),
@@ -77,6 +79,7 @@ class RunAnswer(Spec):
             step_s=result.step_s,
             tokens_per_s=result.tokens_per_s,
             peak_memory_bytes=result.peak_memory_bytes,
+            comparison=comparison,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from runtime.outlook import goodput_of_run
 from runtime.result import RunResult, StepMetrics, read_metrics
 from runtime.run_dir import Event, RunDir, read_events
 from simulator.catalog.plan_json import read_plan_file
@@ -16,11 +17,11 @@ from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.prediction import StepBreakdown
+from simulator.spec.reliability import Outage
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARISON_NAME = "comparison.json"
 GOOD_ERROR = 0.10
 """A step predicted within this share needs no advice."""
 
@@ -62,7 +63,7 @@ class Comparison(Spec):
     tokens_per_s: Quantity
     peak_memory_bytes: Quantity
     goodput: Quantity
-    """Measured: time in steps over time since the first rank started, start-up included."""
+    """Measured: time in steps that counted over time since the first launch."""
     parts: tuple[Part, ...]
     differs_most: str
     """Name of the part with the largest difference."""
@@ -112,7 +113,7 @@ def compare(run_dir: str | Path) -> Comparison:
     plan_file = _read_plan(place)
     result = RunResult(run_dir=place.root, steps=_read_steps(place))
     comparison = _compare(plan_file, result, read_events(place))
-    write_atomic(place.root / COMPARISON_NAME, comparison.model_dump_json(indent=1))
+    write_atomic(place.comparison, comparison.model_dump_json(indent=2) + "\n")
     return comparison
 
 
@@ -123,7 +124,7 @@ def _read_plan(place: RunDir) -> PlanFile:
 
 
 def _read_steps(place: RunDir) -> tuple[StepMetrics, ...]:
-    steps = read_metrics(place.metrics) if place.metrics.exists() else ()
+    steps = read_metrics(place.metrics)
     if not steps:
         raise InputError(
             "no step was measured here", where=str(place.metrics), fix="let the run finish a step"
@@ -159,7 +160,7 @@ def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Com
             predicted=step.peak_memory_bytes, measured=result.peak_memory_bytes
         ),
         goodput=Quantity(
-            predicted=plan_file.prediction.campaign.goodput,
+            predicted=goodput_of_run(plan_file, _injected(plan_file, events)),
             measured=_measured_goodput(result, events),
         ),
         parts=parts,
@@ -187,13 +188,19 @@ def _spread(values: list[float]) -> tuple[float, float] | None:
 
 
 def _measured_goodput(result: RunResult, events: list[Event]) -> float:
-    """Time in steps that counted over the time since the first rank started."""
+    """Time in steps that counted over the time since the first launch."""
     useful_s = sum(step.step_s for step in result.steps)
-    starts = [event.time_s for event in events if event.event == "start"]
+    starts = [event.time_s for event in events if event.event in ("launch", "start")]
     ends = [event.time_s for event in events if event.event == "end"]
     if not starts or not ends:
         return 1.0
     return min(1.0, useful_s / (max(ends) - min(starts)))
+
+
+def _injected(plan_file: PlanFile, events: list[Event]) -> tuple[Outage, ...]:
+    """Return the outages of the scenario if they were injected."""
+    has_struck = any(event.event == "fault" for event in events)
+    return plan_file.scenario.reliability.replay if has_struck else ()
 
 
 def _suggestion(plan_file: PlanFile, step_s: Quantity, scale: float) -> str:

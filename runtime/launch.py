@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.ranks import RankJob, run_ranks
-from runtime.result import RunResult, StepMetrics, read_metrics
-from runtime.run_dir import RunDir
+from runtime.result import RunResult, StepMetrics, metric_lines, read_metrics
+from runtime.run_dir import RunDir, append_event
+from runtime.supervise import Recovery, supervise
 from simulator.catalog.plan_json import read_plan_file, write_plan_file
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
@@ -25,10 +26,12 @@ def run(
     port: int = 0,
     timeout_s: float = 300.0,
     on_step: Callable[[StepMetrics], None] = lambda _: None,
+    recovery: Recovery | None = None,
 ) -> RunResult:
     """Train under a plan, with as many ranks on this machine as the plan has.
 
-    `on_step` is called for every step as soon as it is measured.
+    `on_step` is called for every step as soon as it is measured. `recovery` says what is done to
+    the ranks and after a failure; by default nothing.
 
     Raises
     ------
@@ -42,19 +45,37 @@ def run(
         plan_file = _with_steps(plan_file, steps)
     require_runnable(plan_file)
     place = RunDir(Path(run_dir))
-    _prepare(place, plan_file, resume=resume)
+    require_place(place, plan_file, resume=resume)
+    _make(place, plan_file)
     watch = _Watch(place, on_step)
-    job = RankJob(
+
+    def attempt(present: PlanFile, inject: Callable[[], None]) -> None:
+        if present is not plan_file:
+            require_runnable(present)
+        write_plan_file(place.plan, present)
+        append_event(place, "launch")
+
+        def while_waiting() -> None:
+            watch()
+            inject()
+
+        run_ranks(_job(present, place, port, timeout_s), while_waiting=while_waiting)
+
+    supervise(plan_file, place, recovery or Recovery(), attempt)
+    return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
+
+
+def _job(plan_file: PlanFile, place: RunDir, port: int, timeout_s: float) -> RankJob:
+    folder = str(place.root.resolve())
+    return RankJob(
         module="runtime.worker",
-        arguments=(str(place.root.resolve()),),
+        arguments=(folder,),
         n_ranks=plan_file.plan.n_ranks,
-        folder=str(place.root.resolve()),
+        folder=folder,
         threads_per_rank=plan_file.scenario.run.threads_per_rank,
         port=port,
         timeout_s=timeout_s,
     )
-    run_ranks(job, while_waiting=watch)
-    return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
 
 
 def require_torch() -> None:
@@ -86,16 +107,20 @@ def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:
     return plan_file.model_copy(update={"scenario": scenario, "provenance": provenance})
 
 
-def _prepare(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
-    """Make the run directory and show that it can be written. Raises InputError where not."""
+def require_place(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
+    """Raise InputError unless the run can begin in that directory, or go on there."""
     if resume:
-        _require_same_question(place, plan_file)
+        require_same_question(place, plan_file)
     elif place.plan.exists():
         raise InputError(
             "there is a run here already",
             where=str(place.root),
-            fix="go on with --resume, or take another --run-dir",
+            fix="go on with --resume, or take another run directory",
         )
+
+
+def _make(place: RunDir, plan_file: PlanFile) -> None:
+    """Make the run directory and show that it can be written. Raises InputError where not."""
     try:
         place.root.mkdir(parents=True, exist_ok=True)
         write_plan_file(place.plan, plan_file)
@@ -103,11 +128,11 @@ def _prepare(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
         raise InputError(
             f"the run directory cannot be written: {error.strerror}",
             where=str(place.root),
-            fix="take another --run-dir",
+            fix="take another run directory",
         ) from error
 
 
-def _require_same_question(place: RunDir, plan_file: PlanFile) -> None:
+def require_same_question(place: RunDir, plan_file: PlanFile) -> None:
     """Raise InputError unless the run there trains the same model on the same batches.
 
     The plan may be another one: a checkpoint can be resumed on any mesh.
@@ -131,22 +156,18 @@ def _require_same_question(place: RunDir, plan_file: PlanFile) -> None:
                 f"{field} differs from the run's"
                 + ("" if field == "model" else f": {is_}, and it was {was}"),
                 where=str(place.plan),
-                fix="resume with the same question, or take another --run-dir",
+                fix="resume with the same question, or take another run directory",
             )
 
 
 class _Watch:
-    """Hands on every step that metrics.jsonl gains."""
+    """Hands on every step that metrics.jsonl gains from now on."""
 
     def __init__(self, place: RunDir, on_step: Callable[[StepMetrics], None]) -> None:
-        self._place = place
+        self._lines = metric_lines(place.metrics)
+        self._lines.new()  # those of runs before
         self._on_step = on_step
-        self._seen = 0
 
     def __call__(self) -> None:
-        if not self._place.metrics.exists():
-            return
-        steps = read_metrics(self._place.metrics)
-        for step in steps[self._seen :]:
+        for step in self._lines.new():
             self._on_step(step)
-        self._seen = len(steps)

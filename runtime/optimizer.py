@@ -79,9 +79,15 @@ class Update:
         tied: TiedWeight | None,
     ) -> None:
         self._run = scenario.run
-        self._mesh = mesh
+        self._n_loss_ranks = mesh.plan.n_ranks // mesh.plan.pp
+        """Each loss is on all ranks of its stage, and on no rank of the others."""
         self._parameters = list(weights.values())
         self._tied = tied
+        self._by_copies: dict[int, list[nn.Parameter]] = defaultdict(list)
+        """Parameters by how many ranks hold the same part of them."""
+        for parameter in self._parameters:
+            is_tied = tied is not None and parameter is tied.weight
+            self._by_copies[_n_copies(parameter, mesh) * (2 if is_tied else 1)].append(parameter)
         self.optimizer = make_optimizer(self._parameters, scenario.job, scenario.run)
 
     def __call__(self, step: int, loss: Tensor) -> UpdateResult:
@@ -90,9 +96,7 @@ class Update:
         Every rank must call it. The gradients are gone afterwards.
         """
         self._settle_gradients()
-        # Each loss is on all ranks of its stage, and on no rank of the others.
-        n_loss_ranks = self._mesh.plan.n_ranks // self._mesh.plan.pp
-        sums = torch.stack([self._squared_norm_share(), loss / n_loss_ranks])
+        sums = torch.stack([self._squared_norm_share(), loss / self._n_loss_ranks])
         dist.all_reduce(sums)
         grad_norm, mean_loss = sums[0].sqrt().item(), sums[1].item()
         self._clip(grad_norm)
@@ -105,21 +109,20 @@ class Update:
         """Finish what the backward passes left as sums over several ranks."""
         for parameter in self._parameters:
             gradient = parameter.grad
-            if isinstance(parameter, DTensor) and isinstance(gradient, DTensor):
+            if (
+                isinstance(parameter, DTensor)
+                and isinstance(gradient, DTensor)
+                and gradient.placements != parameter.placements
+            ):
                 parameter.grad = gradient.redistribute(placements=parameter.placements)
         if self._tied is not None:
             self._tied.add_gradients()
 
     def _squared_norm_share(self) -> Tensor:
         """Return this rank's share of the squared norm: the shares of all ranks add up to it."""
-        by_copies: dict[int, list[Tensor]] = defaultdict(list)
-        for parameter in self._parameters:
-            is_tied = self._tied is not None and parameter is self._tied.weight
-            n_copies = _n_copies(parameter, self._mesh) * (2 if is_tied else 1)
-            by_copies[n_copies].append(_local_gradient(parameter))
         shares = [
-            nn.utils.get_total_norm(gradients).square() / n_copies
-            for n_copies, gradients in by_copies.items()
+            nn.utils.get_total_norm(list(map(_local_gradient, members))).square() / n_copies
+            for n_copies, members in self._by_copies.items()
         ]
         return torch.stack(shares).sum()
 

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.failure import explain_failure, never_started
-from runtime.run_dir import Event, RunDir, read_events
+from runtime.json_lines import JsonLines
+from runtime.run_dir import Event, RunDir, event_lines
 from simulator.spec.errors import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -70,7 +71,8 @@ def run_ranks(job: RankJob, *, while_waiting: Callable[[], None] = lambda: None)
     run_dir.logs.mkdir(parents=True, exist_ok=True)
     for old in run_dir.logs.iterdir():
         old.unlink()
-    n_events_before = len(read_events(run_dir))
+    events = event_lines(run_dir)
+    events.new()  # those of runs before
     with (run_dir.logs / "agent.log").open("wb") as log:
         agent = subprocess.Popen(
             [sys.executable, "-m", "runtime.agent", job.to_json()],
@@ -81,7 +83,7 @@ def run_ranks(job: RankJob, *, while_waiting: Callable[[], None] = lambda: None)
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
         )
     try:
-        _wait(agent, job, run_dir, n_events_before, while_waiting)
+        _wait(agent, job, run_dir, events, while_waiting)
     finally:
         _stop(agent)
     if agent.returncode != 0:
@@ -92,20 +94,21 @@ def _wait(
     agent: subprocess.Popen[bytes],
     job: RankJob,
     run_dir: RunDir,
-    n_events_before: int,
+    events: JsonLines[Event],
     while_waiting: Callable[[], None],
 ) -> None:
     deadline_s = time.monotonic() + job.start_timeout_s
+    seen: list[Event] = []
     all_ready = False
     while agent.poll() is None:
         while_waiting()
         if not all_ready:
-            events = read_events(run_dir)[n_events_before:]
-            all_ready = not _missing(events, "ready", job)
+            seen += events.new()
+            all_ready = not _missing(seen, "ready", job)
             if not all_ready and time.monotonic() > deadline_s:
                 _stop(agent)  # the ranks print where they stand as they are told to end
                 # Where one has not even loaded, the others wait for it.
-                late = _missing(events, "loaded", job) or _missing(events, "ready", job)
+                late = _missing(seen, "loaded", job) or _missing(seen, "ready", job)
                 raise never_started(run_dir, late, job)
         time.sleep(POLL_S)
     while_waiting()

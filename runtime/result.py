@@ -6,9 +6,9 @@ import json
 import statistics
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from simulator.spec.errors import InputError
+from runtime.json_lines import JsonLines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,12 @@ class StepMetrics:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> StepMetrics:
+        """Return the step of a line. Raises KeyError, TypeError or ValueError."""
+        names = {field.name for field in fields(cls)} - {"step"}
+        return cls(step=int(record["step"]), **{name: float(record[name]) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +90,16 @@ class RunResult:
         return pd.DataFrame([asdict(step) for step in self.steps])
 
 
+def metric_lines(path: Path) -> JsonLines[StepMetrics]:
+    """Return the reader of a metrics.jsonl, from the first step on."""
+    return JsonLines(path, StepMetrics.parse, kind="metrics")
+
+
 def read_metrics(path: Path) -> tuple[StepMetrics, ...]:
     """Return the steps of a metrics.jsonl; of a step that was repeated, the last one.
 
-    A run that resumes from a checkpoint repeats the steps after it. A last line without its end
-    (a process died while writing) is left out. Raises InputError for any other foreign line.
+    A run that resumes from a checkpoint repeats the steps after it. Raises InputError for a
+    foreign line.
     """
-    names = {field.name for field in fields(StepMetrics)}
-    steps: dict[int, StepMetrics] = {}
-    lines = path.read_text().split("\n")[:-1]
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            step = StepMetrics(**{name: record[name] for name in names})
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                "not a line of metrics of this version", where=f"{path}:{number}"
-            ) from error
-        steps[step.step] = step
+    steps = {step.step: step for step in metric_lines(path).new()}
     return tuple(steps[step] for step in sorted(steps))

@@ -7,6 +7,9 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from runtime.json_lines import JsonLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class RunDir:
         return self.root / "events.jsonl"
 
     @property
-    def schedule(self) -> Path:
-        return self.root / "schedule.csv"
+    def comparison(self) -> Path:
+        return self.root / "comparison.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -58,22 +61,26 @@ class Event:
     rank: int | None
     pid: int
 
+    @classmethod
+    def parse(cls, record: dict[str, Any]) -> Event:
+        """Return the event of a line. Raises KeyError, TypeError or ValueError."""
+        rank = record.get("rank")
+        return cls(
+            time_s=float(record["time_s"]),
+            event=str(record["event"]),
+            rank=None if rank is None else int(rank),
+            pid=int(record["pid"]),
+        )
+
+
+def event_lines(run_dir: RunDir) -> JsonLines[Event]:
+    """Return the reader of the events, from the first on."""
+    return JsonLines(run_dir.events, Event.parse, kind="events")
+
 
 def read_events(run_dir: RunDir) -> list[Event]:
-    """Return the events so far."""
-    try:
-        lines = run_dir.events.read_text().split("\n")[:-1]
-    except FileNotFoundError:
-        return []
-    return [
-        Event(
-            time_s=record["time_s"],
-            event=record["event"],
-            rank=record.get("rank"),
-            pid=record["pid"],
-        )
-        for record in map(json.loads, lines)
-    ]
+    """Return the events so far. Raises InputError for a foreign line."""
+    return event_lines(run_dir).new()
 
 
 def append_event(

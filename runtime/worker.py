@@ -66,6 +66,11 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
             forward_backward_s = clock.lap()
             result = update(step, loss)
             optimizer_s = clock.lap()
+            if not math.isfinite(result.loss + result.grad_norm):
+                raise RunError(
+                    f"loss {result.loss} and gradient norm {result.grad_norm} in step {step + 1}",
+                    fix="lower run.learning_rate or lengthen run.warmup_steps",
+                )
             slowest = _maximum(
                 device,
                 data_s,
@@ -88,11 +93,6 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                     peak_memory_bytes=slowest[4],
                 )
             )
-            if not math.isfinite(result.loss + result.grad_norm):
-                raise RunError(
-                    f"loss {result.loss} and gradient norm {result.grad_norm} in step {step + 1}",
-                    fix="lower run.learning_rate or lengthen run.warmup_steps",
-                )
             if is_checkpoint_due(scenario.run, step + 1):
                 checkpoints.save(step + 1)
                 clock.lap()

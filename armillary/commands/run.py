@@ -13,7 +13,7 @@ from armillary import options
 if TYPE_CHECKING:
     from runtime.result import StepMetrics
 
-COMPARISON, REPORT = "comparison.json", "report.html"
+REPORT = "report.html"
 N_PROGRESS_LINES = 20
 
 
@@ -36,6 +36,16 @@ def command(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
     ] = 0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            help="Outages to inject: CSV or JSON (node,start,end,class); the ranks of a node are "
+            "killed, and the run recovers as reliability.recovery says."
+        ),
+    ] = None,
+    max_restarts: Annotated[
+        int, typer.Option(min=0, help="Restarts after failures that were not injected.")
+    ] = 0,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -44,19 +54,24 @@ def command(
     armillary run scenarios/first-light.yaml
 
     armillary run armillary-out/plan.json --steps 50
+
+    armillary run armillary-out/plan.json --faults outages.csv
     """
     from armillary.answers import RunAnswer
     from armillary.choice import chosen_plan
     from armillary.output_folder import run_folder
+    from armillary.recovery import recovery_of
     from armillary.report import Report, write_report
     from armillary.screens.compare import compare_screen
     from armillary.screens.run import run_screen
+    from armillary.simulation import with_replay
     from runtime.compare import compare
     from runtime.launch import require_torch, run
-    from simulator.spec.files import write_atomic
 
     require_torch()
     plan_file = chosen_plan(place, rank)
+    if faults is not None:
+        plan_file = with_replay(plan_file, faults)
     folder = run_dir or run_folder(plan_file.scenario.name, resume=resume)
     n_ranks = plan_file.plan.n_ranks
     typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {folder}", err=True)
@@ -67,14 +82,14 @@ def command(
         resume=resume,
         port=port,
         on_step=_progress(steps or plan_file.scenario.run.steps),
+        recovery=recovery_of(plan_file, injects=faults is not None, max_restarts=max_restarts),
     )
     comparison = compare(folder)
-    write_atomic(folder / COMPARISON, comparison.model_dump_json(indent=2) + "\n")
     for page in (folder / REPORT, report):
         if page is not None:
             write_report(page, Report.of(plan_file, comparison=comparison))
     if as_json:
-        typer.echo(RunAnswer.of(result).model_dump_json(indent=2))
+        typer.echo(RunAnswer.of(result, comparison).model_dump_json(indent=2))
     else:
         typer.echo(f"{run_screen(result)}\n\n{compare_screen(comparison)}")
 

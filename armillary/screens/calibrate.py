@@ -23,6 +23,7 @@ def calibrate_screen(cluster: ClusterSpec, path: Path) -> str:
         f"  memory              {calibration.memory_bandwidth_bytes_per_s / 1e9:.3g} GB/s",
         f"  one small operation {format_seconds(device.efficiency.launch_latency_s)}",
         f"  holds before model  {format_bytes(calibration.process_memory_bytes)}",
+        f"  starts within       {format_seconds(calibration.start_s)}",
         "ranks side by side    slower by a factor of "
         + ", ".join(f"{slow:.2f} ({at})" for at, slow in enumerate(_slowdowns(calibration), 1)),
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +16,8 @@ from runtime.calibrate.fits import fit_collectives
 from runtime.calibrate.machine import Machine, this_machine
 from runtime.calibrate.solve import fit_work
 from runtime.ranks import RankJob, run_ranks
-from simulator.spec.base import Basis, Precision, Source
+from runtime.run_dir import RunDir, read_events
+from simulator.spec.base import NAME_PATTERN, Basis, Precision, Source
 from simulator.spec.cluster import (
     Calibration,
     ClusterSpec,
@@ -31,6 +34,8 @@ from simulator.spec.peaks import PeakRates
 
 DEFAULT_RANKS = (1, 2, 4)
 MAX_RANKS = 64
+QUIET_SHARE = 0.9
+"""Of a core; a rank that has less was disturbed."""
 LOOPBACK_BYTES_PER_S = 1e9
 """Stands in for the link when only one rank was measured."""
 
@@ -45,12 +50,15 @@ def calibrate(
 ) -> ClusterSpec:
     """Measure this machine with each number of ranks at work and return it as a cluster.
 
-    Raises InputError for numbers of ranks that cannot be measured, RunError when a rank fails.
+    Raises InputError for numbers of ranks that cannot be measured and for a name that cannot stand
+    in a file, RunError when a rank fails.
     """
     counts = _checked(ranks)
+    _require_name(name)
     machine = this_machine()
     note(f"measuring {machine.processor}, {machine.n_cores} cores, with {counts} ranks at work")
     with tempfile.TemporaryDirectory(prefix="armillary-") as folder:
+        launched_s = time.time()
         run_ranks(
             RankJob(
                 module="runtime.calibrate.worker",
@@ -60,7 +68,12 @@ def calibrate(
             )
         )
         findings = read_findings(Path(folder), counts[-1])
-    cluster = _describe(machine, findings, date=date, name=name)
+        met_s = max(e.time_s for e in read_events(RunDir(Path(folder))) if e.event == "ready")
+    warning = _disturbance(machine, findings)
+    if warning is not None:
+        note(warning)
+    start_s = met_s - launched_s + max(rank.first_step_s for rank in findings)
+    cluster = _describe(machine, findings, date=date, name=name, start_s=start_s)
     references = [point for session in findings[0].sessions for point in session.references]
     return fit_work(cluster, references)
 
@@ -76,8 +89,34 @@ def _checked(ranks: tuple[int, ...]) -> tuple[int, ...]:
     return counts
 
 
+def _require_name(name: str) -> None:
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise InputError(
+            f"{name!r:.80} is not a name",
+            where="--name",
+            fix="take letters, digits, dots, dashes and underscores, 63 at most",
+        )
+
+
+def _disturbance(machine: Machine, findings: list[RankFindings]) -> str | None:
+    """Return what to say where others took cores away from ranks that had one each."""
+    shares = [
+        session.core_share
+        for rank in findings
+        for session in rank.sessions
+        if session.n_busy_ranks <= machine.n_cores
+    ]
+    least = min(shares)
+    if least >= QUIET_SHARE:
+        return None
+    return (
+        f"warning: the machine was busy, and a rank had {100 * least:.0f} % of a core; "
+        "predictions will be off: measure again when it is quiet"
+    )
+
+
 def _describe(
-    machine: Machine, findings: list[RankFindings], *, date: str, name: str
+    machine: Machine, findings: list[RankFindings], *, date: str, name: str, start_s: float
 ) -> ClusterSpec:
     sessions = _by_session(findings)
     alone = sessions[0][0]
@@ -133,6 +172,7 @@ def _describe(
             memory_bandwidth_bytes_per_s=alone.memory_bandwidth_bytes_per_s,
             shared_slowdown=_slowdown(gemms, n_at_most=len(sessions[-1])),
             process_memory_bytes=max(rank.process_memory_bytes for rank in findings),
+            start_s=start_s,
         ),
     )
 

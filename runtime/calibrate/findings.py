@@ -49,6 +49,8 @@ class Findings(Spec):
     """What one rank measured with `n_busy_ranks` at work on the machine."""
 
     n_busy_ranks: PositiveInt
+    core_share: Positive
+    """Share of a core that this rank had while it multiplied."""
     gemms: tuple[GemmPoint, ...]
     attention: AttentionRate
     memory_bandwidth_bytes_per_s: Positive
@@ -61,6 +63,8 @@ class RankFindings(Spec):
     """All that one rank measured."""
 
     process_memory_bytes: Positive
+    first_step_s: Positive
+    """Until its first step was done, from when all ranks had met."""
     sessions: tuple[Findings, ...]
     """One for every number of busy ranks that this rank belonged to."""
 

@@ -30,7 +30,8 @@ from simulator.spec.plan import AXES, PlanSpec
 from simulator.spec.scenario import Scenario
 
 SEQUENCE_LENGTH = 128
-N_WARMUP = 2
+N_WARMUP = 1
+MIN_ROUNDS = 3
 
 
 def reference_model(name: str, hidden_size: int, vocab_size: int, n_layers: int) -> ModelSpec:
@@ -110,20 +111,23 @@ def measure_references(
     ranks: Together,
     group: dist.ProcessGroup | None,
     *,
-    n_steps: int,
+    window_s: float,
 ) -> list[ReferencePoint]:
     """Time each step while all ranks that measure together do the same.
 
-    `group` holds the ranks of one job; None where every rank is a job of its own.
+    `group` holds the ranks of one job; None where every rank is a job of its own. Round follows
+    round until the window is over, so that a disturbance hits all the steps a little.
     """
     jobs = [_Job(reference, group) for reference in references]
     for job in jobs:
         for _ in range(N_WARMUP):
             job.step(ranks)
         job.forget()
-    for _ in range(n_steps):  # round after round, so that a disturbance hits all of them a little
+    begin, n_rounds = time.perf_counter(), 0
+    while n_rounds < MIN_ROUNDS or ranks.slowest([time.perf_counter() - begin])[0] < window_s:
         for job in jobs:
             job.step(ranks)
+        n_rounds += 1
     return [job.point(ranks) for job in jobs]
 
 

@@ -6,6 +6,7 @@ One launch holds as many ranks as the largest session; in the smaller sessions t
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,21 +48,21 @@ class Effort:
     """Of collectives."""
     window_s: float
     """For one call."""
-    n_steps: int
-    """Of every reference."""
+    references_s: float
+    """For all the reference steps of one group."""
 
 
 QUICK = Effort(
     shapes=QUICK_SHAPES,
     sizes_bytes=(16 * KIB, 256 * KIB, 2 * MIB, 16 * MIB),
     window_s=0.04,
-    n_steps=6,
+    references_s=1.5,
 )
 FULL = Effort(
     shapes=FULL_SHAPES,
     sizes_bytes=(4 * KIB, 64 * KIB, 256 * KIB, 1 * MIB, 4 * MIB, 16 * MIB, 64 * MIB),
     window_s=0.1,
-    n_steps=8,
+    references_s=10.0,
 )
 
 
@@ -70,7 +71,9 @@ def main(arguments: Sequence[str]) -> None:
     folder, counts, quick = Path(arguments[0]), json.loads(arguments[1]), arguments[2] == "quick"
     torch.manual_seed(0)
     rank = dist.get_rank()
+    begin = time.perf_counter()
     bare_bytes = _bare_rank_bytes(folder)
+    first_step_s = time.perf_counter() - begin
     sessions: list[Findings] = []
     for count in counts:
         groups = {
@@ -80,7 +83,11 @@ def main(arguments: Sequence[str]) -> None:
             sessions.append(_measure(groups, count, quick=quick))
         dist.barrier()
     write_findings(
-        folder, rank, RankFindings(process_memory_bytes=bare_bytes, sessions=tuple(sessions))
+        folder,
+        rank,
+        RankFindings(
+            process_memory_bytes=bare_bytes, first_step_s=first_step_s, sessions=tuple(sessions)
+        ),
     )
 
 
@@ -122,20 +129,25 @@ def _measure(groups: dict[int, dist.ProcessGroup], n_busy: int, *, quick: bool) 
     window_s = effort.window_s
     ranks = Together(groups[n_busy], n_busy)
     ranks.meet()
+    begin_s, begin_core_s = time.perf_counter(), time.process_time()
     gemms = measure_gemms(effort.shapes, n_busy, window_s=window_s)
+    core_share = (time.process_time() - begin_core_s) / (time.perf_counter() - begin_s)
     attention = measure_attention(window_s=2 * window_s)
     bandwidth = measure_memory_bandwidth(window_s=2 * window_s)
     launch_s = measure_launch(window_s=window_s)
-    references = measure_references(alone(), ranks, None, n_steps=effort.n_steps)
+    references = measure_references(alone(), ranks, None, window_s=effort.references_s)
     collectives: list[CollectivePoint] = []
     for size, group in groups.items():
         if size > 1:
             collectives += measure_collectives(
                 effort.sizes_bytes, group, size, ranks, window_s=window_s
             )
-            references += measure_references(together(size), ranks, group, n_steps=effort.n_steps)
+            references += measure_references(
+                together(size), ranks, group, window_s=effort.references_s
+            )
     return Findings(
         n_busy_ranks=n_busy,
+        core_share=core_share,
         gemms=tuple(gemms),
         attention=attention,
         memory_bandwidth_bytes_per_s=bandwidth,

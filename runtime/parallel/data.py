@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed._composable.replicate_with_fsdp import replicate
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -31,6 +33,11 @@ DTYPES = {
 """Formats of the matrix products that the runtime can use."""
 
 GRADIENT_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def gradient_dtype(job: JobSpec, precision: Precision) -> torch.dtype:
+    """Return the format in which gradients are reduced: never narrower than the passes'."""
+    return torch.float32 if precision is Precision.FP32 else GRADIENT_DTYPES[job.gradient_dtype]
 
 
 def casts_by_policy(mesh: Mesh) -> bool:
@@ -58,15 +65,30 @@ def _replicated(model: Transformer, mesh: Mesh, policy: MixedPrecisionPolicy) ->
     return model
 
 
+def _average_in_bf16(copies: dist.ProcessGroup, bucket: Any) -> torch.futures.Future[Tensor]:
+    """Average a bucket of gradients in bf16. torch's own hook for that refuses to run on CPUs."""
+    gradients: Tensor = bucket.buffer()
+    narrow = gradients.to(torch.bfloat16).div_(copies.size())
+    reduced = dist.all_reduce(narrow, group=copies, async_op=True)
+    assert reduced is not None
+
+    def widen(_: object) -> Tensor:
+        return gradients.copy_(narrow)
+
+    averaged: torch.futures.Future[Tensor] = reduced.get_future().then(widen)
+    return averaged
+
+
 def divide_data(model: Transformer, mesh: Mesh, job: JobSpec) -> nn.Module:
     """Return a chunk whose gradients are averaged over the data-parallel ranks.
 
     Weights and optimizer state are divided over dp_shard. Copies under tensor parallelism use
     torch's `replicate`, since DDP does not take DTensors.
     """
+    reduce_dtype = gradient_dtype(job, mesh.plan.precision)
     policy = MixedPrecisionPolicy(
         param_dtype=DTYPES[mesh.plan.precision],
-        reduce_dtype=GRADIENT_DTYPES[job.gradient_dtype],
+        reduce_dtype=reduce_dtype,
         output_dtype=None,
     )
     if mesh.has("dp_shard"):
@@ -75,12 +97,15 @@ def divide_data(model: Transformer, mesh: Mesh, job: JobSpec) -> nn.Module:
         return model
     if mesh.has("tp"):
         return _replicated(model, mesh, policy)
-    return DistributedDataParallel(
-        model,
-        process_group=mesh.axes("dp_replicate").get_group(),
-        gradient_as_bucket_view=True,
-        init_sync=False,
+    copies = mesh.axes("dp_replicate").get_group()
+    module = DistributedDataParallel(
+        model, process_group=copies, gradient_as_bucket_view=True, init_sync=False
     )
+    if reduce_dtype is torch.bfloat16:
+        # Not the function itself: torch compares its annotations, which are text in this file.
+        hook = lambda group, bucket: _average_in_bf16(group, bucket)  # noqa: E731, PLW0108
+        module.register_comm_hook(copies, hook)
+    return module
 
 
 @contextmanager

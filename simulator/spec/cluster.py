@@ -223,6 +223,8 @@ class Calibration(Spec):
     step_scale_runs: int = Field(default=0, ge=0)
     process_memory_bytes: Bytes = Field(default=0.0, ge=0)
     """Memory of a rank before it holds a model."""
+    start_s: Seconds = Field(default=0.0, ge=0)
+    """Launch of the ranks to their first step; 0 means not measured."""
 
 
 class ClusterSpec(Spec):

@@ -33,6 +33,40 @@ def test_impossible_ranks_are_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured before the input was checked")
+
+    monkeypatch.setattr("runtime.calibrate.cluster.run_ranks", measured)
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
+@pytest.mark.parametrize("name", ["my machine", "-o", "a" * 64, "x\n"])
+def test_a_name_that_is_none_is_refused_at_once(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", f"--name={name}", "-o", str(tmp_path / "m.yaml")])
+    assert left.value.code == 2
+    assert "is not a name; take letters" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nothing_is_measured")
+@pytest.mark.parametrize(
+    ("output", "reason"), [("file/m.yaml", "is no folder"), ("folder", "is a folder")]
+)
+def test_a_place_that_cannot_be_written_is_refused_at_once(
+    output: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", "-o", str(tmp_path / output)])
+    assert left.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
 CALIBRATION = Calibration(
     date="2026-11-25",
     tool_version="torch 2.13.0",
@@ -64,6 +98,7 @@ CALIBRATION = Calibration(
     shared_slowdown=(1.0, 1.05),
     memory_bandwidth_bytes_per_s=4e10,
     process_memory_bytes=3.2e8,
+    start_s=9.5,
 )
 
 
@@ -78,7 +113,7 @@ def test_a_measured_cluster_reads_back_equal(tmp_path: Path) -> None:
 def test_the_screen_has_every_number_with_its_unit() -> None:
     cluster = parse_cluster("cpu:2").model_copy(update={"calibration": CALIBRATION})
     screen = calibrate_screen(cluster, Path("m.yaml"))
-    for text in ("torch 2.13.0", "GFLOP/s", "40 GB/s", "305.2 MiB", "1.05 (2)"):
+    for text in ("torch 2.13.0", "GFLOP/s", "40 GB/s", "305.2 MiB", "9.5 s", "1.05 (2)"):
         assert text in screen
     assert "500 us + bytes /  1.25 GB/s  (fit within 12 %)" in screen
     assert "armillary plan" in screen

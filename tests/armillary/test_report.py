@@ -10,9 +10,11 @@ import pytest
 
 from armillary.cli import main
 from armillary.report import Report, write_report
+from armillary.report.figures import MEMORY_COLOURS, STEP_COLOURS
 from armillary.report.page import render
 from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.prediction import MemoryBreakdown, StepBreakdown
 
 
 @pytest.fixture
@@ -82,3 +84,8 @@ def test_simulate_writes_it(tmp_path: Path, example_plan_file: PlanFile) -> None
     assert "simulated campaigns" in text
     assert "One simulated campaign" in text
     assert text.count("<svg") == 5
+
+
+def test_every_part_has_a_colour() -> None:
+    assert [name for name, _ in StepBreakdown().parts()] == list(STEP_COLOURS)
+    assert [name for name, _ in MemoryBreakdown().parts()] == list(MEMORY_COLOURS)

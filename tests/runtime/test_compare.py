@@ -135,3 +135,20 @@ def test_a_foreign_plan_is_refused(tmp_path: Path, example_plan_file: PlanFile) 
     run_dir.plan.write_text('{"kind": "something-else"}')
     with pytest.raises(InputError, match="not a plan file"):
         compare(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["events", "metrics"])
+@pytest.mark.parametrize(
+    "line", ["not json", "[1, 2]", "{}", '{"time_s": NaN, "event": "start", "pid": 1}', "9" * 5000]
+)
+def test_a_foreign_line_is_refused_with_its_place(
+    file: str, line: str, tmp_path: Path, example_plan_file: PlanFile
+) -> None:
+    run_dir = leave_run(tmp_path, example_plan_file, steps())
+    path: Path = getattr(run_dir, file)
+    n_lines = len(path.read_text().splitlines())
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(InputError, match=f"not a line of {file}") as refused:
+        compare(tmp_path)
+    assert refused.value.where == f"{path}:{n_lines + 1}"
+    assert not run_dir.comparison.exists()

@@ -1,0 +1,52 @@
+"""What the runtime keeps for the backward pass is what the simulator counts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from runtime.model.transformer import Transformer, whole_model
+from simulator.catalog import find_software
+from simulator.catalog.cluster import parse_cluster
+from simulator.cost.memory import memory_breakdown
+from simulator.spec.job import JobSpec
+from simulator.spec.model import ModelSpec
+from tests.runtime.plans import TINY, fp32
+
+SEQUENCES, TOKENS = 4, 64
+
+
+def saved_bytes(model: Transformer, vocab_size: int) -> int:
+    """Bytes of all that autograd keeps of one forward pass, weights left out."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = tensor  # held, so that no other tensor takes its place
+        return tensor
+
+    tokens = torch.randint(vocab_size, (SEQUENCES, TOKENS))
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(tokens, tokens)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def predicted_bytes(model: ModelSpec) -> float:
+    job = JobSpec.model_validate(
+        {"sequence_length": TOKENS, "global_batch_sequences": SEQUENCES, "precision": "fp32"}
+    )
+    software = find_software("gloo-cpu")
+    plan = fp32(microbatch_sequences=SEQUENCES)
+    (held,) = memory_breakdown(model, parse_cluster("cpu:1"), job, software, plan)
+    return held.activations_bytes
+
+
+@pytest.mark.parametrize("n_kv_heads", [2, 4])
+def test_a_layer_keeps_what_is_predicted(n_kv_heads: int) -> None:
+    few, more = (TINY.model_copy(update={"n_layers": n, "n_kv_heads": n_kv_heads}) for n in (2, 6))
+    measured = [saved_bytes(Transformer(s, whole_model(s)), s.vocab_size) for s in (few, more)]
+    predicted = [predicted_bytes(spec) for spec in (few, more)]
+    assert predicted[1] - predicted[0] == pytest.approx(measured[1] - measured[0], rel=0.02)
