@@ -16,7 +16,12 @@ from simulator.campaign.rhythm import checkpoint_rhythm
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import layer_sync, optimizer_s
-from simulator.cost.exchange import context_s, expert_s, stage_transfer_s, tensor_s
+from simulator.cost.exchange import (
+    context_exchanges,
+    expert_exchange,
+    stage_transfer_s,
+    tensor_exchange,
+)
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.layer import price_layer
 from simulator.cost.memory import memory_held
@@ -105,9 +110,9 @@ _PART_FUNCTIONS: dict[str, Function] = {
     "forward": price_layer,
     "backward": price_layer,
     "recompute": price_layer,
-    "tp": tensor_s,
-    "cp": context_s,
-    "ep": expert_s,
+    "tp": tensor_exchange,
+    "cp": context_exchanges,
+    "ep": expert_exchange,
     "pp": stage_transfer_s,
     "dp": layer_sync,
     "bubble": simulate_step,

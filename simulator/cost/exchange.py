@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from simulator.cost.collectives import (
@@ -18,6 +20,20 @@ from simulator.cost.setting import Setting
 
 P2P_FACTOR = 2.0
 """Measured time of a stage-to-stage transfer over bytes / bandwidth."""
+
+
+class Exchange(NamedTuple):
+    """Communication of one pass of a layer, in seconds."""
+
+    alone_s: FloatArray
+    """Which nothing hides."""
+    beside_s: FloatArray
+    """Which runs beside compute where there is enough of it."""
+
+    @classmethod
+    def of(cls, total_s: FloatArray, overlap: float) -> Exchange:
+        """Divide it by the share that the software overlaps."""
+        return cls((1.0 - overlap) * total_s, overlap * total_s)
 
 
 def activation_bytes(setting: Setting) -> FloatArray:
@@ -40,31 +56,31 @@ def tensor_pair_s(setting: Setting) -> FloatArray:
     return (1 - sequence) * whole_s + sequence * split_s
 
 
-def tensor_s(setting: Setting, *, mixture: bool) -> FloatArray:
+def tensor_exchange(setting: Setting, *, mixture: bool) -> Exchange:
     """Tensor-parallel collectives of one pass of a layer.
 
     Attention and feed-forward network need one pair each, shared experts too. Experts that are
     divided by tp need one for every copy of a token (for every token where they are all here), and
     nothing hides it.
     """
-    pair_s = tensor_pair_s(setting)
-    exposed = 1.0 - setting.software.overlap.tp
+    pair_s, overlap = tensor_pair_s(setting), setting.software.overlap.tp
     moe = setting.model.moe
     if not mixture or moe is None:
-        return exposed * 2.0 * pair_s
+        return Exchange.of(2.0 * pair_s, overlap)
     copies = np.where(setting.table.ep > 1, moe.top_k, 1.0) * (setting.expert_tp > 1)
-    return (exposed * (1.0 + (moe.shared_ffn_size > 0)) + copies) * pair_s
+    common = Exchange.of((1.0 + (moe.shared_ffn_size > 0)) * pair_s, overlap)
+    return common._replace(alone_s=common.alone_s + copies * pair_s)
 
 
-def context_s(setting: Setting) -> tuple[FloatArray, FloatArray]:
+def context_exchanges(setting: Setting) -> tuple[Exchange, Exchange]:
     """Ring exchange of keys and values: forward, and backward with their gradients.
 
     Ring Attention, arXiv 2310.01889: cp - 1 steps, each passing on one rank's keys and values.
     """
     table = setting.table
     steps_s = (table.cp - 1.0) * p2p_s(context_message(setting), setting.group("cp"))
-    forward_s = (1.0 - setting.software.overlap.cp) * steps_s
-    return forward_s, 2.0 * forward_s
+    overlap = setting.software.overlap.cp
+    return Exchange.of(steps_s, overlap), Exchange.of(2.0 * steps_s, overlap)
 
 
 def context_message(setting: Setting) -> FloatArray:
@@ -74,17 +90,18 @@ def context_message(setting: Setting) -> FloatArray:
     return setting.tokens * per_token
 
 
-def expert_s(setting: Setting) -> FloatArray:
+def expert_exchange(setting: Setting) -> Exchange:
     """All-to-all of one pass of a mixture layer: tokens to their experts and back.
 
     It takes as long as the rank that receives the most.
     """
     moe = setting.model.moe
     if moe is None:
-        return 0.0 * setting.tokens
+        return Exchange.of(0.0 * setting.tokens, 0.0)
     message = expert_message(setting) * setting.job.expert_imbalance
     group = setting.group("ep")
-    return (1.0 - setting.software.overlap.ep) * 2.0 * all_to_all_s(message, group, moe.top_k)
+    there_and_back_s = 2.0 * all_to_all_s(message, group, moe.top_k)
+    return Exchange.of(there_and_back_s, setting.software.overlap.ep)
 
 
 def expert_message(setting: Setting) -> FloatArray:

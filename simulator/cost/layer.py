@@ -10,7 +10,12 @@ import numpy as np
 
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import gradient_bytes
-from simulator.cost.exchange import context_s, expert_s, tensor_s
+from simulator.cost.exchange import (
+    Exchange,
+    context_exchanges,
+    expert_exchange,
+    tensor_exchange,
+)
 from simulator.cost.experts import expert_passes
 from simulator.cost.layers import (
     Linear,
@@ -38,6 +43,10 @@ HOST_FORWARD_SHARE = 1.0 / 3.0
 """Share of a mixture layer's launches in its forward pass."""
 
 
+TINY_S = 1e-30
+"""Stands for nothing in a division."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPasses:
     """Forward, backward and recompute of one kind of layer."""
@@ -50,21 +59,15 @@ class LayerPasses:
 def price_layer(setting: Setting, *, mixture: bool) -> LayerPasses:
     """Price one layer; `mixture` has experts in place of the dense feed-forward network."""
     times = _kernel_times(setting, mixture=mixture)
-    tp_s = tensor_s(setting, mixture=mixture)
-    cp_forward_s, cp_backward_s = context_s(setting)
-    ep_s = expert_s(setting) if mixture else np.zeros(len(setting.table))
+    tp = tensor_exchange(setting, mixture=mixture)
+    cp_forward, cp_backward = context_exchanges(setting)
+    ep = expert_exchange(setting) if mixture else Exchange.of(np.zeros(len(setting.table)), 0.0)
     launch_s = setting.software.moe_launch_s if mixture else 0.0
-    forward = LayerTime(
-        compute_s=np.maximum(times.forward_s, HOST_FORWARD_SHARE * launch_s),
-        tp_s=tp_s,
-        cp_s=cp_forward_s,
-        ep_s=ep_s,
+    forward = with_exchanges(
+        np.maximum(times.forward_s, HOST_FORWARD_SHARE * launch_s), tp, cp_forward, ep
     )
-    backward = LayerTime(
-        compute_s=np.maximum(times.backward_s, (1.0 - HOST_FORWARD_SHARE) * launch_s),
-        tp_s=tp_s,
-        cp_s=cp_backward_s,
-        ep_s=ep_s,
+    backward = with_exchanges(
+        np.maximum(times.backward_s, (1.0 - HOST_FORWARD_SHARE) * launch_s), tp, cp_backward, ep
     )
     return LayerPasses(
         forward=forward, backward=backward, recompute=_recompute(setting, forward, times)
@@ -158,6 +161,18 @@ def _width(
     for linear in linears:
         total += getattr(linear, side) / (tp if linear.split == split else 1.0)
     return total
+
+
+def with_exchanges(compute_s: FloatArray, tp: Exchange, cp: Exchange, ep: Exchange) -> LayerTime:
+    """Put the exchanges of a pass beside its compute; what is longer than that shows."""
+    beside_s = tp.beside_s + cp.beside_s + ep.beside_s
+    late = np.maximum(beside_s - compute_s, 0.0) / np.maximum(beside_s, TINY_S)
+    return LayerTime(
+        compute_s=compute_s,
+        tp_s=tp.alone_s + late * tp.beside_s,
+        cp_s=cp.alone_s + late * cp.beside_s,
+        ep_s=ep.alone_s + late * ep.beside_s,
+    )
 
 
 def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> LayerTime:

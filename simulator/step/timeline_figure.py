@@ -111,7 +111,7 @@ def _draw_lane(
             (height + bottom, thickness),
             facecolors=[_mix(FILLS[span.kind], pale.get(span.chunk, 0.0)) for span in bars],
             edgecolor="white",
-            linewidth=0.0 if raster else 0.4,
+            linewidth=0.4 if track == "compute" and not raster else 0.0,
             rasterized=raster,
         )
     passes = [span for span in lane if span.track == "compute" and span.microbatch >= 0]

@@ -19,7 +19,7 @@ from simulator.cost.activations import layer_activations
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import optimizer_s
 from simulator.cost.edges import price_embedding, price_head
-from simulator.cost.exchange import expert_s
+from simulator.cost.exchange import expert_exchange
 from simulator.cost.experts import expert_passes
 from simulator.cost.kernels import GROUP_ROWS_HALF, HEAD_DIM_HALF
 from simulator.cost.layer import linears_s, price_layer
@@ -242,7 +242,7 @@ def test_all_wait_for_the_busiest_expert_rank(make_cluster: ClusterMaker) -> Non
         setting(make_cluster(), "mixtral-8x7b", plan=plan, expert_imbalance=x) for x in (1.0, 1.5)
     )
     assert even.model.moe is not None
-    sent = expert_s(busy) / expert_s(even)
+    sent = expert_exchange(busy).alone_s / expert_exchange(even).alone_s
     assert sent == pytest.approx(1.5, rel=1e-2)
     before, after = (expert_passes(each, even.model.moe) for each in (even, busy))
     assert after.elementwise_s == pytest.approx(1.5 * before.elementwise_s)
