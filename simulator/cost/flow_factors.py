@@ -1,7 +1,7 @@
 """One plan's exchanges as flows over the graph of its cluster, against their closed form.
 
-The closed form knows levels of links and takes groups that do not line up with them as cut into
-pieces that do. The graph knows every device: rank i runs on device i.
+The closed form knows levels of links, fills blocks equally and takes groups that do not line up
+with them as cut into pieces that do. The graph knows every device: rank i runs on device i.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ def test_on_regular_fabrics_the_closed_form_is_the_flows(
 
 
 def test_pairs_of_126_ranks_stay_in_their_nodes_of_8(make_cluster: ClusterMaker) -> None:
-    """The closed form fills nodes equally, 7 ranks each, and takes pairs as cut: NICs of 10 GB/s
-    with the node's other pairs in place of 100 GB/s of NVLink."""
+    """Rank i on device i. The closed form fills nodes equally, 7 ranks each, so that pairs are torn
+    apart: NICs of 10 GB/s in place of 100 GB/s of NVLink."""
     factors = flow_factors(make_cluster(16), PlanSpec(pp=9, dp_replicate=7, tp=2))
     assert factors["tp"] == pytest.approx(0.1, rel=0.02)
 
