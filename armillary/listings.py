@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from planner.export import EXPORTERS
+from simulator.catalog.layouts import LAYOUTS
 from simulator.catalog.registry import (
     DEVICES,
     FABRICS,
@@ -52,6 +53,8 @@ class Listing:
     things: Callable[[], dict[str, Any]]
     columns: tuple[Column, ...]
     """After the name."""
+    note: str = ""
+    """Units of the columns, where they do not say them."""
 
     def thing(self, name: str) -> Any:
         """Return one thing, by alias too where the catalog has it. Raises InputError."""
@@ -133,12 +136,13 @@ LISTINGS: dict[str, Listing] = {
                 ("GiB", lambda d: f"{d.memory_bytes / 2**30:.0f}"),
                 ("TB/s", lambda d: f"{d.memory_bandwidth_bytes_per_s / 1e12:.3g}"),
                 ("bf16", lambda d: _tera(d.peak.bf16_flops_per_s)),
-                ("fp8 TFLOP/s", lambda d: _tera(d.peak.fp8_flops_per_s)),
+                ("fp8", lambda d: _tera(d.peak.fp8_flops_per_s)),
                 ("domain", lambda d: f"{d.scale_up_domain_devices}"),
                 ("GB/s", lambda d: f"{d.scale_up.bandwidth_bytes_per_s / 1e9:.4g}"),
-                ("NIC Gb/s", lambda d: f"{d.nic_bandwidth_bytes_per_s * 8 / 1e9:.3g}"),
+                ("NIC", lambda d: f"{d.nic_bandwidth_bytes_per_s * 8 / 1e9:.3g}"),
                 ("basis", lambda d: d.basis.value),
             ),
+            note="bf16 and fp8 in TFLOP/s; a domain's devices are joined at GB/s; NIC in Gb/s",
         ),
         Listing(
             kind="models",
@@ -164,6 +168,12 @@ LISTINGS: dict[str, Listing] = {
                 ("pod nodes", lambda f: f"{f.nodes_per_pod or 'all'}"),
                 ("between pods", lambda f: f"1:{f.oversubscription:g}"),
             ),
+        ),
+        Listing(
+            kind="layouts",
+            what="what other tools say of a cluster; cluster: DEVICE@NAME:FILE",
+            things=lambda: dict(LAYOUTS),
+            columns=(("", lambda kind: kind.what),),
         ),
         Listing(
             kind="software",
@@ -194,7 +204,6 @@ LISTINGS: dict[str, Listing] = {
                 ("$/h", lambda p: f"{p.usd_per_device_hour:.2f}"),
                 ("", lambda p: p.commitment),
                 ("date", lambda p: p.date),
-                ("provider", lambda p: p.provider),
             ),
         ),
         Listing(
@@ -214,7 +223,7 @@ LISTINGS: dict[str, Listing] = {
             columns=(
                 ("", lambda t: t.description),
                 ("ZeRO", lambda t: ",".join(map(str, t.zero_stages))),
-                ("schedules", lambda t: ",".join(t.all_schedules)),
+                ("schedules", lambda t: ", ".join(t.all_schedules)),
             ),
         ),
         Listing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +26,9 @@ Model = Annotated[
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option(help="Device and count, as h100-sxm:64.", rich_help_panel=_QUESTION),
+    typer.Option(
+        help="Device and count, as h100-sxm:64; h100-sxm@slurm:FILE.", rich_help_panel=_QUESTION
+    ),
 ]
 Tokens = Annotated[
     str | None, typer.Option(help="Tokens to train on, as 1T.", rich_help_panel=_QUESTION)
@@ -183,6 +185,15 @@ class Asked:
             precision=self.precision,
             overrides=self._overrides({}),
         )
+
+    def words(self, **instead: str) -> list[str]:
+        """Return the words of a command line that ask the same, with some options instead."""
+        names = [each.name for each in fields(self) if each.name not in ("file", "overrides")]
+        given = {name: getattr(self, name) for name in names} | instead
+        options = {f"--{name.replace('_', '-')}": value for name, value in given.items() if value}
+        pairs = [*options.items(), *(("--set", each) for each in self.overrides)]
+        place = [] if self.file is None else [str(self.file)]
+        return place + [word for pair in pairs for word in pair]
 
     def _overrides(self, more: dict[str, str]) -> list[str]:
         fields = more | _GOAL_FIELDS

@@ -152,10 +152,14 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def _shown(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _difference(this: PlanFile, other: RankedPlan) -> Difference:
     mine, theirs = this.prediction.step, other.prediction.step
     decisions = [
-        f"{name} {value} instead of {getattr(other.plan, name)}"
+        f"{name} {_shown(value)} instead of {_shown(getattr(other.plan, name))}"
         for name, value in this.plan
         if value != getattr(other.plan, name)
     ]

@@ -183,6 +183,7 @@ def catalog_page() -> str:
         if listing.kind == "scenarios":
             continue
         lines += [f"## {listing.kind}", "", f"{listing.what}", ""]
+        lines += [f"{listing.note[0].upper()}{listing.note[1:]}.", ""] if listing.note else []
         titles = ["name", *(title for title, _ in listing.columns)]
         lines += ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
         lines += [

@@ -33,6 +33,7 @@ def command(
     armillary size scenarios/llama3-70b-on-64-h100.yaml --finish-in 30d --devices all
     """
     from armillary.question import question
+    from armillary.screens.command_line import folded
     from armillary.screens.size import size_screen
     from armillary.table_file import write_table
     from planner.size import size
@@ -49,15 +50,20 @@ def command(
         budget=budget,
         target=target,
         overrides=tuple(overrides or ()),
-    ).scenario()
-    sizing = size(asked, devices=_kinds(devices))
+    )
+    scenario_asked = asked.scenario()
+    sizing = size(scenario_asked, devices=_kinds(devices))
     if table is not None:
         write_table(table, sizing.to_frame())
     if as_json:
         typer.echo(sizing.model_dump_json(indent=2))
     else:
-        written = () if table is None else (table,)
-        typer.echo(size_screen(sizing, question=question(asked), written=written))
+        best = sizing.cheapest or sizing.fewest
+        planned = asked.words(cluster=f"{best.device}:{best.n_devices}")
+        typer.echo(size_screen(sizing, question=question(scenario_asked)))
+        if table is not None:
+            typer.echo(f"saved: {table}")
+        typer.echo(folded(["armillary", "plan", *planned], indent="next: "))
 
 
 def _kinds(devices: str | None) -> tuple[str, ...]:

@@ -50,10 +50,16 @@ def _in_full(number: ExplainedNumber) -> list[str]:
     for each in number.inputs:
         start = f"  {each.name:<{name_width}}  {each.value:<{value_width}}  "
         lines += textwrap.wrap(
-            each.source, WIDTH, initial_indent=start, subsequent_indent=" " * len(start)
+            each.source,
+            WIDTH,
+            initial_indent=start,
+            subsequent_indent=" " * len(start),
+            break_on_hyphens=False,
         )
     lines += ["", f"computed by {number.computed_by}"]
-    return lines + [f"  {line}".rstrip() for line in number.meaning.splitlines()]
+    for line in number.meaning.splitlines():
+        lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="  ") or [""]
+    return lines
 
 
 def _against(difference: Difference) -> list[str]:

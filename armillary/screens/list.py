@@ -22,13 +22,24 @@ def kinds_screen() -> str:
 def things_screen(listing: Listing, things: dict[str, Any]) -> str:
     """Return one line per thing."""
     rows = [[name, *(cell(thing) for _, cell in listing.columns)] for name, thing in things.items()]
-    lines = text_table([listing.kind, *(title for title, _ in listing.columns)], rows)
+    table = text_table([listing.kind, *(title for title, _ in listing.columns)], rows)
+    last = max(len(row) - len(cells[-1]) for row, cells in zip(table[1:], rows, strict=True))
+    lines = [part for line in table for part in _folded(line, last)]
+    lines += ["", listing.note] if listing.note else []
     if things:
         lines += [
             "",
             f"each field and its source: armillary list {listing.kind} {next(iter(things))}",
         ]
     return "\n".join(lines)
+
+
+def _folded(line: str, column: int) -> list[str]:
+    """Return a line of a table, its last column folded under where it starts."""
+    if len(line) <= WIDTH or column > WIDTH // 4 * 3:
+        return [line]
+    words = textwrap.wrap(line[column:], WIDTH - column, break_on_hyphens=False)
+    return [line[:column] + words[0], *(" " * column + more for more in words[1:])]
 
 
 def thing_screen(name: str, thing: Any) -> str:

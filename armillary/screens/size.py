@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 
 from armillary.screens.table import text_table
 from planner.size import SizeOption, Sizing
@@ -12,7 +11,7 @@ from simulator.spec.units import format_energy, format_seconds, format_usd
 WIDTH = 80
 
 
-def size_screen(sizing: Sizing, *, question: str, written: tuple[Path, ...] = ()) -> str:
+def size_screen(sizing: Sizing, *, question: str) -> str:
     """Return the screen: what is best at something, trade-offs, and the smallest of every kind."""
     header = ["devices", "", "time", "cost", "energy", "goodput", "least"]
     shown = [option for option in sizing.options if _worth_showing(sizing, option)]
@@ -25,9 +24,6 @@ def size_screen(sizing: Sizing, *, question: str, written: tuple[Path, ...] = ()
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
-    best = sizing.cheapest or sizing.fewest
-    lines.append(f"next: armillary plan ... --cluster {best.device}:{best.n_devices}")
-    lines += [f"saved: {path}" for path in written]
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from planner.export.exporter import (
     applying,
     steps_between_checkpoints,
 )
-from planner.export.launch import launch_files, require_file
+from planner.export.launch import launch_files, require_file, start_command
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec, RecomputeName
 from simulator.spec.plan_file import PlanFile
@@ -46,7 +46,7 @@ def _emit(plan_file: PlanFile) -> Export:
         ),
         dropped=dropped,
         needs=_NEEDS,
-        start="./launch.sh",
+        start=start_command(plan_file),
     )
 
 

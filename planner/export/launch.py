@@ -47,6 +47,12 @@ def torchrun_words(plan_file: PlanFile) -> list[str]:
     return [*words, "--nnodes", str(n_nodes), "--rdzv-backend", "c10d"]
 
 
+def start_command(plan_file: PlanFile, environment: str = "") -> str:
+    """Return what starts the training in the export's folder: here, or where Slurm has nodes."""
+    n_nodes, _ = nodes_and_ranks(plan_file)
+    return f"{environment} {f'./{LAUNCH}' if n_nodes == 1 else f'sbatch {SBATCH}'}".strip()
+
+
 def launch_files(
     plan_file: PlanFile,
     program: str,

@@ -19,7 +19,7 @@ from planner.export.exporter import (
     steps_between_checkpoints,
     with_layers,
 )
-from planner.export.launch import launch_files, require_file
+from planner.export.launch import launch_files, require_file, start_command
 from simulator.cost.plan_table import RECOMPUTES
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
@@ -74,7 +74,7 @@ def _emit(plan_file: PlanFile) -> Export:
         ),
         dropped=dropped,
         needs=_NEEDS,
-        start="MEGATRON_LM=/path/to/Megatron-LM ./launch.sh",
+        start=start_command(plan_file, "MEGATRON_LM=/path/to/Megatron-LM"),
     )
 
 

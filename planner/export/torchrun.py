@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.export.exporter import Export, ExportedFile, Exporter
-from planner.export.launch import launch_files
+from planner.export.launch import launch_files, start_command
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
@@ -40,7 +40,7 @@ EXPORTERS = (
         name="torchrun",
         description="a torchrun script with this product's own runtime",
         executor=OWN_TARGET,
-        emit=lambda plan_file: _emit(plan_file, "torchrun", "./launch.sh"),
+        emit=lambda plan_file: _emit(plan_file, "torchrun", start_command(plan_file)),
         read_back=read_own_plan,
     ),
     Exporter(

@@ -20,7 +20,7 @@ from planner.export.exporter import (
     steps_between_checkpoints,
     with_layers,
 )
-from planner.export.launch import launch_files
+from planner.export.launch import launch_files, start_command
 from simulator.catalog import find_model
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
@@ -93,7 +93,7 @@ def _emit(plan_file: PlanFile) -> Export:
         ),
         dropped=dropped,
         needs=needs,
-        start="./launch.sh",
+        start=start_command(plan_file),
     )
 
 

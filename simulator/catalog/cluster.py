@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from simulator.catalog.kernel_table import read_kernel_table
-from simulator.catalog.layers import looks_like_path, over, read_mapping
+from simulator.catalog.layers import looks_like_path, over, read_mapping, with_bases
+from simulator.catalog.layouts import Layout, read_layout
+from simulator.catalog.layouts.apply import fabric_of, request_of
 from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_device, find_fabric, list_names
 from simulator.catalog.variant import variant_fields
@@ -97,6 +99,8 @@ def build_cluster(request: ClusterRequest, *, where: str | None = None) -> Clust
 
 
 def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSpec:
+    layout = Layout() if request.layout is None else read_layout(request.layout, where=where)
+    request = request_of(layout, request, base.device, where)
     nodes, per_node = _node_counts(request, base, where)
     device = base.device
     if request.memory is not None:
@@ -111,7 +115,9 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "devices_per_node": per_node,
         "scale_up": request.scale_up or base.scale_up,
         "scale_up_domain_devices": domain,
-        "fabric": _fabric(request, base, nodes, per_node, where),
+        "fabric": fabric_of(
+            layout, _fabric(request, base, nodes, per_node, where), device, per_node
+        ),
         "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
         "link_model": request.link_model or base.link_model,
         "link_faults": request.link_faults or base.link_faults,
@@ -197,7 +203,7 @@ def parse_short_form(text: str, *, where: str | None = None) -> ClusterRequest:
         )
     device = find_device(match[1], where=where)
     if match[2] is None:
-        return ClusterRequest(device=device.name, nodes=1)
+        return ClusterRequest(device=device.name)
     count = int(match[2])
     if not 1 <= count <= 10**9:
         raise InputError(f"cluster {text!r:.60}: {count} devices", where=where, fix="use 1 to 1e9")
@@ -205,10 +211,10 @@ def parse_short_form(text: str, *, where: str | None = None) -> ClusterRequest:
 
 
 def parse_cluster(text: str, *, where: str | None = None) -> ClusterSpec:
-    """Return the cluster of a short form (`h100-sxm:64`, `cpu:2`) or of a cluster file."""
-    if looks_like_path(text):
-        return read_cluster_file(text)
-    return build_cluster(parse_short_form(text, where=where), where=where)
+    """Return the cluster of a short form (`h100-sxm:64`, `h100-sxm@slurm:FILE`) or of a file."""
+    place = where or "cluster"
+    document = Document({"cluster": text}, {("cluster",): place}, place)
+    return cluster_of(with_bases(document, Path()))
 
 
 def read_cluster_file(path: str | Path) -> ClusterSpec:

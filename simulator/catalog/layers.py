@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from simulator.spec.errors import InputError
 from simulator.spec.files import read_text
 
 LIMIT_LAYERS = 10
+
+_LAID_OUT = re.compile(r"(?P<base>[^@/]+)@(?P<layout>[a-z-]+:.+)")
+"""A device, perhaps with a count, laid out as a file says: `h100-sxm@slurm:topology.conf`."""
 
 TABLES = (("reliability", "replay"), ("economics", "price_series"))
 """Lists that may be the name of a file with one row an entry instead."""
@@ -74,18 +78,30 @@ def with_bases(document: Document, folder: Path) -> Document:
     for section in ("model", "cluster"):
         part = value.get(section)
         if isinstance(part, str):
-            part = value[section] = {"base": part}
+            laid_out = _LAID_OUT.fullmatch(part) if section == "cluster" else None
+            part = value[section] = laid_out.groupdict() if laid_out else {"base": part}
         if isinstance(part, dict) and isinstance(part.get("base"), str):
             base = part["base"]
             if looks_like_path(base):
                 part = value[section] = part | {"base": str(folder / base)}
-        if section == "cluster" and isinstance(part, dict) and isinstance(part.get("kernels"), str):
-            value[section] = part | {"kernels": str(folder / part["kernels"])}
+        if section == "cluster" and isinstance(part, dict):
+            value[section] = part | _cluster_files(part, folder)
     for section, field in TABLES:
         part = value.get(section)
         if isinstance(part, dict) and isinstance(part.get(field), str):
             value[section] = part | {field: str(folder / part[field])}
     return Document(value, document.places, document.name)
+
+
+def _cluster_files(cluster: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Return the names of files that a cluster's fields hold, relative to `folder`."""
+    files = {}
+    if isinstance(cluster.get("kernels"), str):
+        files["kernels"] = str(folder / cluster["kernels"])
+    if isinstance(cluster.get("layout"), str):
+        kind, separator, path = cluster["layout"].partition(":")
+        files["layout"] = f"{kind}:{folder / path}" if separator and path else cluster["layout"]
+    return files
 
 
 def merge(below: Document, above: Document) -> Document:

@@ -387,3 +387,6 @@ class ClusterRequest(Spec):
     calibration: Calibration | None = None
     kernels: str | KernelTable | None = None
     """Kernels as measured on such a device: a CSV file, its path relative to this file."""
+    layout: str | None = None
+    """Nodes, links and network interfaces as another tool saw them: slurm:FILE, nccl:FILE or
+    nvidia-smi:FILE, its path relative to this file."""

@@ -13,6 +13,8 @@ from simulator.spec.errors import InputError
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """What moves a terminal's cursor or changes its colours; tabs and line ends are not among it."""
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}m")
+
 
 def control_character(text: str) -> str | None:
     """Return the first character of a text that must not reach a terminal, as U+001B, or None."""
@@ -20,9 +22,10 @@ def control_character(text: str) -> str | None:
     return None if found is None else f"U+{ord(found.group()):04X}"
 
 
-def read_text(path: str | Path, *, limit_bytes: int) -> str:
+def read_text(path: str | Path, *, limit_bytes: int, drop_colours: bool = False) -> str:
     """Return a text file of at most `limit_bytes`, without control characters.
 
+    `drop_colours` takes out the sequences with which tools colour what they print.
     Raises InputError that names the file.
     """
     try:
@@ -44,6 +47,7 @@ def read_text(path: str | Path, *, limit_bytes: int) -> str:
             f"not UTF-8 text (byte {error.start})", where=str(path), fix="save it as UTF-8"
         ) from None
 
+    text = _COLOUR.sub("", text) if drop_colours else text
     character = control_character(text)
     if character is not None:
         raise InputError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ from typer.testing import CliRunner
 
 import armillary
 from armillary import cli
+from armillary.options import Asked
+from armillary.screens.command_line import folded
 from planner.size import Sizing
 from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
 
 FLAGS = ("--model", "llama3-8b", "--cluster", "h100-sxm:16", "--tokens", "100B", "--batch", "96")
 
@@ -50,3 +55,31 @@ def test_json_and_python_say_the_same() -> None:
 def test_no_question(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(*FLAGS, *arguments)
+
+
+def test_the_next_command_plans_the_cheapest(tmp_path: Path) -> None:
+    asked = (*FLAGS, "--finish-in", "3d", "--set", "limits.tp=2")
+    command = run(*asked).partition("next: ")[2].replace("\\\n", "")
+    assert command.startswith("armillary plan ")
+    words = [*shlex.split(command)[1:], "--json", "--out", str(tmp_path)]
+    plans = json.loads(CliRunner().invoke(cli._application(), words).stdout)["plans"]
+    cheapest = Sizing.model_validate_json(run(*asked, "--json")).cheapest
+    assert cheapest is not None
+    assert PlanSpec.model_validate(plans[0]["plan"]).n_ranks == cheapest.n_devices
+    assert plans[0]["plan"]["tp"] == 2
+
+
+def test_a_question_of_a_file_is_asked_again_of_it() -> None:
+    asked = Asked(file=Path("a b.yaml"), finish_within="3d", overrides=("limits.tp=2",))
+    assert asked.words(cluster="h100-sxm:8") == [
+        "a b.yaml", "--cluster", "h100-sxm:8", "--finish-within", "3d", "--set", "limits.tp=2",
+    ]  # fmt: skip
+
+
+def test_a_long_command_is_folded_as_a_shell_reads_it() -> None:
+    words = ["armillary", "plan", *("--set", "limits.recompute=full") * 5, "a b"]
+    text = folded(words, indent="next: ")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line.endswith("\\") for line in lines[:-1])
+    assert shlex.split(text.removeprefix("next: ").replace("\\\n", "")) == words
