@@ -38,11 +38,6 @@ def test_the_numbers_are_there(page: str, example_plan_file: PlanFile) -> None:
     assert page.count("<svg") == 4
 
 
-def test_every_part_has_a_colour() -> None:
-    assert [name for name, _ in StepBreakdown().parts()] == list(STEP_COLOURS)
-    assert [name for name, _ in MemoryBreakdown().parts()] == list(MEMORY_COLOURS)
-
-
 def test_nothing_comes_from_elsewhere(page: str) -> None:
     outside = [
         address
