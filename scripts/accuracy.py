@@ -163,27 +163,37 @@ def ranking_table(both: Both) -> str:
 
 def fit_table(both: Both) -> str:
     """Fits or runs out of memory, by model."""
-    outcomes = both.fitted.outcomes
+    fitted, left_out = both.fitted.outcomes, both.left_out.outcomes
+    models = sorted({each.row.model for each in fitted if each.row.ran_out_of_memory})
     rows = []
-    for model in sorted({each.row.model for each in outcomes if each.row.ran_out_of_memory}):
-        found = fit([each for each in outcomes if each.row.model == model])
-        if found is not None:
-            counts = [found.right, found.false_oom, found.missed_oom]
-            rows.append([model, *map(str, counts), _percent(found.accuracy)])
-    whole = both.fitted.fit
-    assert whole
-    counts = [whole.right, whole.false_oom, whole.missed_oom]
-    rows.append(["**all**", *map(str, counts), _percent(whole.accuracy)])
-    return _table(["model", "right", "said not to fit, ran", "said to fit, did not", "%"], rows)
+    for model in (None, *models):
+        own, out = (
+            fit([each for each in outcomes if model in (None, each.row.model)])
+            for outcomes in (fitted, left_out)
+        )
+        if own is not None and out is not None:
+            counts = [own.right, own.false_oom, own.missed_oom, own.at_edge, own.wrong_off_edge]
+            shares = [_percent(own.accuracy), _percent(out.accuracy)]
+            rows.append([model or "**all**", *map(str, counts), *shares])
+    header = ["model", "right", "said not to fit, ran", "said to fit, did not", "at the edge"]
+    return _table([*header, "wrong elsewhere", "right %", "left out %"], rows)
 
 
 def memory_table(both: Both) -> str:
     """Errors of peak memory."""
+    left_out = both.left_out.memory_by_source()
     rows = [
-        [name, str(each.n), _percent(each.mean), _percent(each.bias, signed=True)]
+        [
+            name,
+            str(each.n),
+            _percent(each.mean),
+            _percent(each.bias, signed=True),
+            _percent(left_out[name].mean),
+            f"{100 * each.coverage:.0f} / {100 * left_out[name].coverage:.0f}",
+        ]
         for name, each in both.fitted.memory_by_source().items()
     ]
-    return _table(["source", "rows", "error", "bias"], rows)
+    return _table(["source", "rows", "error %", "bias", "left out %", "90 % interval"], rows)
 
 
 def worst_table(both: Both) -> str:

@@ -4,6 +4,8 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from simulator.catalog import find_model, find_software
 from simulator.catalog.cluster import parse_cluster
@@ -121,3 +123,52 @@ def test_table_and_breakdown_agree() -> None:
     assert table.peak_bytes[0] == pytest.approx(max(stage.total_bytes for stage in stages))
     parts = sum(getattr(table, field.name) for field in fields(table))
     np.testing.assert_allclose(parts, table.stage_bytes)
+
+
+def states(stage: MemoryBreakdown) -> float:
+    return stage.weights_bytes + stage.gradients_bytes + stage.optimizer_bytes
+
+
+def fullest_states(**plan: object) -> float:
+    stages = memory_breakdown(TOY, CLUSTER, JOB, plain(), PlanSpec.model_validate(plan))
+    return max(states(stage) for stage in stages)
+
+
+@given(
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 8]),
+    st.integers(1, 3),
+    st.sampled_from(["pp", "tp", "dp_shard"]),
+)
+def test_dividing_more_never_holds_more_states(
+    pp: int, tp: int, dp_shard: int, zero_stage: int, axis: str
+) -> None:
+    """But for the first division into stages under ZeRO 2 and 3, which keeps gradients whole."""
+    sizes = {"pp": pp, "tp": tp, "dp_shard": dp_shard}
+    more = sizes | {axis: 2 * sizes[axis]}
+    assume(more["pp"] <= TOY.n_layers and not (axis == "pp" and pp == 1 and zero_stage >= 2))
+    less = fullest_states(**sizes, zero_stage=zero_stage)
+    assert fullest_states(**more, zero_stage=zero_stage) <= less * (1 + 1e-12)
+
+
+@given(st.sampled_from([1, 2, 4]), st.sampled_from(["none", "selective", "full"]))
+def test_stages_together_hold_the_model_once(pp: int, recompute: str) -> None:
+    plan = PlanSpec.model_validate({"pp": pp, "recompute": recompute})
+    stages = memory_breakdown(TOY, CLUSTER, JOB, plain(), plan)
+    together = sum(stage.weights_bytes for stage in stages)
+    assert together == pytest.approx(2 * N_PARAMETERS, rel=1e-4)
+
+
+def test_gpipe_keeps_the_softmax_of_every_loss() -> None:
+    """4 bytes a logit for seven losses that wait, and 10 for the one that is differentiated."""
+    found = held(plain(logits_bytes=10), schedule="gpipe", n_microbatches=8)
+    assert found.logits_bytes == (10 + 7 * 4) * 2048 * 32000
+
+
+def test_gathered_sequences_come_with_the_software() -> None:
+    """Two kept inputs of a layer, and three gradients, whole instead of an eighth."""
+    divided = held(plain(), tp=8, sequence_parallel=True).activations_bytes
+    gathered = held(plain(keeps_gathered_inputs=True), tp=8, sequence_parallel=True)
+    more = gathered.activations_bytes - divided
+    assert more == pytest.approx((4 * 2 + 3) * 7 / 8 * 2 * 1024 * 2048)
