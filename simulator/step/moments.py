@@ -29,7 +29,7 @@ def earliest(one: Moment, other: Moment) -> Moment:
 
 def ever(duration: Moment) -> bool:
     """Whether it takes time, in any plan."""
-    return bool(np.any(duration))
+    return duration != 0.0 if isinstance(duration, float) else bool(np.any(duration))
 
 
 def plain(column: FloatArray) -> Moment:
