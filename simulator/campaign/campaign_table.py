@@ -63,8 +63,8 @@ def campaign_table(
         regrowths_per_s=crew.regrowths_per_s,
         communication_share=communication_share,
     )
-    apart = _apart(terms, pace.restart_s, ranks, n_groups, crew.whole_groups)
-    course = _Course(crew, pace, apart, work_s=terms.n_steps * step)
+    up = _groups_up(terms, pace.restart_s, ranks, n_groups, crew.whole_groups)
+    course = _Course(crew, pace, up, work_s=terms.n_steps * step)
     n_devices = n_nodes * terms.devices_per_node * (1 - crew.unpaid) / (1 - crew.spare)
     device_s = course.calendar_s * n_devices
     losses = course.losses()
@@ -94,10 +94,10 @@ class _Course:
     All in units of the work, so that nothing divides by a goodput of 0.
     """
 
-    def __init__(self, crew: Crew, pace: Pace, apart: FloatArray, *, work_s: FloatArray) -> None:
-        self._crew, self._pace, self._apart = crew, pace, apart
+    def __init__(self, crew: Crew, pace: Pace, up: FloatArray, *, work_s: FloatArray) -> None:
+        self._crew, self._pace, self._up = crew, pace, up
         longer_s = work_s / crew.speed
-        healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) / (1 + apart)
+        healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) * up
         ready = (1 - crew.waiting) * (1 - pace.interrupted)
         self._stretch = 1 / (longer_s / ready + healthy * pace.startup_s)
         self._healthy = healthy
@@ -120,7 +120,7 @@ class _Course:
             Loss.INITIALISATION: (1 - crew.idle) * self._healthy * pace.startup_s * self._stretch,
             Loss.RESTART: active * pace.shares.restart
             + (interrupted - planned)
-            + active * pace.shares.productive * self._apart / (1 + self._apart),
+            + active * pace.shares.productive * (1 - self._up),
             Loss.LOST_WORK: active * pace.shares.lost_work,
             Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
             Loss.DEGRADED_SPEED: self.goodput * pace.degraded,
@@ -137,14 +137,14 @@ def _failures_per_s(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray) -> 
     return np.asarray(1 / rhythm.mtbf_s + warned + terms.isolated_per_device_s * ranks)
 
 
-def _apart(
+def _groups_up(
     terms: CampaignTerms,
     restart_s: FloatArray,
     ranks: FloatArray,
     n_groups: npt.ArrayLike,
     whole_groups: FloatArray,
 ) -> FloatArray:
-    """Time that groups which restart apart, or wait for nodes, are down, over that they train."""
+    """Share of the groups that train while others restart apart or wait for nodes."""
     groups = np.asarray(n_groups, float)
     availability = isolated_availability(ranks / groups, terms.isolated_per_device_s, restart_s)
-    return 1 / (availability * whole_groups) - 1
+    return availability * whole_groups

@@ -111,10 +111,15 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         for cause in events
         if cause.effect == "slow" or cause.notice_s > 0
     )
-    apart = tuple(c for c in sudden if asked.recovery == "isolate" and c.scope != "job")
+    apart = tuple(
+        cause
+        for cause in sudden
+        if asked.recovery == "isolate" and cause.scope != "job" and cause.effect == "stop"
+    )
     together = tuple(cause for cause in sudden if cause not in apart)
     base_s, per_device_s = restart_parts(asked, profile)
     usual_repair_s = _first(asked.repair_s, profile.repair_s)
+    n_devices = scenario.limits.devices or cluster.n_devices
     stored_bytes = _stored_bytes(scenario)
     money = money_terms(cluster, scenario.economics, stored_bytes=stored_bytes)
     power = power_terms(cluster, scenario.economics, spares_off=asked.spare_kind == "cold")
@@ -129,8 +134,9 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         recovery=fixed_recovery(asked),
         slow=tuple(cause for cause in events if cause.effect == "slow"),
         warned=_rate(warned),
-        planned_share=_mean(warned, [float(cause.planned) for cause in warned]),
-        restart_s=base_s + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden]),
+        planned_share=_mean(warned, [float(cause.planned) for cause in warned], n_devices),
+        restart_s=base_s
+        + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden], n_devices),
         restart_s_per_device=per_device_s,
         loads_at_restart=asked.restart is not None,
         startup_s=base_s,
@@ -138,7 +144,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         removals=removals((*sudden, *warned), cluster, asked, usual_repair_s=usual_repair_s),
         n_spare_nodes=fixed_spares(asked),
         slowdown=_slowdown(asked, cluster.n_devices),
-        tiers=_tiers(asked, profile, together),
+        tiers=_tiers(asked, profile, together, n_devices),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
         checkpoint_stall_s=asked.checkpoint_stall_s,
@@ -231,17 +237,18 @@ def _rate(causes: tuple[FailureCause, ...]) -> Rate:
     )
 
 
-def _mean(causes: tuple[FailureCause, ...], values: list[float]) -> float:
-    """Mean over causes, weighted by their rate per device (per job where no device fails)."""
-    weights = [cause.failures_per_device_day for cause in causes]
-    if sum(weights) == 0:
-        weights = [cause.failures_per_job_day for cause in causes]
+def _mean(causes: tuple[FailureCause, ...], values: list[float], n_devices: int) -> float:
+    """Mean over causes, weighted by their rates in a job on so many devices."""
+    weights = [c.failures_per_device_day * n_devices + c.failures_per_job_day for c in causes]
     total = sum(weights)
     return sum(w * v for w, v in zip(weights, values, strict=True)) / total if total else 0.0
 
 
 def _tiers(
-    asked: ReliabilitySpec, profile: FailureProfile, sudden: tuple[FailureCause, ...]
+    asked: ReliabilitySpec,
+    profile: FailureProfile,
+    sudden: tuple[FailureCause, ...],
+    n_devices: int,
 ) -> tuple[TierTerms, ...]:
     store = CheckpointTier(
         name="store",
@@ -268,6 +275,7 @@ def _tiers(
                     cause.detection_s or 0.0 if cause.effect == "corrupt" else 0.0
                     for cause in causes
                 ],
+                n_devices,
             ),
         )
         for tier, causes in zip(tiers, read_by, strict=True)

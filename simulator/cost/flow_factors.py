@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from simulator.cost.collectives import all_gather_s, all_to_all_s, p2p_s
-from simulator.cost.groups import AxisName, Group, axis_group, size_and_stride
+from simulator.cost.groups import AxisName, Group, axis_group, parts_of
 from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
@@ -30,15 +30,24 @@ Pattern = Callable[["Routes", Sequence["Members"], float], "list[Phase]"]
 ClosedForm = Callable[[float, Group], FloatArray]
 
 
-def members_of(plan: PlanSpec, axis: AxisName) -> list[list[str]]:
+def members_of(cluster: ClusterSpec, plan: PlanSpec, axis: AxisName) -> list[list[str]]:
     """Devices of every group along an axis, in the order of their ranks."""
-    sizes, strides = size_and_stride(PlanTable.of([plan]), axis)
-    size, stride = int(sizes[0]), int(strides[0])
-    return [
-        [f"device-{first + offset + member * stride}" for member in range(size)]
-        for first in range(0, plan.n_ranks, size * stride)
-        for offset in range(stride)
-    ]
+    offsets = [0]
+    for size, stride in _parts(cluster, plan, axis):
+        offsets = [offset + member * stride for member in range(size) for offset in offsets]
+    groups: list[list[str]] = []
+    grouped: set[int] = set()
+    for first in range(plan.n_ranks):
+        if first not in grouped:
+            ranks = [first + offset for offset in offsets]
+            grouped.update(ranks)
+            groups.append([f"device-{rank}" for rank in ranks])
+    return groups
+
+
+def _parts(cluster: ClusterSpec, plan: PlanSpec, axis: AxisName) -> tuple[tuple[int, int], ...]:
+    parts = parts_of(cluster, PlanTable.of([plan]), axis)
+    return tuple((int(size[0]), int(stride[0])) for size, stride in parts)
 
 
 def flow_factors(
@@ -56,16 +65,16 @@ def flow_factors(
     """
     _check(cluster)
     table = PlanTable.of([plan])
-    found: dict[tuple[Pattern, int, int], float] = {}
+    found: dict[tuple[Pattern, tuple[tuple[int, int], ...]], float] = {}
     factors: dict[AxisName, float] = {}
     for axis, (pattern, closed_form) in _patterns(mixture=mixture).items():
-        size, stride = (int(each[0]) for each in size_and_stride(table, axis))
-        if size == 1:
+        parts = _parts(cluster, plan, axis)
+        if all(size == 1 for size, _ in parts):
             continue
-        key = (pattern, size, stride)
+        key = (pattern, parts)
         if key not in found:
             group = replace(axis_group(cluster, table, axis), measured=())
-            flows_s = _time_s(cluster, pattern, members_of(plan, axis))
+            flows_s = _time_s(cluster, pattern, members_of(cluster, plan, axis))
             found[key] = flows_s / float(closed_form(MESSAGE_BYTES, group)[0])
         factors[axis] = found[key]
     return factors

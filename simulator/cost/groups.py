@@ -1,9 +1,10 @@
 """Groups of ranks that communicate: how large they are and which links they cross.
 
 Ranks count up along the last axis of `AXES` first, so the members of a group are `stride` ranks
-apart. Devices sit in blocks inside blocks: a scale-up domain, a pod, a region. A group has
-`inside` members in one block of a level, and a message that leaves the block shares its way out
-with all devices of the block.
+apart; over several regions copies are outermost, and a group across them has two parts. Devices sit
+in blocks inside blocks: a scale-up domain, a pod, a region. A group has `inside` members in one
+block of a level, and a message that leaves the block shares its way out with all devices of the
+block.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
 from simulator.fabric.scale_up import PortShares, port_shares
 from simulator.spec.cluster import ClusterSpec, CollectiveFit, ExchangeFit, LinkSpec
 from simulator.spec.links import AlgorithmName, LevelName
-from simulator.spec.plan import AXES
+from simulator.spec.plan import AXES, AXES_OVER_REGIONS
 
 AxisName = Literal[
     "pp", "dp", "dp_replicate", "dp_shard", "dp_shard_cp", "cp", "tp", "ep", "expert_dp"
@@ -100,23 +101,40 @@ def axis_group(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> Group:
     `ep` are the innermost ranks, and `expert_dp` holds the copies of one expert.
     """
     assert axis in get_args(AxisName), axis
-    size, stride = size_and_stride(table, axis)
-    return _group(cluster, size, stride, table.n_ranks)
+    return _group(cluster, parts_of(cluster, table, axis), table.n_ranks)
 
 
 def world_group(cluster: ClusterSpec, table: PlanTable) -> Group:
     """Return the group of all ranks of every plan."""
-    return _group(cluster, table.n_ranks, np.ones_like(table.n_ranks), table.n_ranks)
+    everyone = (table.n_ranks, np.ones_like(table.n_ranks))
+    return _group(cluster, (everyone,), table.n_ranks)
 
 
-def size_and_stride(table: PlanTable, axis: AxisName) -> tuple[IntArray, IntArray]:
-    """Members of the group, and the distance between neighbouring members in ranks."""
+Part = tuple[IntArray, IntArray]
+"""Members of a group (or of a part of it), and the distance between neighbours in ranks."""
+
+
+def parts_of(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> tuple[Part, ...]:
+    """Return of what a group is made, innermost first: one part where its axes are neighbours."""
     if axis == "ep":
-        return table.ep, np.ones_like(table.ep)
+        return ((table.ep, np.ones_like(table.ep)),)
+    if cluster.fabric.n_regions == 1:
+        return (_part(table, axis, AXES),)
+    copies = _part(table, "dp_replicate", AXES_OVER_REGIONS)
+    if axis == "dp":
+        return _part(table, "dp_shard_cp", AXES_OVER_REGIONS), copies
+    if axis == "expert_dp":
+        size, stride = _part(table, axis, AXES)
+        in_copy = np.maximum(table.dp_shard * table.cp * table.tp // table.ep, 1)
+        return (in_copy, stride), (size // in_copy, copies[1])
+    return (_part(table, axis, AXES_OVER_REGIONS),)
+
+
+def _part(table: PlanTable, axis: AxisName, order: tuple[str, ...]) -> Part:
     if axis == "expert_dp":
         return table.n_ranks // (table.pp * table.ep), table.ep
     joined = _JOINED_AXES.get(axis, (axis,))
-    inner = AXES[AXES.index(joined[-1]) + 1 :]
+    inner = order[order.index(joined[-1]) + 1 :]
     return _product(table, joined), _product(table, inner)
 
 
@@ -127,13 +145,14 @@ def _product(table: PlanTable, axes: tuple[str, ...]) -> IntArray:
     return result
 
 
-def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntArray) -> Group:
+def _group(cluster: ClusterSpec, parts: tuple[Part, ...], n_ranks: IntArray) -> Group:
     links = _links(cluster)
+    size: IntArray = np.prod([size for size, _ in parts], axis=0)
     blocks = _nested_blocks(n_ranks, [*cluster.level_devices.values()])
     levels: list[Level] = []
     inside = np.ones_like(size)
     for link, block in zip(links, blocks, strict=True):
-        members = _members(size, stride, block)
+        members = np.prod([_members(*part, block) for part in parts], axis=0)
         remaining = cluster.remaining_bandwidth(link.name)
         levels.append(
             Level(
@@ -145,7 +164,7 @@ def _group(cluster: ClusterSpec, size: IntArray, stride: IntArray, n_ranks: IntA
                 )
                 * remaining,
                 remaining=remaining,
-                shares=port_shares(cluster, members, stride) if not levels else PortShares(),
+                shares=port_shares(cluster, members, parts[0][1]) if not levels else PortShares(),
                 latency_s=link.spec.latency_s,
                 pooled=link.pooled,
                 reduces=link.spec.reduces_in_network,

@@ -168,6 +168,7 @@ def _price_transfer(setting: Setting) -> FloatArray:
         table.tp,
         table.sequence_parallel,
         table.microbatch_sequences,
+        table.dp_shard * (setting.cluster.fabric.n_regions > 1),  # where stages of a copy lie
     )
     subset, inverse = unique_rows(table, columns)
     return stage_transfer_s(setting.of_table(subset))[inverse]

@@ -14,6 +14,8 @@ RecomputeName = Literal["none", "selective", "full"]
 
 AXES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
 """Mesh axes from outermost to innermost; ranks count up along the last one first."""
+AXES_OVER_REGIONS = ("dp_replicate", "pp", "dp_shard", "cp", "tp")
+"""The same where a cluster has several regions: whole copies, so that pipelines stay inside one."""
 
 
 class PlanSpec(Spec):

@@ -72,7 +72,8 @@ class FailureCause(Spec):
     life: tuple[LifePhase, ...] = Field(default=(LifePhase(),), min_length=1, max_length=8)
     """Ages are those of parts, and survive restarts of the job."""
     followers: NonNegative = 0.0
-    """Mean number of neighbouring nodes that go with the struck one (a burst, geometric)."""
+    """Mean number of neighbouring nodes that go with the struck one (a burst, geometric); the rates
+    count all of them."""
     notice_s: Seconds = Field(default=0.0, ge=0)
     """Warning ahead; work is saved first where it leaves enough time."""
     planned: bool = False

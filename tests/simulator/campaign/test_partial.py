@@ -55,12 +55,22 @@ def test_nothing_fails() -> None:
         assert (whole.speed[0], whole.stopped[0], whole.regrowths_per_s[0]) == (1, 0, 0)
 
 
+CORRUPTION = {
+    "name": "corruption",
+    "effect": "corrupt",
+    "detection_s": 3 * 3600.0,
+    "failures_per_job_day": 0.5,
+}
 SMALL = {"n_devices": 1024, "days": 200, "step_s": 20.0, "failures_per_device_day": 2e-4}
 CASES: dict[str, tuple[dict[str, Any], int]] = {
     "shards leave": ({**SMALL, "recovery": "shrink", "spares": 0, "repair_s": 5 * DAY_S}, 1),
     "copies leave": ({**SMALL, "recovery": "shrink", "spares": 1, "repair_s": 5 * DAY_S}, 4),
     "16k shrinks": ({"days": 30, "recovery": "shrink", "spares": 8}, 1),
     "16k apart, few spares": ({"days": 30, "recovery": "isolate", "spares": 12}, 16),
+    "corruption spreads to all groups": (
+        {"days": 30, "recovery": "isolate", "spares": 24, "more_causes": [CORRUPTION]},
+        128,
+    ),
     "16k apart": ({"days": 30, "recovery": "isolate", "spares": 24}, 128),
 }
 

@@ -110,7 +110,7 @@ def test_closed_form_and_flows_agree(name: str, pattern: str, make_cluster: Clus
             continue
         if pattern == "all-to-all" and group.size[0] > 64:
             continue
-        flows_s = traffic.time_s(routes, as_flows(routes, members_of(plan, axis), GIB))
+        flows_s = traffic.time_s(routes, as_flows(routes, members_of(cluster, plan, axis), GIB))
         assert closed_form(GIB, group)[0] == pytest.approx(flows_s, rel=WITHIN), axis
 
 
@@ -120,7 +120,7 @@ def test_a_full_mesh_gathers_by_sending_to_everyone(make_cluster: ClusterMaker) 
     for tp in (2, 4, 8):
         plan = PlanSpec(dp_replicate=16 // tp, tp=tp)
         group = axis_group(cluster, PlanTable.of([plan]), "tp")
-        sent = traffic.all_to_all(routes, members_of(plan, "tp"), GIB)
+        sent = traffic.all_to_all(routes, members_of(cluster, plan, "tp"), GIB)
         assert all_gather_s(GIB, group)[0] == pytest.approx(
             traffic.time_s(routes, sent), rel=WITHIN
         )

@@ -17,9 +17,9 @@ ClusterMaker = Callable[..., ClusterSpec]
 SCENARIO = "scenarios/llama3-70b-on-64-h100.yaml"
 
 
-def test_ranks_of_a_group_are_a_stride_apart() -> None:
+def test_ranks_of_a_group_are_a_stride_apart(make_cluster: ClusterMaker) -> None:
     plan = PlanSpec(pp=2, dp_replicate=2, tp=2)
-    assert members_of(plan, "dp") == [
+    assert members_of(make_cluster(1), plan, "dp") == [
         ["device-0", "device-2"],
         ["device-1", "device-3"],
         ["device-4", "device-6"],

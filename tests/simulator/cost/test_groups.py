@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.catalog import find_software
+from simulator.catalog.scenario_file import load_scenario
 from simulator.cost.groups import AxisName, Group, axis_group
 from simulator.cost.plan_table import PlanTable
+from simulator.cost.step import price_step
+from simulator.cost.step_costs import StepCosts
 from simulator.spec.cluster import ClusterSpec, LinkSpec
 from simulator.spec.plan import PlanSpec
 
@@ -94,3 +98,33 @@ def test_fan_outs_multiply_to_the_size(
         result = axis_group(machine, PlanTable.of([plan]), axis)
         product = np.prod([level.fan_out for level in result.levels], axis=0)
         assert product.tolist() == result.size.tolist()
+
+
+def test_pipelines_stay_inside_a_region(make_cluster: ClusterMaker) -> None:
+    machine = make_cluster(16)
+    fabric = machine.fabric.model_copy(update={"n_regions": 2, "wide_area": machine.fabric.nic})
+    regions = machine.model_copy(update={"fabric": fabric})
+    plan = {"pp": 4, "dp_replicate": 4, "tp": 8}
+    assert fan_outs(group(regions, "pp", **plan)) == [1, 4, 1]
+    assert fan_outs(group(regions, "dp_replicate", **plan)) == [1, 2, 2]
+    sharded = {"pp": 4, "dp_replicate": 2, "dp_shard": 2, "tp": 8, "zero_stage": 1}
+    assert fan_outs(group(regions, "dp", **sharded)) == [1, 2, 2]
+    assert fan_outs(group(regions, "dp_shard", **sharded)) == [1, 2, 1]
+    experts = sharded | {"ep": 4}
+    assert fan_outs(group(regions, "expert_dp", **experts)) == [2, 2, 2]
+
+
+def test_where_copies_lie_counts_for_the_transfers_of_their_stages() -> None:
+    scenario = load_scenario("scenarios/a-million-devices.yaml")
+    plans = [
+        PlanSpec(pp=36, tp=8, zero_stage=1, n_microbatches=32, dp_replicate=n, dp_shard=3600 // n)
+        for n in (8, 400, 36)
+    ]
+    software = find_software(scenario.job.software)
+
+    def price(some: list[PlanSpec]) -> StepCosts:
+        table = PlanTable.of(some)
+        return price_step(scenario.model, scenario.cluster, scenario.job, software, table)
+
+    alone = [price([plan]).p2p_s[0] for plan in plans]
+    assert price(plans).p2p_s == pytest.approx(alone)
