@@ -249,8 +249,8 @@ TARGETS: dict[str, Target] = {
         Target(
             name="torchtitan",
             description="torchtitan 0.3.0",
-            schedules=("gpipe", "1f1b", "interleaved-1f1b", "zero-bubble", "zb-v", "dualpipe-v"),
-            schedules_on_request=("looped-bfs",),
+            schedules=("gpipe", "1f1b", "interleaved-1f1b"),
+            schedules_on_request=("looped-bfs", "zero-bubble", "zb-v", "dualpipe-v"),
             zero_stages=(0, 2, 3),
             zero_stages_with_pp=(0, 2, 3),
             models=_TORCHTITAN_MODELS,

@@ -7,6 +7,7 @@ transfers between stages, and what shows of the data-parallel communication.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -29,14 +30,16 @@ def step_times(
 ) -> StepTimes:
     """Return the step time of every plan and its parts, which add up to it.
 
-    Schedules without a formula are replayed (`simulator.step.recurrence`). `division` replaces the
-    even division of the layers over chunks; then all plans have as many chunks.
+    Schedules without a formula are replayed (`simulator.step.recurrence`), a few rounds only since
+    there are many plans. `division` replaces the even division of the layers over chunks; then all
+    plans have as many chunks.
     """
     formula = np.isin(table.schedule, [SCHEDULES.index(name) for name in WITH_FORMULA])
     if formula.all():
         return formula_times(costs, table, model, division)
     merged = StepTimes.nothing(len(table))
-    for times, mask in ((formula_times, formula), (recurrence_times, ~formula)):
+    few_rounds = partial(recurrence_times, enough_passes=0)
+    for times, mask in ((formula_times, formula), (few_rounds, ~formula)):
         rows = np.flatnonzero(mask)
         if len(rows):
             merged.put(rows, times(spread(costs, rows), table.take(rows), model, division))

@@ -41,39 +41,41 @@ def recurrence_times(
     model: ModelSpec,
     division: Sequence[int] | None = None,
     adjust: Adjust = lambda chunks: chunks,
+    *,
+    enough_passes: int = ENOUGH_PASSES,
 ) -> StepTimes:
-    """Return the step time of every plan and its parts; exact up to `ENOUGH_PASSES`.
+    """Return the step time of every plan and its parts; exact up to `enough_passes`.
 
     `division` replaces the even division of the layers over chunks; `adjust` changes what chunks
     cost.
     """
     merged = StepTimes.nothing(len(table))
-    for rows in _alike(costs, table):
+    for rows in _alike(costs, table, enough_passes):
         some = table.take(rows)
         layers = (
             even_chunks(model.n_layers, int(some.n_chunks[0])) if division is None else division
         )
         chosen = spread(costs, rows)
         chunks = adjust(chunk_costs(chosen, layers, model))
-        merged.put(rows, _of_one_schedule(chosen, some, chunks))
+        merged.put(rows, _of_one_schedule(chosen, some, chunks, enough_passes))
     return merged
 
 
-def _replayed_microbatches(table: PlanTable) -> IntArray:
+def _replayed_microbatches(table: PlanTable, enough_passes: int) -> IntArray:
     """How many microbatches are replayed: all, or the transient and what is left of a round."""
     passes_per_round = table.n_chunks * table.pp
-    rounds = np.maximum(ENOUGH_PASSES // passes_per_round, TRANSIENT_ROUNDS)
+    rounds = np.maximum(enough_passes // passes_per_round, TRANSIENT_ROUNDS)
     whole_rounds: IntArray = rounds * table.pp + table.n_microbatches % table.pp
     return np.minimum(table.n_microbatches, whole_rounds)
 
 
-def _alike(costs: StepCosts, table: PlanTable) -> Iterator[IntArray]:
+def _alike(costs: StepCosts, table: PlanTable, enough_passes: int) -> Iterator[IntArray]:
     """Yield the rows that are replayed together."""
     columns = (
         table.schedule,
         table.pp,
         table.virtual_stages,
-        _replayed_microbatches(table),
+        _replayed_microbatches(table, enough_passes),
         costs.gather_every_pass.astype(np.int64),
         costs.reduce_every_microbatch.astype(np.int64),
     )
@@ -83,7 +85,7 @@ def _alike(costs: StepCosts, table: PlanTable) -> Iterator[IntArray]:
 
 
 def _of_one_schedule(
-    costs: StepCosts, table: PlanTable, chunks: tuple[ChunkCosts, ...]
+    costs: StepCosts, table: PlanTable, chunks: tuple[ChunkCosts, ...], enough_passes: int
 ) -> StepTimes:
     name, pp = SCHEDULES[table.schedule[0]], int(table.pp[0])
 
@@ -91,7 +93,7 @@ def _of_one_schedule(
         schedule = make_schedule(name, pp, int(table.virtual_stages[0]), n_microbatches)
         return _Column.of(replayed(costs, schedule, chunks), len(table))
 
-    n_replayed = int(_replayed_microbatches(table)[0])
+    n_replayed = int(_replayed_microbatches(table, enough_passes)[0])
     times = column(n_replayed)
     more_rounds = (table.n_microbatches - n_replayed) / pp
     if more_rounds.any():
