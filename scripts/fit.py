@@ -1,7 +1,8 @@
 """Fit the constants to the published runs, with and without each source.
 
-`python scripts/fit.py` takes some minutes. It writes simulator/validate/constants.csv, and prints
-the errors and where the catalog holds other values; its data files are edited by hand, and a test
+`python scripts/fit.py` takes some minutes. It starts from the constants that are stored (without
+their rows in simulator/validate/constants.csv, from what is expected), writes them, and prints the
+errors and where the catalog holds other values; its data files are edited by hand, and a test
 compares them.
 """
 
@@ -19,6 +20,7 @@ from simulator.validate.constants import (
     Values,
     catalog_value,
     constants_table,
+    stored_values,
 )
 from simulator.validate.corrections import OUTLIERS
 from simulator.validate.express import Case, express
@@ -68,7 +70,8 @@ def print_differences(values: Values) -> None:
 def main() -> None:
     """Fit, store and print."""
     fit = Fit(timed_cases(), PARAMETERS)
-    fitted = fit.run()
+    near = stored_values()[FITTED]
+    fitted = fit.run(values=[near.get(each.label, each.prior) for each in PARAMETERS])
     columns = {FITTED: _values(fitted)}
     left_out_s = np.empty(len(fit.cases))
     for source, result in fit.leave_one_source_out(fitted).items():

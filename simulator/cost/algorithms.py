@@ -97,14 +97,16 @@ def tree(group: Group) -> Line:
     return Line(latency_s, s_per_byte)
 
 
-def pairwise_exchange(group: Group, copies_per_token: int) -> Line:
+def pairwise_exchange(group: Group, copies_per_token: int, most_domains: int) -> Line:
     """All-to-all, every pair at once: each level carries the share of the bytes that crosses it.
 
     Bytes change the domain on the NIC they leave from, so they also move inside a domain. Of n
-    domains, k copies of a token reach n (1 - (1 - 1/n)^k) different ones where the choice is even.
+    domains, k copies of a token reach n (1 - (1 - 1/n)^k) different ones where the choice is even,
+    unless the routing keeps to fewer.
     """
     domains = group.n_domains
-    sent = domains * (1 - (1 - 1 / domains) ** copies_per_token) / copies_per_token
+    reached = domains * (1 - (1 - 1 / domains) ** copies_per_token)
+    sent = np.minimum(reached, most_domains or np.inf) / copies_per_token
     latency_s = np.zeros(len(group.size))
     s_per_byte = np.zeros(len(group.size))
     for index, level in enumerate(group.levels):

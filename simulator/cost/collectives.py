@@ -64,14 +64,18 @@ def reduce_scatter_s(message_bytes: FloatArray | float, group: Group) -> FloatAr
 
 
 def all_to_all_s(
-    message_bytes: FloatArray | float, group: Group, copies_per_token: int = 1
+    message_bytes: FloatArray | float,
+    group: Group,
+    copies_per_token: int = 1,
+    most_domains: int = 0,
 ) -> FloatArray:
     """Time until every rank has sent each other rank its part of the message, in s.
 
     With several copies per token (experts per token, all counted in the message) a token goes to
-    another scale-up domain once, however many of its copies end there, and is copied inside.
+    another scale-up domain once, however many of its copies end there, and is copied inside; with
+    `most_domains` the routing keeps it to so many of them.
     """
-    line = pairwise_exchange(group, copies_per_token)
+    line = pairwise_exchange(group, copies_per_token, most_domains)
     return _time("all-to-all", message_bytes, group, [line])
 
 

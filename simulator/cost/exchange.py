@@ -100,7 +100,7 @@ def expert_exchange(setting: Setting) -> Exchange:
         return Exchange.of(0.0 * setting.tokens, 0.0)
     message = expert_message(setting) * setting.job.expert_imbalance
     group = setting.group("ep")
-    there_and_back_s = 2.0 * all_to_all_s(message, group, moe.top_k)
+    there_and_back_s = 2.0 * all_to_all_s(message, group, moe.top_k, moe.most_nodes)
     return Exchange.of(there_and_back_s, setting.software.overlap.ep)
 
 

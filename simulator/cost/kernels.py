@@ -22,8 +22,6 @@ from simulator.spec.profiles import SoftwareProfile
 HEAD_DIM_HALF = 17.0
 """Head width at which fused attention reaches half of what wide heads reach."""
 REFERENCE_HEAD_DIM = 128.0
-GROUP_ROWS_HALF = 280.0
-"""Rows per group at which grouped multiplications (experts) reach half of their rate."""
 FULL_PRECISIONS = (Precision.FP32, Precision.BF16, Precision.FP16)
 """Formats in which everything is computed; the narrower ones are for layer matrices only."""
 
@@ -38,6 +36,7 @@ class Kernels:
     """Large multiplications of what a low-precision job leaves in 16 bit."""
     wave_length: float
     saturation_length: float
+    group_rows: float
     attention_flops_per_s: float
     attention_backward_ratio: float
     memory_bytes_per_s: float
@@ -70,7 +69,10 @@ class Kernels:
     def grouped_gemm_s(
         self, groups: FloatArray, rows: FloatArray, n: FloatArray | float, k: FloatArray | float
     ) -> FloatArray:
-        """Time of one multiplication per group, with `rows` rows each, in one kernel."""
+        """Time of one multiplication per group, with `rows` rows each, in one kernel.
+
+        Starting a group takes as long in a narrow format, in which its rows go faster.
+        """
         return self._time_s("grouped-gemm", (groups, rows, n, k))
 
     def attention_s(
@@ -119,7 +121,8 @@ class Kernels:
             return np.maximum(compute_s, self._traffic_s(m * n + n * k + m * k))
         if kind == "grouped-gemm":
             groups, rows, n, k = shape
-            saturation = rows / (rows + GROUP_ROWS_HALF) * self._saturated(k)
+            ramp = self.group_rows * large / self.wide_gemm_flops_per_s
+            saturation = rows / (rows + ramp) * self._saturated(k)
             compute_s = 2.0 * groups * rows * n * k / (saturation * large)
             return np.maximum(compute_s, self._traffic_s(groups * (rows * (n + k) + n * k)))
         heads, queries, keys, query_width, value_width = shape
@@ -183,6 +186,7 @@ def device_kernels(
         wide_gemm_flops_per_s=wide_rate,
         wave_length=efficiency.gemm_wave_length,
         saturation_length=efficiency.gemm_saturation_length,
+        group_rows=efficiency.group_rows,
         attention_flops_per_s=peak * _attention_fraction(efficiency, software),
         attention_backward_ratio=efficiency.attention_backward_ratio,
         memory_bytes_per_s=memory_rate,
@@ -242,6 +246,6 @@ def _low_precision_gain(
     gain = peak.of(whole) / peak.of(wide)
     gain *= efficiency.fp8_fraction * software.low_precision_factor
     if precision is Precision.NVFP4 and peak.of(Precision.NVFP4):
-        fourfold = peak.of(Precision.NVFP4) / peak.of(Precision.FP8)
-        gain *= max(1.0, fourfold * efficiency.fp4_fraction)
+        fourfold = peak.of(Precision.NVFP4) / peak.of(Precision.FP8) * efficiency.fp4_fraction
+        gain *= max(1.0, fourfold * software.fp4_factor)
     return gain

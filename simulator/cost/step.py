@@ -80,7 +80,7 @@ def price_step(
     meets = link_contention(syncs.shared, passes.moe.backward, p2p_s, model.n_layers, table)
     n = len(table)
     scale = cluster.calibration.step_scale if cluster.calibration is not None else 1.0
-    growth = 1.0 + software.growth_per_doubling * np.log2(table.n_ranks)
+    growth = 1.0 + software.growth_per_doubling * np.log2(table.dp * table.cp)
     return StepCosts(
         dense=dense,
         moe=dense if model.moe is None else _layer(passes.moe, syncs.moe),

@@ -27,11 +27,13 @@ class KernelEfficiency(Spec):
 
     gemm_fraction: Fraction
     """Share of the peak that a large matrix multiplication reaches."""
-    gemm_wave_length: NonNegative = 1540.0
+    gemm_wave_length: NonNegative = 1420.0
     """Square root of A0 in the factor A/(A + A0) for a result of A = M N elements: waves of
     tiles."""
-    gemm_saturation_length: NonNegative = 255.0
+    gemm_saturation_length: NonNegative = 257.0
     """K0 in the factor K/(K + K0) for the inner dimension."""
+    group_rows: NonNegative = 280.0
+    """M0 in the factor M/(M + M0) for the rows of one expert, in 16 bit: what ramping up costs."""
     fp8_fraction: Fraction = 0.84
     """Share of the peak ratio that fp8 and int8 multiplications really gain."""
     fp4_fraction: Fraction = 0.7

@@ -24,6 +24,8 @@ class MoeSpec(Spec):
     """Layers at the start that keep an ordinary feed-forward network."""
     layer_period: PositiveInt = 1
     """Every layer_period-th layer (after the dense ones) is a mixture; 1 means all."""
+    most_nodes: int = Field(default=0, ge=0)
+    """Most nodes that a token is routed to (DeepSeek-V3: 4); 0 means no limit."""
     router_bias: bool = False
     shared_expert_gate: bool = False
 

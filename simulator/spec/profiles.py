@@ -72,6 +72,8 @@ class SoftwareProfile(Spec):
     """On the device's matrix-multiply efficiency."""
     low_precision_factor: Positive = 1.0
     """On the gain of formats below 16 bit: the scaling recipe."""
+    fp4_factor: Positive = 1.0
+    """On the gain of 4-bit formats over 8 bit."""
     attention_kernel: Literal["best", "flash-1", "flash-2"] = "best"
     """Generation of the fused attention kernel."""
     unfused_score_bytes: NonNegative = 8.0
@@ -94,7 +96,10 @@ class SoftwareProfile(Spec):
     """Share of hidden data-parallel traffic by which it slows the compute it hides behind."""
     step_constant_s: Seconds = Field(default=0.010, ge=0)
     growth_per_doubling: NonNegative = 0.0055
-    """Growth of the step per doubling of the ranks: jitter, stragglers, fabric."""
+    """Growth of the step per doubling of the ranks that share gradients: all wait for the slowest
+    one, by jitter, stragglers and fabric."""
+    interval_factor: float = Field(default=1.0, ge=1)
+    """What not knowing the software adds to the 90 % interval of a step time, as a factor."""
     memory: MemoryProfile = MemoryProfile()
     sources: tuple[Source, ...] = ()
 

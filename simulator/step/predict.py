@@ -50,7 +50,7 @@ def predict_step(
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
     per_device = flops / step_s / plan.n_ranks
     wide = plan.precision if plan.precision in FULL_PRECISIONS else Precision.BF16
-    factor = step_factor(cluster, model, plan.n_ranks)
+    factor = step_factor(cluster, model, software, plan.n_ranks)
     return StepPrediction(
         step_s=step_s,
         interval_step_s=Interval(low=step_s / factor, high=step_s * factor),

@@ -88,7 +88,8 @@ def _gated(row: RunRow) -> bool | None:
 def _heads(row: RunRow) -> int | None:
     if not row.hidden:
         return None
-    return row.hidden // HEAD_WIDTH if row.hidden % HEAD_WIDTH == 0 else 1
+    heads, groups = max(1, row.hidden // HEAD_WIDTH), row.kv_heads or 1
+    return heads if heads % groups == 0 else groups
 
 
 def _ffn(hidden: int, *, gated: bool) -> int:

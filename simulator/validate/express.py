@@ -187,7 +187,7 @@ def _virtual_stages(row: RunRow, assumed: list[str]) -> int:
     """The stated number; Megatron pipelines that do not say are interleaved two-fold."""
     if (row.pp or 1) == 1:
         return 1
-    if row.vpp is not None:
+    if row.vpp:
         return row.vpp
     assumed.append("vpp")
     divides = (row.n_layers or 1) % (2 * (row.pp or 1)) == 0
@@ -213,7 +213,7 @@ def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
     local = -(-batch // dp)
     if batch % dp:
         assumed.append("global_batch_seqs")
-    micro = row.micro_batch
+    micro = row.micro_batch or None
     if software_rule(row).profile == "maxtext":
         micro = local  # its batch is per device, tp devices share it, and nothing is accumulated
     if micro is None:

@@ -29,6 +29,9 @@ HUBER = 2.0
 STEP = 0.02
 """Difference for the derivatives, in the transformed constant."""
 LARGEST_STEP = 0.5
+SMALLEST_GAIN = 0.3
+"""Of the cost, below which a fit ends."""
+LINEAR_ITERATIONS = 12
 DAMPINGS = (1e-3, 3e-2, 1.0, 30.0)
 
 
@@ -64,57 +67,64 @@ class Fit:
         result[chosen] = step_seconds(constants.changed(cases), constants.find_software)
         return result
 
-    def run(
-        self,
-        keep: BoolArray | None = None,
-        *,
-        start: Fitted | None = None,
-        iterations: int = 4,
-    ) -> Fitted:
-        """Fit to the kept cases. From an earlier result only its derivatives are used again."""
-        weights = self.weights if keep is None else self.weights * keep
-        point = self.start if start is None else self._point(start.values)
+    def run(self, *, values: Sequence[float] | None = None, iterations: int = 4) -> Fitted:
+        """Fit to all cases, from the expected values or from others that are nearer."""
+        point = self.start if values is None else self._point(np.asarray(values))
         predicted_s = self.predict(point)
-        cost = self._cost(predicted_s, point, weights)
-        derivatives = None if start is None else start.derivatives
+        cost = self._cost(predicted_s, point, self.weights)
+        derivatives = self._derivatives(point, predicted_s)
         for iteration in range(iterations):
-            if derivatives is None or (start is None and iteration % 2 == 0):
+            if iteration and iteration % 2 == 0:
                 derivatives = self._derivatives(point, predicted_s)
-            better = self._better(point, predicted_s, cost, derivatives, weights)
+            better = self._better(point, predicted_s, cost, derivatives)
             if better is None:
                 break
             gain, (point, predicted_s, cost) = cost - better[2], better
-            if gain < 0.3:
+            if gain < SMALLEST_GAIN:
                 break
-        assert derivatives is not None
         return Fitted(self._values(point), predicted_s, derivatives)
 
     def leave_one_source_out(self, fitted: Fitted) -> dict[str, Fitted]:
-        """Return the constants fitted without each of the sources."""
+        """Return the constants fitted without each of the sources, and its step times by them.
+
+        To first order around the fit to all: step times follow from its derivatives.
+        """
         return {
-            str(source): self.run(self.sources != source, start=fitted)
+            str(source): self._without(self.sources == source, fitted)
             for source in sorted(set(self.sources))
         }
 
-    def _better(
-        self,
-        point: FloatArray,
-        predicted_s: FloatArray,
-        cost: float,
-        derivatives: FloatArray,
-        weights: FloatArray,
-    ) -> tuple[FloatArray, FloatArray, float] | None:
-        """Return the next point, its step times and its cost; None where nothing is better."""
-        residuals = np.log(predicted_s / self.measured_s)
+    def _without(self, left_out: BoolArray, fitted: Fitted) -> Fitted:
+        weights = self.weights * ~left_out
+        at = point = self._point(fitted.values)
+        logs = np.log(fitted.predicted_s / self.measured_s)
+        for _ in range(LINEAR_ITERATIONS):
+            residuals = logs + fitted.derivatives @ (point - at)
+            normal, slope = self._normal(residuals, point, fitted.derivatives, weights)
+            point = point - np.linalg.solve(normal, slope)
+        return Fitted(self._values(point), self.predict(point, left_out), fitted.derivatives)
+
+    def _normal(
+        self, residuals: FloatArray, point: FloatArray, derivatives: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Matrix and gradient of the normal equations; far residuals pull less."""
         far = np.maximum(np.abs(residuals) / SIGMA, 1e-9)
         pull = weights * np.minimum(1.0, HUBER / far) / SIGMA**2
         normal = derivatives.T @ (pull[:, None] * derivatives) + np.diag(1.0 / self.widths**2)
         slope = derivatives.T @ (pull * residuals) + (point - self.start) / self.widths**2
+        return normal, slope
+
+    def _better(
+        self, point: FloatArray, predicted_s: FloatArray, cost: float, derivatives: FloatArray
+    ) -> tuple[FloatArray, FloatArray, float] | None:
+        """Return the next point, its step times and its cost; None where nothing is better."""
+        residuals = np.log(predicted_s / self.measured_s)
+        normal, slope = self._normal(residuals, point, derivatives, self.weights)
         for damping in DAMPINGS:
             damped = normal + damping * np.diag(np.diag(normal))
             step = np.clip(-np.linalg.solve(damped, slope), -LARGEST_STEP, LARGEST_STEP)
             there_s = self.predict(point + step)
-            there = self._cost(there_s, point + step, weights)
+            there = self._cost(there_s, point + step, self.weights)
             if there < cost:
                 return point + step, there_s, there
         return None

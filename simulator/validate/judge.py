@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulator.catalog import find_software
 from simulator.cost.uncertainty import step_factor
 from simulator.spec.fit import misfit_probability
 from simulator.spec.prediction import Interval
@@ -156,7 +157,8 @@ def _predictions(cases: Sequence[Case], *, n_anchors: int, left_out: bool) -> li
 def _outcome(case: Case, step_s: float, memory: PeakMemory, *, anchor: bool) -> Outcome:
     held_bytes = memory.measured_as(software_rule(case.row).measures)
     capacity_bytes = case.cluster.device.memory_bytes
-    factor = step_factor(case.cluster, case.model, case.plan.n_ranks)
+    software = find_software(case.job.software)
+    factor = step_factor(case.cluster, case.model, software, case.plan.n_ranks)
     return Outcome(
         row=case.row,
         predicted_step_s=step_s,

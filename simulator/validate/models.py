@@ -25,6 +25,7 @@ class Family:
     mla: MlaSpec | None = None
     n_shared_experts: int = 0
     n_dense_layers: int = 0
+    most_nodes: int = 0
     layer_period: int = 1
     qk_norm: bool = False
 
@@ -47,6 +48,7 @@ FAMILIES = (
         mla=MlaSpec(q_lora_rank=1536, **_DEEPSEEK_HEADS),
         n_shared_experts=1,
         n_dense_layers=3,
+        most_nodes=4,
     ),
     Family(pattern=r"moonlight", n_shared_experts=2, n_dense_layers=1),
     Family(pattern=r"gpt.?oss", head_dim=64),
@@ -99,6 +101,7 @@ def _experts(row: RunRow, family: Family) -> MoeSpec | None:
         expert_ffn_size=row.moe_ffn_hidden or row.ffn_hidden or 1,
         n_shared_experts=family.n_shared_experts if stated is None else stated,
         n_dense_layers=min(dense, row.n_layers or 0),
+        most_nodes=family.most_nodes,
         layer_period=_stated(r"MoE every (\d+)", row.notes) or family.layer_period,
     )
 

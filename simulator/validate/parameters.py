@@ -34,11 +34,12 @@ class Parameter:
 
 
 A100 = ("a100-sxm-80gb", "a100-sxm-40gb", "a800-sxm-80gb")
-H100 = ("h100-sxm-80gb",)
+H100 = ("h100-sxm-80gb", "h200-sxm-141gb", "h800-sxm-80gb")
 H100_500W = ("h100-96gb-hbm2e-500w",)
-B200, GB200 = ("b200-sxm-180gb",), ("gb200-nvl72",)
+B200, GB200 = ("b200-sxm-180gb", "b300-sxm-288gb"), ("gb200-nvl72", "gb300-nvl72")
 LIMITED = ("b200-sxm-180gb-power-limited",)
 BLACKWELL = B200 + GB200 + LIMITED
+FP4 = (*B200[:1], *GB200[:1], *LIMITED)
 TPU = ("tpu-v4", "tpu-v5e", "tpu-v5p")
 OTHERS = A100 + H100 + H100_500W + TPU
 
@@ -47,6 +48,7 @@ BRIDGE_EARLY = ("megatron-bridge-25.09", "megatron-bridge-25.11", "megatron-brid
 BRIDGE = (*BRIDGE_EARLY, "megatron-bridge-26.06")
 CORE = ("megatron-core-2024", "megatron-core-split-experts")
 NVIDIA = CORE + BRIDGE
+PLAIN = ("megatron-plain", "megatron-plain-b200")
 ROWWISE = ("torchtitan-rowwise", "torchtitan-async-tp-rowwise")
 ASYNC = ("torchtitan-async-tp", "torchtitan-async-tp-rowwise")
 COMPILED = ("torchtitan", "torchtitan-async-tp", *ROWWISE)
@@ -60,6 +62,7 @@ EAGER = (
     "llama-eager-torch",
     "llama-eager-rms",
 )
+EAGER_ALL = (*EAGER, "internevo", *FSDP, "torchtitan-eager")
 
 
 def _devices() -> Iterator[Parameter]:
@@ -80,8 +83,11 @@ def _devices() -> Iterator[Parameter]:
     yield device(BLACKWELL, "gemm_wave_length", 1300.0, 0.35)
     yield device(BLACKWELL, "gemm_saturation_length", 350.0, 0.35)
     yield device(H100 + H100_500W, "fp8_fraction", 0.84, 0.08)
-    yield device(BLACKWELL, "fp8_fraction", 0.75, 0.10)
-    yield device(BLACKWELL, "fp4_fraction", 0.75, 0.20)
+    yield device(B200 + LIMITED, "fp8_fraction", 0.75, 0.10)
+    yield device(GB200, "fp8_fraction", 0.75, 0.10)
+    yield device(FP4, "fp4_fraction", 0.75, 0.20)
+    yield device(H100, "group_rows", 280.0, 0.5)
+    yield device(BLACKWELL, "group_rows", 280.0, 0.5)
     yield device(A100, "flash2_fraction", 0.55, 0.08)
     yield device(A100, "flash1_fraction", 0.37, 0.10)
     yield device(H100, "attention_fraction", 0.52, 0.10)
@@ -89,16 +95,16 @@ def _devices() -> Iterator[Parameter]:
     yield device(H100_500W, "flash2_fraction", 0.30, 0.15)
     yield device(BLACKWELL, "attention_fraction", 0.43, 0.15)
     yield device(TPU, "attention_fraction", 0.35, 0.15)
-    for names, width in ((A100, 0.08), (H100 + H100_500W, 0.08), (BLACKWELL, 0.10)):
-        yield Parameter("scale-up", names, "efficiency", 0.72, width)
-    yield Parameter("scale-up", TPU, "efficiency", 0.70, 0.20)
+    for names, width in ((A100, 0.3), (H100[:1] + H100_500W, 0.3), (BLACKWELL, 0.4)):
+        yield Parameter("scale-up", names, "efficiency", 0.72, width, "logit")
+    yield Parameter("scale-up", TPU, "efficiency", 0.70, 0.6, "logit")
 
 
 def _fabrics() -> Iterator[Parameter]:
-    yield Parameter("fabric", ("rail-optimized-200g",), "efficiency", 0.6, 0.25)
-    yield Parameter("fabric", ("rail-optimized-400g", "nvl72"), "efficiency", 0.6, 0.25)
-    yield Parameter("fabric", ("ici-torus",), "efficiency", 0.6, 0.3)
-    yield Parameter("fabric", ("hagemann-a100",), "efficiency", 0.6, 1.2)
+    yield Parameter("fabric", ("rail-optimized-200g",), "efficiency", 0.6, 0.4, "logit")
+    yield Parameter("fabric", ("rail-optimized-400g", "nvl72"), "efficiency", 0.6, 0.4, "logit")
+    yield Parameter("fabric", ("ici-torus",), "efficiency", 0.6, 0.7, "logit")
+    yield Parameter("fabric", ("hagemann-a100",), "efficiency", 0.6, 1.5, "logit")
     yield Parameter("fabric", ("hagemann-a100",), "latency_s", 14e-6, 1.0)
 
 
@@ -111,7 +117,7 @@ def _software() -> Iterator[Parameter]:
 
     for names, prior in (
         (MEGATRON_2021, 1.0),
-        ((*NVIDIA, "megatron-plain"), 0.9),
+        ((*NVIDIA, *PLAIN), 0.9),
         (COMPILED, 1.0),
         (JAX, 1.0),
         (FSDP, 1.8),
@@ -132,18 +138,29 @@ def _software() -> Iterator[Parameter]:
     yield share(FSDP_ALL, "overlap.dp", 0.95)
     yield share(JAX, "overlap.dp", 0.9)
     yield share(NVIDIA, "overlap.pp", 0.9)
-    yield share(NVIDIA, "overlap.ep", 0.2)
+    yield share((*CORE, *BRIDGE_EARLY), "overlap.ep", 0.2)
+    yield share(("megatron-bridge-26.06",), "overlap.ep", 0.4)
     yield share(FSDP_ALL, "dp_contention", 0.1)
     yield share(NVIDIA + JAX, "dp_contention", 0.05)
-    yield software(JAX, "growth_per_doubling", 0.006, 0.4)
+    yield software(EAGER_ALL, "kernel_gap_s", 4e-6, 0.7)
+    for waiting, growth in (
+        (MEGATRON_2021, 0.010),
+        ((*EAGER, "internevo"), 0.010),
+        (NVIDIA, 0.0055),
+        (FSDP_ALL, 0.0055),
+        (JAX, 0.006),
+    ):
+        yield software(waiting, "growth_per_doubling", growth, 0.5)
     yield software((*CORE, "megatron-bridge-25.11"), "moe_launch_s", 8.7e-3, 0.3)
     yield software(("megatron-bridge-25.09",), "moe_launch_s", 5e-3, 0.4)
     yield software(("megatron-bridge-26.02.01",), "moe_launch_s", 5.5e-3, 0.3)
+    yield software(NVIDIA, "unfused_score_bytes", 8.0, 0.5)
     yield software((*CORE, *BRIDGE_EARLY), "permute_factor", 3.0, 0.3)
     yield software(("megatron-bridge-26.06",), "permute_factor", 2.0, 0.4)
     yield software(BRIDGE, "gemm_factor", 1.05, 0.025)
-    yield software(("megatron-plain",), "gemm_factor", 0.9, 0.15)
+    yield software(PLAIN[1:], "gemm_factor", 0.9, 0.15)
     yield software(ROWWISE, "low_precision_factor", 0.55, 0.2)
+    yield software(COMPILED, "fp4_factor", 0.7, 0.2)
     yield software(("maxtext-gpu",), "selective_matmul_share", 0.5, 0.2)
 
 

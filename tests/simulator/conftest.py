@@ -52,6 +52,7 @@ def _cluster(
             attention_backward_ratio=2.85,
             memory_fraction=0.85,
             launch_latency_s=4e-6,
+            group_rows=280.0,
         ),
         devices_per_node=per_node,
         scale_up=LinkSpec.model_validate(

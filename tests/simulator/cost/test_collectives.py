@@ -166,10 +166,13 @@ def test_the_catalog_comes_near_the_bus_bandwidth_of_nodes(
     measured_gb_per_s: float,
 ) -> None:
     """Large messages over 8 devices: H100 of HuggingFaceTB/smol-training-playbook (with NVLS),
-    the others of stas00/ml-engineering: network/benchmarks/README.md and network/README.md."""
+    the others of stas00/ml-engineering: network/benchmarks/README.md and network/README.md. The
+    catalog's efficiency is that of collectives in training steps, beside kernels: up to a fifth
+    less than a benchmark of one collective reaches.
+    """
     group = dp_group(parse_cluster(f"{device}:8"), 8)
     predicted = wire * 16 * GIB / float(operation(16 * GIB, group)[0])
-    assert predicted == pytest.approx(measured_gb_per_s * 1e9, rel=0.16)
+    assert predicted == pytest.approx(measured_gb_per_s * 1e9, rel=0.2)
 
 
 def test_bus_bandwidth_of_four_b200_nodes(make_cluster: ClusterMaker) -> None:
@@ -218,6 +221,14 @@ def test_a_token_goes_to_a_node_once_however_many_experts_it_has_there(
     """8 copies of a token over 4 nodes reach 4 (1 - 0.75^8) = 3.600 of them, 3/4 of those away."""
     once = all_to_all_s(GIB, dp_group(make_cluster(), 32), copies_per_token=8)
     assert once == pytest.approx(GIB / 8 * 2.6996 / OUT + OUT_S, rel=1e-4)
+
+
+def test_limited_routing_reaches_fewer_nodes(make_cluster: ClusterMaker) -> None:
+    limited = all_to_all_s(GIB, dp_group(make_cluster(), 32), copies_per_token=8, most_domains=2)
+    assert limited == pytest.approx(GIB / 8 * 2 * 0.75 / OUT + OUT_S)
+    free = all_to_all_s(GIB, dp_group(make_cluster(), 32), copies_per_token=8)
+    loose = all_to_all_s(GIB, dp_group(make_cluster(), 32), copies_per_token=8, most_domains=4)
+    assert loose == pytest.approx(free)
 
 
 def test_point_to_point_goes_through_one_nic(make_cluster: ClusterMaker) -> None:

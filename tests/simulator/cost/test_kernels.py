@@ -21,7 +21,7 @@ from simulator.cost.data_parallel import optimizer_s
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import expert_exchange
 from simulator.cost.experts import expert_passes
-from simulator.cost.kernels import GROUP_ROWS_HALF, HEAD_DIM_HALF
+from simulator.cost.kernels import HEAD_DIM_HALF
 from simulator.cost.layer import linears_s, price_layer
 from simulator.cost.layers import Linear
 from simulator.cost.plan_table import PlanTable
@@ -229,10 +229,10 @@ def test_unfused_attention_moves_every_score(make_cluster: ClusterMaker) -> None
 def test_few_rows_per_expert_starve_a_grouped_product(make_cluster: ClusterMaker) -> None:
     """Some 280 rows reach half of the rate of many."""
     of = setting(make_cluster())
-    groups, rows = np.array([64.0]), np.array([GROUP_ROWS_HALF])
+    groups, rows = np.array([64.0]), np.array([of.kernels.group_rows])
     few = float(of.kernels.grouped_gemm_s(groups, rows, 4096.0, 4096.0)[0])
     saturated = 4096 / (4096 + 250)
-    assert few == pytest.approx(2 * 64 * GROUP_ROWS_HALF * 4096**2 / (0.5 * saturated * GEMM))
+    assert few == pytest.approx(2 * 64 * of.kernels.group_rows * 4096**2 / (0.5 * saturated * GEMM))
 
 
 def test_all_wait_for_the_busiest_expert_rank(make_cluster: ClusterMaker) -> None:
