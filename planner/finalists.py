@@ -16,6 +16,8 @@ from simulator.spec.prediction import Prediction, StepPrediction
 from simulator.spec.scenario import GoalSpec, Scenario
 from simulator.step.predict import predict_step
 
+FASTEST_TRIED = 3
+"""Meshes among which the fastest step is looked for."""
 AGREEMENT = 0.02
 """Share by which the two clocks may differ without changing who is simulated."""
 
@@ -75,7 +77,7 @@ def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, 
     """
     first = ranked[0]
     best_s, best = first.prediction.step.step_s, None
-    for row, promised_s in enumerate(fastest.step_s):
+    for row, promised_s in enumerate(fastest.step_s[:FASTEST_TRIED]):
         if promised_s * (1 - AGREEMENT) > best_s:
             break
         plan = fastest.table.plan(row, judge.scenario.job.precision)
