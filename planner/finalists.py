@@ -18,6 +18,7 @@ from simulator.step.predict import predict_step
 
 FASTEST_TRIED = 3
 """Meshes among which the fastest step is looked for."""
+
 AGREEMENT = 0.02
 """Share by which the two clocks may differ without changing who is simulated."""
 
