@@ -85,8 +85,8 @@ def _case(row: RunRow) -> Case:
 def _require_known(row: RunRow) -> None:
     if row.problem:
         raise _NotExpressible(row.problem)
-    if re.search(r"lora|adapter|infer|reward|ppo|dpo", row.task.lower()):
-        raise _NotExpressible(f"task {row.task} is not training of all weights")
+    if re.search(r"sft|tune|lora|adapter|infer|reward|ppo|dpo", row.task.lower()):
+        raise _NotExpressible(f"task {row.task} is not pretraining")
     needed = ("n_layers", "hidden", "heads", "vocab", "seq_len", "global_batch_seqs", "n_devices")
     missing = [name for name in needed if not getattr(row, name)]
     if missing:

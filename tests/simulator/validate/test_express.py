@@ -87,7 +87,7 @@ def test_sharding(zero: str, sharded: int, stage: int) -> None:
         ({"pp": 8, "dp": 1, "vpp": 8}, "pp x vpp = 64 chunks, and the model has 48 layers"),
         ({"ep": 2}, "ep=2, and the model has no experts"),
         ({"dp": 3}, "tp x pp x dp x cp = 96, and n_devices is 64"),
-        ({"task": "lora"}, "task lora is not training of all weights"),
+        ({"task": "lora"}, "task lora is not pretraining"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"precision": "int4"}, "precision int4 is not modelled"),
         ({"problem": "tp='x' cannot be read"}, "tp='x' cannot be read"),
