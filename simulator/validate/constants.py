@@ -32,7 +32,8 @@ class Constants:
     """Values that stand in for those of the catalog."""
 
     fields: Mapping[tuple[Kind, str], Mapping[str, float]]
-    clusters: dict[int, ClusterSpec] = field(default_factory=dict)
+    clusters: dict[int, tuple[ClusterSpec, ClusterSpec]] = field(default_factory=dict)
+    """By the identity of a cluster: itself, so that the identity stays its own, and it changed."""
     profiles: dict[str, SoftwareProfile] = field(default_factory=dict)
 
     @classmethod
@@ -72,8 +73,8 @@ class Constants:
                 "fabric": cluster.fabric.model_copy(update={"nic": nic}),
                 "scale_up": link,
             }
-            self.clusters[id(cluster)] = cluster.model_copy(update=update)
-        return self.clusters[id(cluster)]
+            self.clusters[id(cluster)] = cluster, cluster.model_copy(update=update)
+        return self.clusters[id(cluster)][1]
 
     def _device(self, device: DeviceSpec) -> DeviceSpec:
         own = self._own("device", device.name)

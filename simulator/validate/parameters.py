@@ -165,4 +165,4 @@ def _software() -> Iterator[Parameter]:
 
 
 PARAMETERS: tuple[Parameter, ...] = (*_devices(), *_fabrics(), *_software())
-"""What `benchmarks/bench_accuracy.py` fits; the result stands in the catalog."""
+"""What `scripts/fit.py` fits; the result stands in the catalog."""
