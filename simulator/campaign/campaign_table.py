@@ -133,8 +133,7 @@ class _Course:
 
 def _failures_per_s(terms: CampaignTerms, rhythm: Rhythm, ranks: FloatArray) -> FloatArray:
     """Rate of everything that stops a job or a group of it, while it trains."""
-    warned = ranks * terms.warned.per_device_s + terms.warned.per_job_s
-    return np.asarray(1 / rhythm.mtbf_s + warned + terms.isolated_per_device_s * ranks)
+    return np.asarray(1 / rhythm.mtbf_s + terms.warned.of_job(ranks) + terms.isolated.of_job(ranks))
 
 
 def _groups_up(
@@ -146,5 +145,5 @@ def _groups_up(
 ) -> FloatArray:
     """Share of the groups that train while others restart apart or wait for nodes."""
     groups = np.asarray(n_groups, float)
-    availability = isolated_availability(ranks / groups, terms.isolated_per_device_s, restart_s)
+    availability = isolated_availability(terms.isolated.of_job(ranks) / groups, restart_s)
     return availability * whole_groups

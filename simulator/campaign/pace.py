@@ -61,7 +61,7 @@ def pace_of(
     productive = np.prod([part.productive for part in parts], axis=0)
     lost = np.asarray(sum(1 - part.productive for part in parts))
     scale = np.where(lost > 0, (1 - productive) / np.where(lost > 0, lost, 1.0), 0.0)
-    warned_rate = ranks * terms.warned.per_device_s + terms.warned.per_job_s
+    warned_rate = terms.warned.of_job(ranks)
     known_s = terms.startup_s + more_s  # nothing to detect
     warned = warned_rate * known_s
     grown = regrowths_per_s * (known_s + rhythm.stall_s)

@@ -227,14 +227,13 @@ def first_order_ettr(
     return kept / (1 + _array(write_s) / interval)
 
 
-def isolated_availability(
-    group_devices: ArrayLike, failures_per_device_s: ArrayLike, down_s: ArrayLike
-) -> FloatArray:
+def isolated_availability(failures_per_s: ArrayLike, down_s: ArrayLike) -> FloatArray:
     """Share of time that a replica group runs when a failure stops only its own group.
 
-    `down_s` is restart plus catching up; the number of groups does not matter.
+    `failures_per_s` are those of the group, `down_s` is restart plus catching up; the number of
+    groups does not matter.
     """
-    return 1 / (1 + _array(group_devices) * _array(failures_per_device_s) * _array(down_s))
+    return 1 / (1 + _array(failures_per_s) * _array(down_s))
 
 
 def _array(value: ArrayLike) -> FloatArray:

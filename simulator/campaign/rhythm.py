@@ -102,7 +102,7 @@ def _tier_rhythm(
     spec, step_s = tier.spec, savers.step_s
     n_nodes = np.ceil(savers.ranks / terms.devices_per_node)
     with np.errstate(divide="ignore"):
-        mtbf_s = 1 / (savers.ranks * tier.failures.per_device_s + tier.failures.per_job_s)
+        mtbf_s = 1 / tier.failures.of_job(savers.ranks)
     write_rate = spec.write_bandwidth_bytes_per_s
     read_rate = spec.read_bandwidth_bytes_per_s or write_rate
     nic = terms.node_write_bytes_per_s

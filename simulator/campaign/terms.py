@@ -13,6 +13,7 @@ from simulator.campaign.power import PowerTerms, power_terms
 from simulator.campaign.removals import DAY_S, Removals, removals
 from simulator.campaign.stragglers import jitter_slowdown
 from simulator.catalog import find_failure_profile
+from simulator.cost.plan_table import FloatArray
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
@@ -34,6 +35,10 @@ class Rate:
 
     per_device_s: float = 0.0
     per_job_s: float = 0.0
+
+    def of_job(self, n_devices: FloatArray) -> FloatArray:
+        """Return the rate of jobs on so many devices."""
+        return n_devices * self.per_device_s + self.per_job_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +64,7 @@ class CampaignTerms:
     causes: tuple[FailureCause, ...]
     failures: Rate
     """Of all causes that stop the job without warning."""
-    isolated_per_device_s: float
+    isolated: Rate
     """Of those which stop only a replica group and leave the others running."""
     recovery: Recovery
     slow: tuple[FailureCause, ...]
@@ -130,7 +135,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         input=scenario.input,
         causes=causes,
         failures=_rate(sudden),
-        isolated_per_device_s=_rate(apart).per_device_s,
+        isolated=_rate(apart),
         recovery=fixed_recovery(asked),
         slow=tuple(cause for cause in events if cause.effect == "slow"),
         warned=_rate(warned),

@@ -86,7 +86,7 @@ TERMS = CampaignTerms(
     input=None,
     causes=(),
     failures=RATE,
-    isolated_per_device_s=1e-9,
+    isolated=Rate(per_device_s=1e-9),
     recovery="wait",
     slow=(),
     warned=Rate(per_job_s=1 / DAY_S),

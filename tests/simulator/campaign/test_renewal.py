@@ -177,7 +177,7 @@ def test_first_order_formulas_refuse_where_they_break(n_nodes: int, exact: float
 def test_isolated_groups_against_restarting_everything() -> None:
     rate_per_s = 0.4736e-3 / DAY_S
     groups = np.array([1024, 4096, 8192])
-    assert renewal.isolated_availability(groups, rate_per_s, 305) == pytest.approx(
+    assert renewal.isolated_availability(groups * rate_per_s, 305) == pytest.approx(
         [0.99829, 0.99320, 0.98649], abs=1e-5
     )
     mtbf_s = 1 / (rate_per_s * np.array([16_384, 131_072, 1e6]))
