@@ -101,16 +101,18 @@ def _find_place(
     plan_file: PlanFile, run_dir: RunDir, nodes: _Nodes, replan: Replan | None
 ) -> tuple[PlanFile, list[int]]:
     """Return the plan to go on with and the node of every rank, as soon as there are enough."""
-    n_needed, has_waited = nodes.needed(plan_file), False
+    n_needed = nodes.needed(plan_file)
+    n_asked: int | None = None
     while True:
         free = nodes.free(n_needed)
         if len(free) == n_needed:
             return plan_file, nodes.of_ranks(plan_file, free)
-        smaller = replan(plan_file, len(free)) if replan is not None and free else None
-        if smaller is not None:
-            append_event(run_dir, "replan", n_nodes=len(free), plan=smaller.plan.label())
-            return smaller, nodes.of_ranks(smaller, free)
-        if not has_waited:
-            append_event(run_dir, "wait", n_nodes=n_needed, n_free=len(free))
-            has_waited = True
+        if len(free) != n_asked:  # planning takes long, and its answer depends on nothing else
+            smaller = replan(plan_file, len(free)) if replan is not None and free else None
+            if smaller is not None:
+                append_event(run_dir, "replan", n_nodes=len(free), plan=smaller.plan.label())
+                return smaller, nodes.of_ranks(smaller, free)
+            if n_asked is None:
+                append_event(run_dir, "wait", n_nodes=n_needed, n_free=len(free))
+            n_asked = len(free)
         time.sleep(min(POLL_S, max(0.0, nodes.injector.next_return_s())))

@@ -118,6 +118,24 @@ def test_what_is_left_goes_on_under_another_plan(tmp_path: Path) -> None:
     assert (change["n_nodes"], change["plan"]) == (1, ONE.plan.label())
 
 
+def test_the_planner_is_asked_again_only_when_more_nodes_are_free(tmp_path: Path) -> None:
+    four = on_single_devices(plan_file(fp32(dp_replicate=4)))
+    asked: list[int] = []
+
+    def nothing_fits(_: PlanFile, n_nodes: int) -> None:
+        asked.append(n_nodes)
+
+    ends_s = (12.0, 18.0, 24.0)
+    outages = tuple(
+        Outage(node=node, start_s=2.0, end_s=end_s) for node, end_s in enumerate(ends_s)
+    )
+    recovery = Recovery(outages=outages, n_spares=0, replan=nothing_fits, clock=Clock())
+    place, attempts = RunDir(tmp_path), Attempts(1)
+    assert supervise(four, place, recovery, attempts) is four
+    assert asked == [1, 2, 3]
+    assert len(events(place, "wait")) == 1
+
+
 def test_outages_of_nodes_without_ranks_stop_nothing(tmp_path: Path) -> None:
     outage = Outage(node=5, start_s=0.0, end_s=1e6)
     with pytest.raises(RunError):
