@@ -59,8 +59,10 @@ class FaultInjector:
         """Begin the outages that are due, and kill the ranks of their nodes."""
         self._strike()
         for event in self._events.new():
-            if event.event == "start" and event.rank is not None:
+            if event.rank is not None and event.event == "start":
                 self._pids[event.rank] = event.pid
+            elif event.rank is not None and event.event == "end":
+                self._pids.pop(event.rank, None)  # another process may get it
         for rank, node in enumerate(self._node_of_rank):
             if node in self._struck and rank in self._pids:
                 with suppress(ProcessLookupError):  # it has ended by itself

@@ -63,13 +63,18 @@ class Event:
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Event:
-        """Return the event of a line. Raises KeyError, TypeError or ValueError."""
-        rank = record.get("rank")
+        """Return the event of a line. Raises KeyError, TypeError or ValueError.
+
+        A rank's pid may be sent a signal, and 1, 0 and what is negative name more than one rank.
+        """
+        rank, pid = record.get("rank"), int(record["pid"])
+        if rank is not None and pid <= 1:
+            raise ValueError(f"rank {rank} has pid {pid}")
         return cls(
             time_s=float(record["time_s"]),
             event=str(record["event"]),
             rank=None if rank is None else int(rank),
-            pid=int(record["pid"]),
+            pid=pid,
         )
 
 
