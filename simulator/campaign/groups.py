@@ -41,7 +41,8 @@ class GroupOutages:
         self._setting = setting
         self._pool = pool
         self._changed = changed
-        self._nodes_per_group = -(-setting.fleet.n_units // setting.n_groups)
+        self._moved: dict[int, int] = {}
+        """Groups of the nodes that were swapped in."""
         self._down: Counter[int] = Counter()
         self._epoch = 0
         self._queue: deque[_Outage] = deque()
@@ -58,7 +59,7 @@ class GroupOutages:
 
     def stop(self, failure: Failure, n_missing: int) -> bool:
         """Stop the struck group; return whether another one still runs."""
-        group = failure.node // self._nodes_per_group
+        group = self._group_of(failure.node)
         self._down[group] += 1
         if len(self._down) == self._setting.n_groups:
             self._down.clear()
@@ -73,6 +74,11 @@ class GroupOutages:
         self.node_back()
         return True
 
+    def _group_of(self, node: int) -> int:
+        """Return where a node holds ranks: the nodes of the start are divided in their order."""
+        n_nodes, n_groups = self._setting.fleet.n_nodes, self._setting.n_groups
+        return self._moved.get(node, node % n_nodes * n_groups // n_nodes)
+
     def node_back(self) -> None:
         """Let the groups that wait take nodes, in the order in which they failed."""
         while self._queue and self._filled(self._queue[0]):
@@ -81,7 +87,9 @@ class GroupOutages:
     def _filled(self, outage: _Outage) -> bool:
         """Take the nodes that are missing, as far as there are spares; return whether all came."""
         if outage.n_missing:
-            outage.n_missing -= self._pool.fill(self._pool.n_in_job + outage.n_missing)
+            came = self._pool.fill(self._pool.n_in_job + outage.n_missing)
+            self._moved.update(dict.fromkeys(came, outage.group))
+            outage.n_missing -= len(came)
         return outage.n_missing == 0
 
     def _restart(self, outage: _Outage) -> None:

@@ -49,15 +49,15 @@ class NodePool:
         self._is_spare.add(node)
         self._spare.append(node)
 
-    def fill(self, wanted: int) -> int:
-        """Swap spares in until the job has `wanted` nodes; return how many came."""
-        came = 0
+    def fill(self, wanted: int) -> list[int]:
+        """Swap spares in until the job has `wanted` nodes; return those that came."""
+        came = []
         while self.n_in_job < wanted and self._is_spare:
             node = self._spare.popleft()
             if node in self._is_spare:  # it may have failed while it waited
                 self._is_spare.discard(node)
                 self.n_in_job += 1
-                came += 1
+                came.append(node)
         return came
 
     def release(self, wanted: int) -> None:

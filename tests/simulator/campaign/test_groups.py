@@ -1,0 +1,49 @@
+"""Which replica group a node belongs to, spares beside them and swapped in."""
+
+import pytest
+import simpy
+
+from simulator.campaign.failures import Failure
+from simulator.campaign.groups import GroupOutages
+from simulator.campaign.pool import NodePool
+from simulator.spec.reliability import FailureCause
+from tests.simulator.campaign.settings import setting_of
+
+CAUSE = FailureCause(name="any", failures_per_device_day=1e-3, detection_s=0.0)
+
+
+def groups_of(n_groups: int, spares: int) -> tuple[GroupOutages, NodePool, simpy.Environment]:
+    setting = setting_of(
+        n_devices=1024,
+        step_s=20.0,
+        recovery="isolate",
+        isolation_groups=n_groups,
+        spares=spares,
+        restart_s=300.0,
+    )
+    env, pool = simpy.Environment(), NodePool(setting.fleet)
+    return GroupOutages(env, setting, pool, lambda: None), pool, env
+
+
+@pytest.mark.parametrize("spares", [0, 32, 64, 128])
+def test_nodes_that_hold_ranks_are_divided_evenly(spares: int) -> None:
+    for group in range(4):
+        groups, _, _ = groups_of(4, spares)
+        for node in range(32 * group, 32 * (group + 1)):
+            assert groups.stop(Failure(0.0, CAUSE, node, removes=False), 0)
+            assert groups.running_share == 0.75
+        elsewhere = 32 * (group + 1) % 128
+        groups.stop(Failure(0.0, CAUSE, elsewhere, removes=False), 0)
+        assert groups.running_share == 0.5
+
+
+def test_a_spare_belongs_to_the_group_that_it_filled() -> None:
+    groups, pool, env = groups_of(4, 64)
+    pool.remove(100)  # of the last group
+    assert groups.stop(Failure(0.0, CAUSE, 100), 1)
+    assert pool.in_job(128)
+    env.run()
+    assert groups.running_share == 1
+    groups.stop(Failure(env.now, CAUSE, 128, removes=False), 0)
+    groups.stop(Failure(env.now, CAUSE, 127, removes=False), 0)
+    assert groups.running_share == 0.75
