@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from armillary import __version__
+from armillary.fewer_nodes import best_on_fewer_nodes
 from runtime.supervise import Recovery, Replan
 from simulator.campaign.decided import decided, fixed_recovery, fixed_spares
 from simulator.spec.errors import InputError
@@ -52,17 +53,6 @@ def _mesh_limits(limits: PlanLimits, plan: PlanSpec) -> PlanLimits:
 
 
 def _best(plan_file: PlanFile, n_nodes: int, limits: PlanLimits) -> PlanFile | None:
-    from planner.search import find_plans
-
-    scenario = plan_file.scenario
-    free = {"devices": None, "dp": None, "dp_replicate": None, "dp_shard": None}
-    fewer = scenario.model_copy(
-        update={
-            "cluster": scenario.cluster.model_copy(update={"n_nodes": n_nodes}),
-            "limits": limits.model_copy(update=free),
-            "reliability": scenario.reliability.model_copy(update={"spares": None, "replay": ()}),
-            "target": OWN_TARGET,
-        }
-    )
-    found = find_plans(fewer, top=1)
+    ours = {"limits": limits, "target": OWN_TARGET}
+    found = best_on_fewer_nodes(plan_file.scenario.model_copy(update=ours), n_nodes)
     return None if found is None else found.plan_file(__version__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from armillary.fewer_nodes import best_on_fewer_nodes
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replica_table import ReplicaTable
@@ -140,12 +141,7 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
 
 def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:
     """Step time of the best plan on some of the nodes of a scenario; None when there is none."""
-    from planner.search import find_plans
-
-    cluster = scenario.cluster.model_copy(update={"n_nodes": n_nodes})
-    reliability = scenario.reliability.model_copy(update={"spares": None, "replay": ()})
-    fewer = scenario.model_copy(update={"cluster": cluster, "reliability": reliability})
-    found = find_plans(fewer, top=1)
+    found = best_on_fewer_nodes(scenario, n_nodes)
     return None if found is None else found.best.prediction.step.step_s
 
 
