@@ -45,7 +45,7 @@ def without_bounds(scenario: Scenario) -> int:
     for table in Space.of(scenario).tables():
         fitting = table.take(pricing.peak_bytes(table) <= pricing.allowed_bytes)
         if len(fitting):
-            pricing.step_s(fitting)
+            pricing.steps(fitting)
         n_fitting += len(fitting)
     return n_fitting
 

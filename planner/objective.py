@@ -18,6 +18,21 @@ with the larger memory margin comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Steps of plans; arrays over plans."""
+
+    step_s: FloatArray
+    communication_share: FloatArray
+    """Part of a step in which devices compute nothing."""
+
+    def take(self, rows: BoolArray | npt.NDArray[np.intp]) -> Self:
+        """Return the rows of a mask or of an index array."""
+        return type(self)(
+            step_s=self.step_s[rows], communication_share=self.communication_share[rows]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What plans would lead to; arrays over plans."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.bounds import StepFloor, step_floor
-from planner.objective import Outlook
+from planner.objective import Outlook, Steps
 from planner.resilience import Resilience, Works
 from planner.space import ZERO_STAGES
 from simulator.campaign.terms import CampaignTerms
@@ -94,9 +94,11 @@ class Pricing:
         """Return what the fullest rank holds."""
         return self._memory(table).peak_bytes
 
-    def step_s(self, table: PlanTable) -> FloatArray:
-        """Return the time of one step."""
-        return step_times(self._costs(table), table, self.scenario.model).step_s
+    def steps(self, table: PlanTable) -> Steps:
+        """Return the steps of the plans, on devices of one speed."""
+        times = step_times(self._costs(table), table, self.scenario.model)
+        step_s = times.step_s
+        return Steps(step_s=step_s, communication_share=times.communication_s / step_s)
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         """Return the outlook if nothing failed and nothing were saved: none is better."""
@@ -115,13 +117,13 @@ class Pricing:
             energy_j=None if power is None else device_s * power.least_busy_w * power.pue,
         )
 
-    def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+    def outlook(self, table: PlanTable, steps: Steps) -> Outlook:
         """Return what the whole training would take, with its failures under the best recovery."""
         memory = self._memory(table)
         return self.resilience.outlook(
             Works(
                 table=table,
-                step_s=step_s,
+                steps=steps,
                 held_bytes=(memory.weights_bytes + memory.optimizer_bytes).max(axis=1),
                 peak_bytes=memory.peak_bytes,
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.objective import NEAR_TIE, Outlook, objective, within_goal
+from planner.objective import NEAR_TIE, Outlook, Steps, objective, within_goal
 from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import droppable_copies, separable_groups, with_reliability
@@ -41,7 +41,7 @@ class Works:
     """n plans as far as failures go."""
 
     table: PlanTable
-    step_s: FloatArray
+    steps: Steps
     held_bytes: FloatArray
     """Weights and optimizer state of the fullest rank."""
     peak_bytes: FloatArray
@@ -109,7 +109,10 @@ class Resilience:
         goal = self.scenario.goal
         one = Works(
             table=PlanTable.of([plan]),
-            step_s=np.array([step.step_s]),
+            steps=Steps(
+                step_s=np.array([step.step_s]),
+                communication_share=np.array([step.breakdown.communication_s / step.step_s]),
+            ),
             held_bytes=np.array([_held_bytes(step)]),
             peak_bytes=np.array([step.peak_memory_bytes]),
         )
@@ -157,7 +160,7 @@ class Resilience:
         rhythm = checkpoint_rhythm(
             terms,
             n_ranks=table.n_ranks,
-            step_s=works.step_s,
+            step_s=works.steps.step_s,
             state_bytes=self.state_bytes,
             held_bytes=works.held_bytes,
             n_copies=table.dp,
@@ -167,10 +170,11 @@ class Resilience:
                 terms,
                 rhythm,
                 n_ranks=table.n_ranks,
-                step_s=works.step_s,
+                step_s=works.steps.step_s,
                 n_spare_nodes=n_spares,
                 n_groups=self._groups(table),
                 n_copies=droppable_copies(table.dp_replicate, table.dp_shard),
+                communication_share=works.steps.communication_share,
             )
         return rhythm, campaigns
 
@@ -183,7 +187,7 @@ class Resilience:
         return Outlook(
             table=works.table,
             peak_bytes=works.peak_bytes,
-            step_s=works.step_s,
+            step_s=works.steps.step_s,
             calendar_s=np.where(able, campaigns.calendar_s, np.inf),
             cost_usd=known(campaigns.bill.cost_usd),
             energy_j=known(campaigns.bill.energy_j),
@@ -242,7 +246,7 @@ def _repeated(works: Works, n: int) -> Works:
     rows = np.zeros(n, dtype=np.intp)
     return Works(
         table=works.table.take(rows),
-        step_s=works.step_s[rows],
+        steps=works.steps.take(rows),
         held_bytes=works.held_bytes[rows],
         peak_bytes=works.peak_bytes[rows],
     )

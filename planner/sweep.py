@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.bounds import StepFloor, fill_shares, least_fill_shares
-from planner.objective import NEAR_TIE, Outlook, objective, order, within_goal
+from planner.objective import NEAR_TIE, Outlook, Steps, objective, order, within_goal
 from planner.space import Space
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -37,13 +37,13 @@ class Prices(Protocol):
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         """Return the memory of the fullest rank."""
 
-    def step_s(self, table: PlanTable) -> FloatArray:
-        """Return the time of one step."""
+    def steps(self, table: PlanTable) -> Steps:
+        """Return the steps of the plans."""
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         """Return what plans with such steps lead to at best."""
 
-    def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+    def outlook(self, table: PlanTable, steps: Steps) -> Outlook:
         """Return what the plans lead to."""
 
 
@@ -108,11 +108,11 @@ def sweep(
             n_fitting += len(table)
             if len(table) == 0:
                 continue
-            step_s = prices.step_s(table)
-            unfailing = prices.promise(table, step_s)
-            failure_free = replace(unfailing, peak_bytes=peak_bytes, step_s=step_s)
+            steps = prices.steps(table)
+            unfailing = prices.promise(table, steps.step_s)
+            failure_free = replace(unfailing, peak_bytes=peak_bytes)
             fastest = _faster(fastest, failure_free, n_leaders)
-            leaders = _better(prices, scenario, leaders, failure_free, n_leaders)
+            leaders = _better(prices, scenario, leaders, failure_free, steps, n_leaders)
     return Sweep(
         leaders=leaders,
         fastest=fastest,
@@ -128,6 +128,7 @@ def _better(
     scenario: Scenario,
     leaders: Outlook | None,
     failure_free: Outlook,
+    steps: Steps,
     n_leaders: int,
 ) -> Outlook | None:
     """Return the leaders after some more plans that fit.
@@ -138,7 +139,7 @@ def _better(
     close = _able(goal, failure_free, _last_place(goal, leaders, n_leaders))
     if not close.any():
         return leaders
-    outlook = prices.outlook(failure_free.table.take(close), failure_free.step_s[close])
+    outlook = prices.outlook(failure_free.table.take(close), steps.take(close))
     outlook = outlook.take(within_goal(goal, outlook))
     return _merged(goal, leaders, outlook, n_leaders)
 

@@ -8,6 +8,7 @@ from simulator.cost.groups import AxisName
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.links import LevelName
 from simulator.spec.scenario import Scenario
+from simulator.spec.stragglers import StragglerSpec
 
 _LINKS: Mapping[LevelName, str] = {
     "scale-up": "the scale-up link",
@@ -35,6 +36,8 @@ def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> t
             if job.expert_imbalance == 1
             else f"the busiest expert rank gets {job.expert_imbalance:.3g} times the mean"
         )
+    if scenario.stragglers != StragglerSpec():
+        notes.append("a search prices plans without stragglers and times its finalists with them")
     return tuple(notes)
 
 

@@ -33,6 +33,11 @@ class StepTimes:
         total: FloatArray = sum(getattr(self, field.name) for field in fields(self))
         return total
 
+    @property
+    def communication_s(self) -> FloatArray:
+        """Time in which nothing is computed because of communication."""
+        return self.tp_s + self.cp_s + self.ep_s + self.pp_s + self.dp_s
+
     def breakdown(self, row: int) -> StepBreakdown:
         """Return the parts of one plan."""
         return StepBreakdown(

@@ -71,14 +71,15 @@ def test_no_plan_is_below_its_bounds(
             )
         )
         table, core = cores.plans(some)
-        step_s = pricing.step_s(table)
+        steps = pricing.steps(table)
+        step_s = steps.step_s
         shares = fill_shares(table)
         assert (floor.take(core).with_fill(shares) <= step_s * (1 + 1e-9)).all()
         could_fit = pricing.could_fit(cores.table)[core, table.zero_stage]
         assert could_fit[pricing.peak_bytes(table) <= pricing.allowed_bytes].all()
         least = least_fill_shares(cores.table, scenario.model, space.schedules)
         assert (least[core] <= shares).all()
-        outlook, promise = pricing.outlook(table, step_s), pricing.promise(table, step_s)
+        outlook, promise = pricing.outlook(table, steps), pricing.promise(table, step_s)
         assert (promise.calendar_s <= outlook.calendar_s).all()
         assert promise.cost_usd is not None
         assert outlook.cost_usd is not None

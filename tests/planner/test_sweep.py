@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from planner.bounds import StepFloor, fill_shares
-from planner.objective import Outlook, order, within_goal
+from planner.objective import Outlook, Steps, order, within_goal
 from planner.space import Space
 from planner.sweep import MESH, Prices, Sweep, sweep
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
@@ -48,9 +48,10 @@ class Invented:
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         return self._noise(table, 1)
 
-    def step_s(self, table: PlanTable) -> FloatArray:
+    def steps(self, table: PlanTable) -> Steps:
         floor = self.floor(table).with_fill(fill_shares(table))
-        return floor * (1.0 + 0.5 * self._noise(table, 2))
+        step_s = floor * (1.0 + 0.5 * self._noise(table, 2))
+        return Steps(step_s=step_s, communication_share=np.zeros(len(table)))
 
     def promise(self, table: PlanTable, step_s: FloatArray) -> Outlook:
         zeros = np.zeros(len(table))
@@ -63,7 +64,8 @@ class Invented:
             energy_j=None,
         )
 
-    def outlook(self, table: PlanTable, step_s: FloatArray) -> Outlook:
+    def outlook(self, table: PlanTable, steps: Steps) -> Outlook:
+        step_s = steps.step_s
         self.n_outlooks += len(table)
         calendar_s = step_s * (1.0 + 0.2 * self._noise(table, 3))
         return Outlook(
@@ -81,7 +83,7 @@ def exhaustive(scenario: Scenario, n_leaders: int) -> list[PlanSpec]:
     (table,) = Space.of(scenario).tables(max_rows=1 << 30)
     prices = Invented()
     table = table.take(prices.peak_bytes(table) <= prices.allowed_bytes)
-    outlook = prices.outlook(table, prices.step_s(table))
+    outlook = prices.outlook(table, prices.steps(table))
     outlook = outlook.take(within_goal(scenario.goal, outlook))
     outlook = outlook.take(order(scenario.goal, outlook))
     leaders: dict[tuple[int, ...], PlanSpec] = {}
