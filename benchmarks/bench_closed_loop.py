@@ -113,7 +113,7 @@ def train(scenario: Scenario, forecasts: list[Forecast]) -> list[Outcome]:
         run_ranks(
             RankJob(
                 module="runtime.worker",
-                arguments=tuple(str(place) for place in places),
+                arguments=tuple(str(place / "plan.json") for place in places),
                 n_ranks=forecasts[0].plan.n_ranks,
                 folder=folder,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,29 +50,34 @@ def run(
     _make(place, plan_file)
     watch = _Watch(place, on_step)
 
+    attempts = itertools.count()
+
     def attempt(present: PlanFile, inject: Callable[[], None]) -> None:
+        number, path = next(attempts), place.plan
         if present is not plan_file:
             require_runnable(present)
-        write_plan_file(place.plan, present)
+            path = place.changed_plan(number)
+            write_plan_file(path, present)
         append_event(place, "launch")
 
         def while_waiting() -> None:
             watch()
             inject()
 
-        run_ranks(_job(present, place, port, timeout_s), while_waiting=while_waiting)
+        run_ranks(_job(present, path, port, timeout_s), while_waiting=while_waiting)
 
     supervise(plan_file, place, recovery or Recovery(), attempt)
     return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
 
 
-def _job(plan_file: PlanFile, place: RunDir, port: int, timeout_s: float) -> RankJob:
-    folder = str(place.root.resolve())
+def _job(plan_file: PlanFile, path: Path, port: int, timeout_s: float) -> RankJob:
+    """Return the job of training the plan that lies at a path in the run directory."""
+    path = path.absolute()
     return RankJob(
         module="runtime.worker",
-        arguments=(folder,),
+        arguments=(str(path),),
         n_ranks=plan_file.plan.n_ranks,
-        folder=folder,
+        folder=str(path.parent),
         threads_per_rank=plan_file.scenario.run.threads_per_rank,
         port=port,
         timeout_s=timeout_s,

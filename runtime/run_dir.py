@@ -20,7 +20,12 @@ class RunDir:
 
     @property
     def plan(self) -> Path:
+        """The plan as it was asked for."""
         return self.root / "plan.json"
+
+    def changed_plan(self, number: int) -> Path:
+        """Return where the plan of an attempt lies that goes on under another one."""
+        return self.root / f"plan-{number}.json"
 
     @property
     def data(self) -> Path:

@@ -119,8 +119,6 @@ def local_device() -> torch.device:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train the plans of one or more run directories, one after the other."""
-    for folder in arguments:
-        run_dir = RunDir(Path(folder))
-        plan_file = read_plan_file(run_dir.plan)
-        train(plan_file, run_dir, local_device())
+    """Train one or more plans, one after the other, each in the run directory that it lies in."""
+    for path in map(Path, arguments):
+        train(read_plan_file(path), RunDir(path.parent), local_device())

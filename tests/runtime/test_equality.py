@@ -51,7 +51,7 @@ def train_all(cases: tuple[Case, ...], folder: Path) -> Runs:
         places[case.name] = place
     job = RankJob(
         module="runtime.worker",
-        arguments=tuple(str(place.root) for place in places.values()),
+        arguments=tuple(str(place.plan) for place in places.values()),
         n_ranks=cases[0].plan.n_ranks,
         folder=str(folder),
         timeout_s=120,

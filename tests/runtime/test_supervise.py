@@ -14,6 +14,7 @@ from runtime.launch import run
 from runtime.result import read_metrics
 from runtime.run_dir import RunDir
 from runtime.supervise import Recovery, supervise
+from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.errors import RunError
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.reliability import Outage
@@ -192,3 +193,6 @@ def test_losses_go_on_under_another_plan(tmp_path: Path) -> None:
     calm = run(alone, run_dir=tmp_path / "calm")
     assert struck.losses == pytest.approx(calm.losses, rel=1e-4)
     assert len(events(place, "replan")) == 1
+    assert read_plan_file(place.plan) == file  # as asked: what it is compared with
+    assert read_plan_file(place.changed_plan(1)) == alone
+    assert compare(place.root).plan == file.plan.label()
