@@ -239,7 +239,7 @@ class Job:
     def _worth_of(self, shape: Shape) -> float:
         """Node-seconds that a step is worth: those of the whole job, or fewer on fewer nodes."""
         whole = self._setting.full.n_nodes * self._setting.useful_step_s
-        own_s = shape.step_s - self._setting.input_stall_s
+        own_s = (shape.step_s - self._setting.input_stall_s) / self._setting.terms.slowdown
         return min(whole, shape.n_nodes * own_s)
 
     def _wait_for_nodes(self) -> _Steps:

@@ -105,7 +105,7 @@ def campaign_setting(
         input_stall_s=stall_s,
         communication_share=step.breakdown.communication_s / step.step_s,
         full=full,
-        shapes=_shapes(scenario, plan, full, replan),
+        shapes=_shapes(scenario, plan, full, replan, slowdown=terms.slowdown, stall_s=stall_s),
         clock=StepClock(scenario, plan, full.step_s),
         input_needs=input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
@@ -141,11 +141,19 @@ def _saves(terms: CampaignTerms, rhythm: Rhythm, step_s: float) -> Saves:
     return Saves(tuple(tiers))
 
 
-def _shapes(scenario: Scenario, plan: PlanSpec, full: Shape, replan: Replanner | None) -> Shapes:
+def _shapes(
+    scenario: Scenario,
+    plan: PlanSpec,
+    full: Shape,
+    replan: Replanner | None,
+    *,
+    slowdown: float,
+    stall_s: float,
+) -> Shapes:
     if scenario.reliability.recovery == "shrink":
         return ShrunkShapes(scenario, plan, full)
     if scenario.reliability.recovery == "replan":
         if replan is None:
             raise AssertionError("recovery by re-planning needs a planner")
-        return ReplannedShapes(scenario, full, replan)
+        return ReplannedShapes(scenario, full, replan, slowdown, stall_s)
     return FixedShape(full)

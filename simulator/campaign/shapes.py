@@ -89,13 +89,25 @@ class ReplannedShapes:
     scenario: Scenario
     full: Shape
     replan: Replanner
+    slowdown: float
+    """Of every step over one on healthy devices."""
+    stall_s: float
+    """Wait of every step for its data."""
     _known: dict[int, Shape | None] = field(default_factory=dict)
 
     def best(self, n_nodes: int) -> Shape | None:
-        """Return the best plan on exactly that many nodes."""
+        """Return the best plan on at most that many nodes and more than half of them.
+
+        On more nodes there may be no legal plan where there is one on fewer.
+        """
         if n_nodes >= self.full.n_nodes:
             return self.full
+        tried = (self._exactly(fewer) for fewer in range(n_nodes, n_nodes // 2, -1))
+        return next((shape for shape in tried if shape is not None), None)
+
+    def _exactly(self, n_nodes: int) -> Shape | None:
         if n_nodes not in self._known:
-            step_s = self.replan(self.scenario, n_nodes) if n_nodes > 0 else None
-            self._known[n_nodes] = None if step_s is None else Shape(n_nodes, step_s)
+            step_s = self.replan(self.scenario, n_nodes)
+            longer_s = None if step_s is None else step_s * self.slowdown + self.stall_s
+            self._known[n_nodes] = None if longer_s is None else Shape(n_nodes, longer_s)
         return self._known[n_nodes]

@@ -8,6 +8,8 @@ from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.events import simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.setting import campaign_setting
+from simulator.campaign.shapes import ReplannedShapes, Shape
+from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.scenario import Scenario
 from tests.simulator.campaign.settings import (
     DAY_S,
@@ -55,6 +57,53 @@ def test_planning_anew_asks_the_planner_once_per_number_of_nodes() -> None:
     assert run.losses_node_s[Loss.WAITING_FOR_SPARES] < 0.01 * run.paid_node_s
     booked = run.productive_node_s + sum(run.losses_node_s.values())
     assert booked == pytest.approx(run.paid_node_s, rel=1e-9)
+
+
+def test_a_new_plan_waits_for_jitter_and_data_as_the_old_one() -> None:
+    # The 33.6 MB of a batch take the store 22.4 s, a second more than the devices.
+    slow = InputSpec(
+        dataset_bytes=1e14,
+        bytes_per_token=2,
+        store_bandwidth_bytes_per_s=1.5e6,
+        node_bandwidth_bytes_per_s=1e10,
+    )
+    scenario = scenario_of(recovery="replan", step_jitter=0.02, **SCARCE)
+    scenario = scenario.model_copy(update={"input": slow})
+    setting = campaign_setting(
+        scenario,
+        plan_of(1024),
+        step_of(20.0),
+        state_bytes=STATE_BYTES,
+        replan=lambda _, n_nodes: 20.0 * 128 / n_nodes,
+    )
+    assert setting.full.step_s > 20.0 * setting.terms.slowdown > 21.0
+    shape = setting.shapes.best(64)
+    assert shape is not None
+    assert shape.step_s - setting.input_stall_s == pytest.approx(
+        2 * (setting.full.step_s - setting.input_stall_s)
+    )
+    run = simulate_campaign(setting)
+    # A step is worth the same on 127 nodes as on 128, and is as much longer than that; steps that
+    # are undone leave theirs behind.
+    degraded = run.losses_node_s[Loss.DEGRADED_SPEED] / run.productive_node_s
+    assert degraded == pytest.approx(setting.terms.slowdown - 1, rel=2e-3)
+
+
+def test_fewer_nodes_are_tried_until_a_plan_fits() -> None:
+    asked: list[int] = []
+
+    def replan(_: Scenario, n_nodes: int) -> float | None:
+        asked.append(n_nodes)
+        return 20.0 * 128 / n_nodes if n_nodes % 32 == 0 else None
+
+    shapes = ReplannedShapes(scenario_of(), Shape(128, 20.0), replan, slowdown=1.0, stall_s=0.0)
+    assert [shapes.best(n_nodes) for n_nodes in (128, 127, 100, 96)] == [
+        Shape(128, 20.0),
+        *[Shape(96, 20.0 * 128 / 96)] * 3,
+    ]
+    assert asked == list(range(127, 95, -1))
+    assert shapes.best(31) is None
+    assert min(asked) == 16
 
 
 def test_a_recorded_trace_sets_the_time_between_checkpoints() -> None:
