@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from armillary.fewer_nodes import best_on_fewer_nodes
 from simulator.campaign.campaign_run import CampaignRun
+from simulator.campaign.decided import decided, fixed_spares, with_reliability
 from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
@@ -127,16 +128,16 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
     """Return the plan file with the outages of a file. Raises InputError where they do not fit."""
     outages = read_outages(path)
     scenario = plan_file.scenario
-    n_units = scenario.cluster.n_nodes + scenario.reliability.n_spares
+    spares = fixed_spares(decided(scenario, plan_file.plan).reliability)
+    n_units = scenario.cluster.n_nodes + (spares or 0)
     last = max((outage.node for outage in outages), default=-1)
     if last >= n_units:
         raise InputError(
             f"node {last} fails, and there are {n_units} nodes and spares, counted from 0",
             where=str(path),
         )
-    reliability = scenario.reliability.model_copy(update={"replay": outages})
-    changed = scenario.model_copy(update={"reliability": reliability})
-    return plan_file.model_copy(update={"scenario": changed})
+    # The outages name the spares too, so how many there are is no longer open.
+    return plan_file.asked(with_reliability(scenario, replay=outages, spares=spares))
 
 
 def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:

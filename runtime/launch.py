@@ -14,7 +14,7 @@ from runtime.supervise import Recovery, supervise
 from simulator.catalog.plan_json import read_plan_file, write_plan_file
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
-from simulator.spec.plan_file import PlanFile, inputs_sha256
+from simulator.spec.plan_file import PlanFile
 from simulator.spec.target import find_target
 
 
@@ -108,9 +108,7 @@ def require_runnable(plan_file: PlanFile) -> None:
 
 def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:
     run_spec = plan_file.scenario.run.model_copy(update={"steps": steps})
-    scenario = plan_file.scenario.model_copy(update={"run": run_spec})
-    provenance = plan_file.provenance.model_copy(update={"inputs_sha256": inputs_sha256(scenario)})
-    return plan_file.model_copy(update={"scenario": scenario, "provenance": provenance})
+    return plan_file.asked(plan_file.scenario.model_copy(update={"run": run_spec}))
 
 
 def require_place(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:

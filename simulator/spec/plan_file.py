@@ -56,6 +56,12 @@ class PlanFile(Spec):
     alternatives: tuple[RankedPlan, ...] = ()
     provenance: Provenance
 
+    def asked(self, scenario: Scenario) -> PlanFile:
+        """Return the same plan as the answer to a scenario that was changed on purpose."""
+        changed = {"inputs_sha256": inputs_sha256(scenario)}
+        provenance = self.provenance.model_copy(update=changed)
+        return self.model_copy(update={"scenario": scenario, "provenance": provenance})
+
     def ranked(self, rank: int, *, where: str | None = None) -> RankedPlan:
         """Return the plan of that rank; in a file that ranks none, the chosen one is plan 1.
 

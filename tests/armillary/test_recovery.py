@@ -8,7 +8,9 @@ import pytest
 
 from armillary.cli import main
 from armillary.recovery import recovery_of, replanned, shrunk
+from armillary.simulation import with_replay
 from planner.search import search
+from simulator.catalog.plan_json import read_plan_file, write_plan_file
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
@@ -67,6 +69,28 @@ def test_another_plan_may_take_what_is_left(planned: PlanFile) -> None:
     other = replanned(planned.model_copy(update={"scenario": scenario}), 1)
     assert other is not None
     assert other.plan.n_ranks == 1
+
+
+def test_outages_may_strike_spares_that_the_planner_chose(
+    planned: PlanFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reliability = planned.scenario.reliability.model_copy(update={"spares": "best"})
+    file = planned.model_copy(
+        update={
+            "scenario": planned.scenario.model_copy(update={"reliability": reliability}),
+            "plan": planned.plan.model_copy(update={"n_spare_nodes": 2}),
+        }
+    )
+    faults, path = tmp_path / "faults.csv", tmp_path / "plan.json"
+    faults.write_text("node,start,end,class\n5,10,20,hbm\n")
+    struck = with_replay(file, faults)
+    assert recovery_of(struck, injects=True, max_restarts=0).n_spares == 2
+    write_plan_file(path, struck)
+    assert read_plan_file(path) == struck
+    assert not caplog.records  # it is not a file that was changed after planning
+    faults.write_text("node,start,end,class\n6,10,20,hbm\n")
+    with pytest.raises(InputError, match="node 6 fails, and there are 6 nodes and spares"):
+        with_replay(file, faults)
 
 
 def test_faults_of_nodes_that_are_not_there_are_refused(
