@@ -11,6 +11,8 @@ from simulator.spec.cluster import ClusterRequest, ClusterSpec
 from simulator.spec.errors import InputError
 from simulator.spec.scenario import PlanLimits, Scenario
 
+NEAREST_COUNTS = 64
+"""Smaller numbers of devices that are tried one by one; below, only round ones are."""
 LARGEST_FACTOR = 64
 """More devices than this many times as many are no advice."""
 
@@ -138,11 +140,20 @@ def smaller_gradients(scenario: Scenario) -> Iterator[Change]:
 
 
 def fewer_devices(scenario: Scenario) -> Iterator[Change]:
-    """Yield the scenario on the next smaller numbers of devices."""
+    """Yield the scenario on smaller numbers of devices, down to half of them, the largest first.
+
+    Few enough for any cluster: the nearest, then the next multiple of every power of two.
+    """
     n_devices = scenario.limits.devices or scenario.cluster.n_devices
-    for count in range(n_devices - 1, n_devices // 2, -1):
+    nearest = max(n_devices - NEAREST_COUNTS, n_devices // 2 + 1)
+    multiples = {nearest - 1 - (nearest - 1) % 2**power for power in range(n_devices.bit_length())}
+    round_ones = (count for count in multiples if count > n_devices // 2)
+    for count in (*range(n_devices - 1, nearest - 1, -1), *sorted(round_ones, reverse=True)):
         limits = scenario.limits.model_copy(update={"devices": count})
-        yield Change(f"limits.devices={count}", scenario.model_copy(update={"limits": limits}))
+        what = f"limits.devices={count}"
+        if count < nearest:
+            what += " (only round numbers were tried)"
+        yield Change(what, scenario.model_copy(update={"limits": limits}))
 
 
 def other_batches(scenario: Scenario) -> Iterator[Change]:
@@ -150,8 +161,8 @@ def other_batches(scenario: Scenario) -> Iterator[Change]:
     n_devices = scenario.limits.devices or scenario.cluster.n_devices
     now = scenario.job.batch_sequences
     shares = [share for share in range(n_devices, 1, -1) if n_devices % share == 0]
-    for share in shares:
-        batch = max(round(now / share), 1) * share
+    batches = dict.fromkeys(max(round(now / share), 1) * share for share in shares)
+    for batch in batches:
         if abs(batch - now) <= 0.1 * now and batch != now:
             job = scenario.job.model_copy(
                 update={"global_batch_sequences": batch, "global_batch_tokens": None}

@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from planner.changes import more_devices, resized, shorter_sequences, with_device, with_devices
+from planner.changes import (
+    fewer_devices,
+    more_devices,
+    resized,
+    shorter_sequences,
+    with_device,
+    with_devices,
+)
 from planner.infeasible import nearest_plan, no_legal_plan, nothing_fits
 from planner.pricing import Pricing
 from planner.space import Space
@@ -65,6 +72,24 @@ def test_awkward_counts_name_the_factors() -> None:
     assert "no plan is legal on 7 devices" in text
     assert "dp divides the batch of 16 sequences" in text
     assert "limits.devices=6: " in text
+
+
+def test_few_smaller_numbers_are_tried_on_a_million_devices() -> None:
+    scenario = scenario_of("llama2-7b", "h100-sxm:1000000")
+    counts = [change.scenario.limits.devices or 0 for change in fewer_devices(scenario)]
+    assert counts[:64] == list(range(999_999, 999_935, -1))
+    assert len(counts) < 64 + 20
+    assert counts == sorted(set(counts), reverse=True)
+    assert 524_288 in counts
+    few = [each.scenario.limits.devices for each in fewer_devices(scenario_of("gpt2", "cpu:7"))]
+    assert few == [6, 5, 4]
+
+
+def test_advice_on_a_million_devices() -> None:
+    job = JobSpec(sequence_length=8192, global_batch_sequences=2048)
+    text = str(no_legal_plan(scenario_of("llama3.1-405b", "h100-sxm:1000000", job=job)))
+    assert "job.global_batch_sequences=2000: 15,675 plans are legal" in text
+    assert "limits.devices=999424 (only round numbers were tried): 92,550 plans" in text
 
 
 def test_a_batch_that_the_devices_do_not_divide() -> None:
