@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from planner.export.exporter import Export, ExportedFile, Exporter, header
 from planner.export.launch import PORT, nodes_and_ranks, torchrun_words
-from planner.export.torchrun import PLAN, own_program
+from planner.export.torchrun import PLAN, RESUME, own_program
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
@@ -38,7 +38,13 @@ _NEEDS = (
 
 def _emit(plan_file: PlanFile) -> Export:
     parts = [_service(plan_file), _policy(plan_file), _plan(plan_file), _job(plan_file)]
-    head = header(plan_file, ()) + "".join(f"# needs {what}\n" for what in _NEEDS)
+    name = job_name(plan_file.scenario)
+    notes = (
+        *(f"needs {what}" for what in _NEEDS),
+        f"to go on after a failure: kubectl delete job {name},",
+        f"add {RESUME} as the last word of its command below, and kubectl apply -f {JOB}",
+    )
+    head = header(plan_file, ()) + "".join(f"# {note}\n" for note in notes)
     return Export(
         target="kubernetes",
         files=(ExportedFile(JOB, head + "---\n".join(map(_yaml, parts))),),

@@ -60,11 +60,12 @@ def launch_files(
     dropped: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
     setup: tuple[str, ...] = (),
+    job_setup: tuple[str, ...] = (),
 ) -> tuple[ExportedFile, ...]:
     """Return launch.sh, which runs on every node, and the Slurm job that starts it there.
 
-    `program` is shell text: what every rank runs. It, `needs` and `setup` come from exporters,
-    never from a scenario.
+    `program` is shell text: what every rank runs. `setup` are lines of launch.sh before it, and
+    `job_setup` of the Slurm job. They and `needs` come from exporters, never from a scenario.
     """
     n_nodes, _ = nodes_and_ranks(plan_file)
     torchrun, before = shlex.join(torchrun_words(plan_file)), []
@@ -85,7 +86,7 @@ def launch_files(
     script = "#!/usr/bin/env bash\n" + header(plan_file, dropped) + "\n".join(lines) + "\n"
     return (
         ExportedFile(LAUNCH, script, executable=True),
-        ExportedFile(SBATCH, _sbatch(plan_file), executable=True),
+        ExportedFile(SBATCH, _sbatch(plan_file, job_setup), executable=True),
     )
 
 
@@ -94,7 +95,7 @@ def require_file(path: str, advice: str) -> str:
     return f'[[ -f {path} ]] || {{ echo "{LAUNCH}: no file {path}: {advice}" >&2; exit 1; }}'
 
 
-def _sbatch(plan_file: PlanFile) -> str:
+def _sbatch(plan_file: PlanFile, setup: tuple[str, ...]) -> str:
     """Return the Slurm script.
 
     A line that begins with #SBATCH is read to its end whatever quotes it holds, so only numbers
@@ -121,6 +122,7 @@ def _sbatch(plan_file: PlanFile) -> str:
         "set -euo pipefail",
         'HEAD_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "export HEAD_NODE RUN_ID=$SLURM_JOB_ID",
-        f"srun --cpus-per-task={n_cores} --kill-on-bad-exit=1 ./{LAUNCH}",
+        *setup,
+        f'srun --cpus-per-task={n_cores} --kill-on-bad-exit=1 ./{LAUNCH} "$@"',
     ]
     return "\n".join(lines) + "\n"

@@ -9,7 +9,11 @@ from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import OWN_TARGET
 
-PLAN = "plan.json"
+PLAN, RUN, RESUME = "plan.json", "run", "--resume"
+_GO_ON = (
+    "# A job that Slurm starts again goes on; where nothing was begun, it begins.",
+    f'if [[ ${{SLURM_RESTART_COUNT:-0}} -gt 0 && -e {RUN}/{PLAN} ]]; then set -- {RESUME} "$@"; fi',
+)
 _SETUP = ("export PYTHONSAFEPATH=1 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1",)
 
 
@@ -19,12 +23,12 @@ def own_program(plan: str, run_dir: str) -> list[str]:
 
 
 def _emit(plan_file: PlanFile, target: str, start: str) -> Export:
-    program = " ".join(own_program(PLAN, "run"))
+    program = " ".join(own_program(PLAN, RUN))
     return Export(
         target=target,
         files=(
             ExportedFile(PLAN, plan_file.model_dump_json(indent=2) + "\n"),
-            *launch_files(plan_file, program, setup=_SETUP),
+            *launch_files(plan_file, program, setup=_SETUP, job_setup=_GO_ON),
         ),
         start=start,
     )

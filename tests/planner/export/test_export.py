@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from planner.export import EXPORTERS, find_exporter
+from planner.export.kubernetes import objects
 from planner.export.torchtitan import BASES
 from planner.space import Space
 from simulator.catalog.scenario_file import scenario_from_flags
@@ -197,6 +201,51 @@ def test_sbatch_lines() -> None:
         "#SBATCH --gpus-per-node=8",
         "#SBATCH --exclusive",
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_restarts", "has_begun", "given", "handed_on"),
+    [
+        (None, False, [], ""),
+        (None, True, [], ""),
+        ("0", True, [], ""),
+        (None, True, ["--resume"], "--resume"),
+        ("1", True, [], "--resume"),
+        ("2", False, [], ""),
+    ],
+)
+def test_a_slurm_job_that_is_started_again_goes_on(
+    n_restarts: str | None, has_begun: bool, given: list[str], handed_on: str, tmp_path: Path
+) -> None:
+    export = find_exporter("slurm").export(plan_file("tiny in 16 processes on nodes"))
+    (tmp_path / "job.sbatch").write_text(export.text("job.sbatch"))
+    for tool, text in (("scontrol", "echo node1"), ("srun", 'echo "$@"')):
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / tool).chmod(0o755)
+    if has_begun:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "plan.json").write_text("{}")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    slurm = {"PATH": path, "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7"}
+    if n_restarts is not None:
+        slurm["SLURM_RESTART_COUNT"] = n_restarts
+    done = subprocess.run(
+        ["bash", "job.sbatch", *given],
+        cwd=tmp_path, env=slurm, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.strip().partition("./launch.sh")[2].strip() == handed_on
+
+
+def test_a_kubernetes_job_says_how_to_go_on() -> None:
+    task = pytest.importorskip("runtime.torchrun").Task
+    text = find_exporter("kubernetes").export(plan_file("tiny")).text("job.yaml")
+    head = text[: text.index("apiVersion")]
+    (job,) = (each for each in objects(text) if each["kind"] == "Job")
+    assert f"kubectl delete job {job['metadata']['name']},\n# add --resume" in head
+    words = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    arguments = words[words.index("runtime.torchrun") + 1 :]
+    assert not task.of(arguments).resume
+    assert task.of([*arguments, "--resume"]).resume
 
 
 def test_a_device_without_a_kubernetes_resource_is_refused() -> None:
