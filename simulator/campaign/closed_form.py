@@ -11,6 +11,7 @@ from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import CampaignPrediction, InputNeeds, Interval, StepPrediction
+from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_seconds
 
@@ -49,11 +50,11 @@ def predict_campaign(
     )
     require_progress(table)
     needs = input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks)
-    return _prediction(terms, table, needs)
+    return _prediction(terms, table, needs, scenario.reliability)
 
 
 def _prediction(
-    terms: CampaignTerms, table: CampaignTable, needs: InputNeeds | None
+    terms: CampaignTerms, table: CampaignTable, needs: InputNeeds | None, asked: ReliabilitySpec
 ) -> CampaignPrediction:
     goodput = float(table.goodput[0])
     reach = NORMAL_95 * float(table.goodput_deviation[0])
@@ -72,7 +73,7 @@ def _prediction(
         checkpoint_interval_s=float(safest.interval_s[0]),
         checkpoint_stall_s=float(sum(tier.stall_s[0] for tier in table.rhythm.tiers)),
         input_needs=needs,
-        assumptions=terms.assumptions + _warnings(terms, table),
+        assumptions=terms.assumptions + _warnings(terms, table, asked),
     )
 
 
@@ -80,7 +81,9 @@ def _first(column: FloatArray | None) -> float | None:
     return None if column is None else float(column[0])
 
 
-def _warnings(terms: CampaignTerms, table: CampaignTable) -> tuple[str, ...]:
+def _warnings(
+    terms: CampaignTerms, table: CampaignTable, asked: ReliabilitySpec
+) -> tuple[str, ...]:
     mtbf_s, restart_s = float(table.rhythm.mtbf_s[0]), float(table.restart_s[0])
     unsaid = (
         (
@@ -99,6 +102,14 @@ def _warnings(terms: CampaignTerms, table: CampaignTable) -> tuple[str, ...]:
         (
             any(phase.shape != 1 for cause in terms.causes for phase in cause.life),
             "the closed form takes ageing parts as failing at their mean rate",
+        ),
+        (
+            asked.repair_crews is not None and terms.n_spare_nodes is not None,
+            f"the closed form lets no repair wait for one of the {asked.repair_crews} crews",
+        ),
+        (
+            asked.spare_kind == "hot" and bool(terms.n_spare_nodes),
+            "the closed form lets no spare fail, hot as they are",
         ),
     )
     return tuple(sentence for applies, sentence in unsaid if applies)

@@ -209,3 +209,23 @@ def test_a_campaign_that_never_finishes_says_why(
     slow = with_reliability(llama3, restart_s=3.2 * 3600)
     campaign = predict_campaign(slow, plan, step, state_bytes=STATE_BYTES)
     assert any("longer than the time between failures" in line for line in campaign.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"repair_crews": 3}, "the closed form lets no repair wait for one of the 3 crews"),
+        ({"spare_kind": "hot"}, "the closed form lets no spare fail, hot as they are"),
+    ],
+)
+def test_what_the_closed_form_leaves_out_is_said(
+    llama3: Scenario,
+    plan: PlanSpec,
+    step: StepPrediction,
+    values: dict[str, object],
+    sentence: str,
+) -> None:
+    for asked, said in ((values, True), ({}, False)):
+        scenario = with_reliability(llama3, spares=24, **asked)
+        campaign = predict_campaign(scenario, plan, step, state_bytes=STATE_BYTES)
+        assert (sentence in campaign.assumptions) is said
