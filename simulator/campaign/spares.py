@@ -1,4 +1,4 @@
-"""How many spare nodes a job needs: the chance that enough nodes are up.
+"""How long a job with spares waits for nodes in repair.
 
 The repair time enters by its mean only wherever repairs do not wait for a crew (M/G/infinity and
 Erlang's loss system are insensitive to the distribution).
@@ -28,15 +28,6 @@ def offered_repairs(
     )
 
 
-def poisson_availability(repairs: npt.ArrayLike, n_spares: npt.ArrayLike) -> FloatArray:
-    """Chance that at most `n_spares` nodes are in repair, when failures never pause."""
-    from scipy.special import gammaincc
-
-    return np.asarray(
-        gammaincc(np.asarray(n_spares, dtype=np.float64) + 1, np.asarray(repairs, dtype=np.float64))
-    )
-
-
 def waiting_share(repairs: npt.ArrayLike, n_spares: npt.ArrayLike) -> FloatArray:
     """Share of time that a job waits for a node, when nothing fails while it waits.
 
@@ -53,20 +44,3 @@ def waiting_share(repairs: npt.ArrayLike, n_spares: npt.ArrayLike) -> FloatArray
     known = up_to_limit > 1e-290
     asymptote = 1 - servers / np.where(known, 1.0, np.maximum(load, 1.0))
     return np.where(known, at_limit / np.where(known, up_to_limit, 1.0), asymptote)
-
-
-def crew_availability(
-    n_nodes: int, n_spares: int, n_crews: int, failures_per_node_s: float, repair_s: float
-) -> float:
-    """Chance that n nodes are up with a limited number of repair crews (exponential repairs).
-
-    Birth-death chain over the nodes down: failures at rate x min(n, n + spares - down), repairs at
-    min(down, crews) / repair_s.
-    """
-    down = np.arange(n_nodes + n_spares)
-    failing = failures_per_node_s * np.minimum(n_nodes, n_nodes + n_spares - down)
-    mending = np.minimum(down + 1, n_crews) / repair_s
-    with np.errstate(divide="ignore"):
-        log_weight = np.concatenate(([0.0], np.cumsum(np.log(failing) - np.log(mending))))
-    weight = np.exp(log_weight - log_weight.max())
-    return float(weight[: n_spares + 1].sum() / weight.sum())

@@ -11,7 +11,6 @@ from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
 from simulator.campaign.removals import DAY_S, Removals, removals
-from simulator.campaign.stragglers import jitter_slowdown
 from simulator.catalog import find_failure_profile
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.cluster import ClusterSpec
@@ -27,6 +26,7 @@ from simulator.spec.reliability import (
     Scope,
 )
 from simulator.spec.scenario import Scenario
+from simulator.step.slowest import expected_normal_maximum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _slowdown(asked: ReliabilitySpec, n_devices: int) -> float:
     flaps = asked.flaps_per_device_day / DAY_S * asked.flap_stall_s * n_devices
     if asked.step_jitter == 0:
         return 1 + flaps
-    return flaps + float(jitter_slowdown(asked.step_jitter, n_devices))
+    return 1 + flaps + asked.step_jitter * float(expected_normal_maximum(n_devices))
 
 
 def restart_parts(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[float, float]:

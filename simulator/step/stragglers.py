@@ -17,6 +17,7 @@ from typing import Self
 from simulator.spec.plan import PlanSpec
 from simulator.spec.stragglers import StragglerSpec
 from simulator.step.chunk_costs import ChunkCosts, slower
+from simulator.step.slowest import expected_normal_maximum
 
 MAX_COLUMNS = 8
 """Columns with jitter that are simulated; how far the slowest of more of them lags behind follows
@@ -103,12 +104,14 @@ class Stragglers:
             return 0.0
         mean_s = sum(columns_s) / len(columns_s)
         variance = sum((each - mean_s) ** 2 for each in columns_s) / (len(columns_s) - 1)
-        beyond = expected_largest(self.n_columns) - expected_largest(len(columns_s))
-        return float(beyond * variance**0.5)
+        most, some = expected_normal_maximum([self.n_columns, len(columns_s)])
+        return float((most - some) * variance**0.5)
 
     def expected_pace(self) -> float:
         """Return how long a pass takes over its mean, with all the ranks that wait in it."""
-        return 1.0 + self.jitter * expected_largest(self.n_together)
+        if self.jitter == 0.0:
+            return 1.0
+        return 1.0 + self.jitter * float(expected_normal_maximum(self.n_together))
 
     def expected_lag_s(self, passes_s: Sequence[float], n_microbatches: int) -> float:
         """Return how much later than the mean column the slowest one is.
@@ -118,15 +121,4 @@ class Stragglers:
         """
         scatter = self.jitter / (1.0 + 0.35 * log(self.n_together))
         column_s = scatter * (n_microbatches * sum(each**2 for each in passes_s)) ** 0.5
-        return float(column_s * expected_largest(self.n_columns))
-
-
-def expected_largest(n: int) -> float:
-    """Expected largest of n standard normals.
-
-    References
-    ----------
-    Blom 1958, "Statistical estimates and transformed beta variables": the quantile
-    (n - 3/8) / (n + 1/4).
-    """
-    return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
+        return float(column_s * expected_normal_maximum(self.n_columns))

@@ -74,6 +74,19 @@ def test_ages_survive(shape: float, expected: float) -> None:
     assert np.mean(counts) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize(("shape", "expected"), [(0.7, 1419), (1.0, 413.7), (2.0, 8.4)])
+def test_first_failures_of_a_new_fleet(shape: float, expected: float) -> None:
+    # n (1 - exp(-(t / scale)^shape)) of 16,384 devices of 5.78 years mean life, after 54 days.
+    rate = 1 / (5.78 * 365.25)
+    cause = FailureCause(name="part", failures_per_device_day=rate, life=(LifePhase(shape=shape),))
+    fleet = fleet_of(16_384)
+    failed = [
+        len({failure.node for failure in failures_in(54, (cause,), fleet, seed=seed)})
+        for seed in range(20)
+    ]
+    assert np.mean(failed) == pytest.approx(expected, abs=3.5 * np.sqrt(expected / 20))
+
+
 def test_old_parts_with_infant_mortality_fail_less() -> None:
     cause = FailureCause(name="part", failures_per_device_day=0.01, life=(LifePhase(shape=0.5),))
     new = failures_in(10, (cause,), fleet_of(1000))

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.events import simulate_campaign
 from simulator.campaign.losses import Loss
 from simulator.campaign.partial import isolated_service, shrinking_service
 from simulator.campaign.setting import campaign_setting
-from simulator.campaign.spares import poisson_availability, waiting_share
+from simulator.campaign.spares import waiting_share
 from tests.simulator.campaign.settings import DAY_S, STATE_BYTES, plan_of, scenario_of, step_of
 
 RATE = {"failures_per_node_s": 3.79e-3 / DAY_S, "repair_s": 2 * DAY_S}
@@ -28,7 +29,7 @@ def test_single_nodes_are_what_poisson_says() -> None:
     # With a copy per node and hardly any that fail, nodes in repair are Poisson.
     service = shrinking_service(2048, 2048, 16, **RATE)
     counts = np.arange(200)
-    share = np.diff(poisson_availability(A, counts), prepend=0.0)
+    share = np.diff(poisson.cdf(counts, A), prepend=0.0)
     missing = (share * np.maximum(0, counts - 16)).sum()
     assert 1 - service.speed == pytest.approx(missing / 2048, rel=0.02)
     assert service.stopped == pytest.approx(0.0, abs=1e-12)

@@ -2,43 +2,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from simulator.campaign.spares import (
-    crew_availability,
-    offered_repairs,
-    poisson_availability,
-    waiting_share,
-)
+from simulator.campaign.spares import offered_repairs, waiting_share
 
 N_NODES = 2048
 RATE_PER_NODE_DAY = 3.79e-3
 
 
-@pytest.mark.parametrize(
-    ("repair_days", "n_spares", "availability"),
-    [
-        (2, 16, 0.614),
-        (2, 20, 0.893),
-        (2, 24, 0.98377),
-        (2, 32, 0.99992),
-        (1, 12, 0.947),
-        (1, 16, 0.997),
-        (7, 64, 0.914),
-        (7, 80, 0.9996),
-    ],
-)
-def test_availability_with_spares(repair_days: float, n_spares: int, availability: float) -> None:
-    digits = 5e-6 if availability in {0.98377, 0.99992} else 5e-4
-    unlimited_crews = crew_availability(N_NODES, n_spares, N_NODES, RATE_PER_NODE_DAY, repair_days)
-    assert unlimited_crews == pytest.approx(availability, abs=digits)
-    # Idle nodes rest in the chain, so that it is a little better than Poisson, never worse.
-    repairs = offered_repairs(N_NODES, RATE_PER_NODE_DAY, repair_days)
-    assert unlimited_crews - 2e-3 < poisson_availability(repairs, n_spares) <= unlimited_crews
-
-
-def test_few_crews_make_nodes_wait() -> None:
+def test_nodes_in_repair_of_llama_3() -> None:
     assert offered_repairs(N_NODES, RATE_PER_NODE_DAY, 2) == pytest.approx(15.52, abs=5e-3)
-    few, many = (crew_availability(N_NODES, 24, n, RATE_PER_NODE_DAY, 2) for n in (18, 30))
-    assert few < many < crew_availability(N_NODES, 24, N_NODES, RATE_PER_NODE_DAY, 2) + 1e-12
 
 
 def test_a_job_without_spares_waits_for_every_repair() -> None:

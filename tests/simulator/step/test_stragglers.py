@@ -8,7 +8,7 @@ from simulator.spec.scenario import Scenario
 from simulator.spec.stragglers import StragglerSpec
 from simulator.step.events import simulate_step
 from simulator.step.predict import ENGINES, predict_step, step_costs
-from simulator.step.stragglers import Stragglers, expected_largest
+from simulator.step.stragglers import Stragglers
 from tests.simulator.step.price_list import layer, model
 from tests.simulator.step.price_list import step_costs as priced
 
@@ -56,14 +56,6 @@ def test_nothing_slow_changes_nothing() -> None:
     plan = PlanSpec(pp=4, tp=2, dp_replicate=8, n_microbatches=16)
     asked = scenario(slow_devices=4, slowdown=1.0)
     assert predict_step(asked, plan).step_s == predict_step(scenario(), plan).step_s
-
-
-def test_expected_largest_of_some_normal_numbers() -> None:
-    # Exact: 0, 1 / sqrt(pi), 1.4236 (n = 8), 3.2414 (n = 1,000).
-    assert expected_largest(1) == 0.0
-    assert expected_largest(2) == pytest.approx(0.5642, rel=0.06)
-    assert expected_largest(8) == pytest.approx(1.4236, rel=0.01)
-    assert expected_largest(1000) == pytest.approx(3.2414, rel=0.01)
 
 
 @pytest.mark.parametrize(
