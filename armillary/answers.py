@@ -6,7 +6,7 @@ A version grows when a field changes its meaning or goes; new fields may come wi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict
 
@@ -19,11 +19,15 @@ from planner.result import PlanAnswer
 from planner.size import Sizing
 from planner.whatif import WhatIf
 from runtime.compare import Comparison
-from runtime.result import RunResult
+from runtime.result import RunResult, read_metrics
+from runtime.run_dir import RunDir
 from simulator.spec.base import Spec
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -68,6 +72,11 @@ class RunAnswer(Spec):
     """Of the fullest rank."""
     comparison: Comparison
     """The same run beside its prediction."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the steps as a table, from the run's metrics.jsonl."""
+        place = RunDir(Path(self.run_dir))
+        return RunResult(run_dir=place.root, steps=read_metrics(place.metrics)).to_frame()
 
     @classmethod
     def of(cls, result: RunResult, comparison: Comparison) -> RunAnswer:

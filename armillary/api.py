@@ -5,11 +5,12 @@ They return typed values. Those that hold several of a kind, or many numbers, ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from armillary.answers import RunAnswer
     from armillary.checking import Checked
     from armillary.choice import Place
     from armillary.listings import Listed
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from planner.size import Sizing
     from planner.whatif import WhatIf
     from runtime.compare import Comparison
-    from runtime.result import RunResult
+    from runtime.result import StepMetrics
     from simulator.spec.cluster import ClusterSpec
     from simulator.spec.scenario import Scenario
     from simulator.step.predict import Engine
@@ -120,17 +121,28 @@ def run(
     steps: int | None = None,
     run_dir: str | Path | None = None,
     resume: bool = False,
-) -> RunResult:
-    """Train for real on this machine; without `run_dir`, in a new folder of runs/."""
-    from armillary.choice import chosen_plan
-    from armillary.output_folder import run_folder
-    from runtime.launch import require_torch
-    from runtime.launch import run as started
+    faults: str | Path | None = None,
+    max_restarts: int = 0,
+    port: int = 0,
+    on_step: Callable[[StepMetrics], None] | None = None,
+) -> RunAnswer:
+    """Train for real on this machine; without `run_dir`, in a new folder of runs/.
 
-    require_torch()
-    chosen = chosen_plan(place, rank)
-    folder = run_dir or run_folder(chosen.scenario.name, resume=resume)
-    return started(chosen, run_dir=folder, steps=steps, resume=resume)
+    `on_step` is called with every step as soon as it is measured. `faults` is a table of outages
+    to inject; the run recovers from them as the scenario says.
+    """
+    from armillary.training import Training
+
+    training = Training.of(
+        place,
+        rank,
+        steps=steps,
+        run_dir=run_dir,
+        resume=resume,
+        faults=faults,
+        max_restarts=max_restarts,
+    )
+    return training.run(port=port, on_step=on_step or (lambda _: None))
 
 
 def calibrate(

@@ -13,7 +13,6 @@ from armillary import options
 if TYPE_CHECKING:
     from runtime.result import StepMetrics
 
-REPORT = "report.html"
 N_PROGRESS_LINES = 20
 
 
@@ -57,41 +56,26 @@ def command(
 
     armillary run armillary-out/plan.json --faults outages.csv
     """
-    from armillary.answers import RunAnswer
-    from armillary.choice import chosen_plan
-    from armillary.output_folder import run_folder
-    from armillary.recovery import recovery_of
-    from armillary.report import Report, write_report
     from armillary.screens.compare import compare_screen
     from armillary.screens.run import run_screen
-    from armillary.simulation import with_replay
-    from runtime.compare import compare
-    from runtime.launch import require_torch, run
+    from armillary.training import Training
 
-    require_torch()
-    plan_file = chosen_plan(place, rank)
-    if faults is not None:
-        plan_file = with_replay(plan_file, faults)
-    folder = run_dir or run_folder(plan_file.scenario.name, resume=resume)
-    n_ranks = plan_file.plan.n_ranks
-    typer.echo(f"{plan_file.plan.label()} on {n_ranks} ranks, in {folder}", err=True)
-    result = run(
-        plan_file,
-        run_dir=folder,
+    training = Training.of(
+        place,
+        rank,
         steps=steps,
+        run_dir=run_dir,
         resume=resume,
-        port=port,
-        on_step=_progress(steps or plan_file.scenario.run.steps),
-        recovery=recovery_of(plan_file, injects=faults is not None, max_restarts=max_restarts),
+        faults=faults,
+        max_restarts=max_restarts,
     )
-    comparison = compare(folder)
-    for page in (folder / REPORT, report):
-        if page is not None:
-            write_report(page, Report.of(plan_file, comparison=comparison))
+    plan = training.plan_file.plan
+    typer.echo(f"{plan.label()} on {plan.n_ranks} ranks, in {training.run_dir}", err=True)
+    answer = training.run(port=port, on_step=_progress(training.n_steps), report=report)
     if as_json:
-        typer.echo(RunAnswer.of(result, comparison).model_dump_json(indent=2))
+        typer.echo(answer.model_dump_json(indent=2))
     else:
-        typer.echo(f"{run_screen(result)}\n\n{compare_screen(comparison)}")
+        typer.echo(f"{run_screen(answer)}\n\n{compare_screen(answer.comparison)}")
 
 
 def _progress(n_steps: int) -> Callable[[StepMetrics], None]:

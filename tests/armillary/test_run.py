@@ -1,12 +1,17 @@
-"""What `armillary run --json` prints."""
+"""What `armillary run` prints, and the same in Python."""
 
 import json
 from pathlib import Path
 
+import pytest
+
+import armillary
 from armillary.answers import RunAnswer
+from armillary.screens.run import run_screen
 from runtime.compare import compare
-from runtime.result import RunResult, read_metrics
+from runtime.result import RunResult, StepMetrics, read_metrics
 from simulator.spec.plan_file import PlanFile
+from tests.runtime.plans import fp32, plan_file
 from tests.runtime.test_compare import leave_run, steps
 
 
@@ -14,8 +19,31 @@ def test_json_holds_the_comparison(tmp_path: Path, example_plan_file: PlanFile) 
     place = leave_run(tmp_path, example_plan_file, steps())
     comparison = compare(tmp_path)
     result = RunResult(run_dir=tmp_path, steps=read_metrics(place.metrics))
-    answer = json.loads(RunAnswer.of(result, comparison).model_dump_json())
+    given = RunAnswer.of(result, comparison)
+    answer = json.loads(given.model_dump_json())
     assert answer["version"] == 1
     assert answer["n_steps"] == 10
     assert answer["step_s"] == answer["comparison"]["step_s"]["measured"] == 1.25
     assert answer["comparison"] == json.loads(place.comparison.read_text())
+    assert list(given.to_frame()["step"]) == list(range(1, 11))
+    screen = run_screen(given)
+    assert "3.0000 in step 1 -> 3.0000 in step 10" in screen
+    assert "1.25 s (median of steps 3 to 10)" in screen
+
+
+@pytest.mark.ranks
+def test_a_run_from_python_recovers_from_faults(tmp_path: Path) -> None:
+    """The rank is killed at once, and starts again."""
+    (tmp_path / "faults.csv").write_text("node,start,end,class\n0,0.001,0.002,hbm\n")
+    seen: list[StepMetrics] = []
+    answer = armillary.run(
+        plan_file(fp32()),
+        steps=3,
+        run_dir=tmp_path / "run",
+        faults=tmp_path / "faults.csv",
+        on_step=seen.append,
+    )
+    assert isinstance(answer, RunAnswer)
+    assert [step.loss for step in seen] == list(answer.losses)
+    assert '"restart"' in (tmp_path / "run" / "events.jsonl").read_text()
+    assert (tmp_path / "run" / "report.html").exists()
