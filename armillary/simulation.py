@@ -162,13 +162,13 @@ class StepAnswer(Spec):
     breakdown_s: dict[str, float]
     """Adds up to `step_s`."""
     peak_memory_bytes: tuple[float, ...]
+    """Per pipeline stage, its fullest rank."""
     interval_memory_bytes: tuple[float, float]
     """90 % interval of the fullest stage's peak."""
     misfit_probability: float
     """Probability that the fullest rank needs more memory than there is."""
     fit: FitVerdict
     """'fits', 'edge' or 'does not fit'."""
-    """Per pipeline stage, its fullest rank."""
     memory_capacity_bytes: float
     basis: Basis
     links: tuple[AxisLinks, ...]

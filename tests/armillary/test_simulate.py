@@ -10,6 +10,7 @@ import pytest
 import armillary
 from armillary.choice import chosen_plan
 from armillary.cli import main
+from armillary.simulation import StepAnswer
 from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
@@ -43,6 +44,12 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str], plan_path: str) -> Non
     assert math.isclose(sum(campaign["losses"].values()) + campaign["goodput"], 1, rel_tol=1e-9)
     needed = {"calendar_s", "device_hours", "cost_usd", "energy_j", "co2_kg", "failures"}
     assert needed <= campaign.keys()
+
+
+def test_memory_is_described_where_it_stands() -> None:
+    described = {name: field.description for name, field in StepAnswer.model_fields.items()}
+    assert described["peak_memory_bytes"] == "Per pipeline stage, its fullest rank."
+    assert described["fit"] == "'fits', 'edge' or 'does not fit'."
 
 
 def test_engines_agree(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
