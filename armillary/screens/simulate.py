@@ -57,7 +57,7 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
         "",
         *_memory(step),
         "",
-        *_campaign(campaign),
+        *_campaign(campaign, step),
         "",
         "assumed",
         *_bullets(step.assumptions + campaign.assumptions),
@@ -66,10 +66,15 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
     return "\n".join(lines)
 
 
+def _step_range(step: StepPrediction) -> str:
+    """The 90 % interval of the step."""
+    interval = step.interval_step_s
+    return f"{format_seconds(interval.low)} to {format_seconds(interval.high)}"
+
+
 def _step(step: StepPrediction) -> list[str]:
-    low, high = (format_seconds(s) for s in (step.interval_step_s.low, step.interval_step_s.high))
     head = (
-        f"step {format_seconds(step.step_s)} (90 %: {low} to {high}) by {step.engine}, "
+        f"step {format_seconds(step.step_s)} (90 %: {_step_range(step)}) by {step.engine}, "
         f"MFU {step.mfu:.1%}, {format_count(step.tokens_per_s)} tokens/s"
     )
     rows = [
@@ -153,10 +158,11 @@ def _shown_stages(stages: tuple[MemoryBreakdown, ...]) -> list[MemoryBreakdown]:
     return [stage for stage in stages if stage.stage in chosen]
 
 
-def _campaign(campaign: CampaignPrediction) -> list[str]:
-    head = f"campaign: {campaign.n_steps:,} steps by {campaign.engine}"
+def _campaign(campaign: CampaignPrediction, step: StepPrediction) -> list[str]:
+    head = [f"campaign: {campaign.n_steps:,} steps by {campaign.engine}"]
     if campaign.n_replicas:
-        head += f", {campaign.n_replicas:,} simulated; 90 % of them lie between"
+        head[0] += f", {campaign.n_replicas:,} simulated; 90 % of them lie between"
+        head.append(f"  at this step time; the step's own 90 % range is {_step_range(step)}")
     rows = [
         [f"  {name}", form(value), *(form(end) for end in _ends(campaign, field))]
         for field, name, form in _QUANTITIES
@@ -171,7 +177,7 @@ def _campaign(campaign: CampaignPrediction) -> list[str]:
     header = ["", "mean", "from", "to"] if campaign.n_replicas else ["", "mean"]
     sentences = [*_causes(campaign), _checkpoints(campaign), *_input(campaign)]
     return [
-        head,
+        *head,
         *text_table(header, rows),
         *(
             line

@@ -52,6 +52,19 @@ def test_memory_is_described_where_it_stands() -> None:
     assert described["fit"] == "'fits', 'edge' or 'does not fit'."
 
 
+def test_the_campaigns_range_is_told_to_be_at_one_step_time(
+    capsys: pytest.CaptureFixture[str], plan_path: str
+) -> None:
+    _, screen, _ = output(capsys, plan_path, "--replicas", "3")
+    lines = screen.splitlines()
+    (told,) = (line for line in lines if "at this step time" in line)
+    own = lines[[line.startswith("step ") for line in lines].index(True)]
+    assert told.split("90 % range is ")[1] == own.split("(90 %: ")[1].split(")")[0]
+    assert max(map(len, lines)) <= 80
+    _, closed, _ = output(capsys, plan_path, "--engine", "closed-form")
+    assert "at this step time" not in closed
+
+
 def test_engines_agree(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
     times = []
     for engine in ("events", "closed-form"):
