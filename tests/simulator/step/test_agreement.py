@@ -143,12 +143,13 @@ def cases(count: int, seed: int) -> list[Case]:
     ("count", "seed"), [(200, 0), pytest.param(2000, 1, marks=pytest.mark.slow)]
 )
 def test_both_clocks_agree(count: int, seed: int) -> None:
-    """Predictions within 2 % of the events; so is the search for regular plans, mostly for all."""
+    """Predictions within 2 % of the events; the search nearly always."""
     drawn = cases(count, seed)
     searched, predicted = np.abs([case.errors() for case in drawn]).T
     regular = np.array([case.regular for case in drawn])
     assert np.max(predicted) < 0.02
     assert np.mean(predicted) < 0.0005
-    assert np.max(searched[regular]) < 0.03
+    assert np.mean(searched[regular] < 0.02) > 0.98
+    assert np.mean(searched[regular]) < 0.003
     assert np.mean(searched < 0.02) > 0.94
     assert np.mean(searched) < 0.006
