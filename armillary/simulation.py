@@ -19,7 +19,7 @@ from simulator.spec.fit import FitVerdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.prediction import AxisLinks, InputNeeds, Interval, Prediction
+from simulator.spec.prediction import AxisLinks, InputNeeds, Prediction
 from simulator.spec.scenario import Scenario
 from simulator.step.predict import Engine, predict_step
 
@@ -58,13 +58,13 @@ class Simulation:
             plan=self.plan,
             step=StepAnswer(
                 step_s=step.step_s,
-                interval_step_s=(step.interval_step_s.low, step.interval_step_s.high),
+                interval_step_s=step.interval_step_s.ends,
                 engine=step.engine,
                 mfu=step.mfu,
                 tokens_per_s=step.tokens_per_s,
                 breakdown_s=dict(step.breakdown.parts()),
                 peak_memory_bytes=tuple(stage.total_bytes for stage in step.memory),
-                interval_memory_bytes=_pair(step.interval_memory_bytes),
+                interval_memory_bytes=step.interval_memory_bytes.ends,
                 misfit_probability=step.misfit_probability,
                 fit=step.fit,
                 memory_capacity_bytes=step.memory_capacity_bytes,
@@ -74,7 +74,7 @@ class Simulation:
             ),
             campaign=CampaignAnswer(
                 goodput=campaign.goodput,
-                interval_goodput=_pair(campaign.goodput_interval),
+                interval_goodput=campaign.goodput_interval.ends,
                 engine=campaign.engine,
                 replicas=campaign.n_replicas,
                 losses=campaign.losses,
@@ -86,7 +86,7 @@ class Simulation:
                 co2_kg=campaign.co2_kg,
                 failures=campaign.expected_failures,
                 failures_by_cause=campaign.failures,
-                intervals={name: _pair(both) for name, both in campaign.intervals.items()},
+                intervals={name: both.ends for name, both in campaign.intervals.items()},
                 checkpoint_interval_s=campaign.checkpoint_interval_s,
                 input_needs=campaign.input_needs,
             ),
@@ -144,10 +144,6 @@ def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:
     """Step time of the best plan on some of the nodes of a scenario; None when there is none."""
     found = best_on_fewer_nodes(scenario, n_nodes)
     return None if found is None else found.best.prediction.step.step_s
-
-
-def _pair(interval: Interval) -> tuple[float, float]:
-    return interval.low, interval.high
 
 
 class StepAnswer(Spec):

@@ -120,4 +120,4 @@ def _row(outcome: Outcome) -> ValidatedRow:
 
 
 def _pair(interval: Interval | None) -> tuple[float, float] | None:
-    return None if interval is None else (interval.low, interval.high)
+    return None if interval is None else interval.ends

@@ -111,9 +111,9 @@ class Resilience:
             table=PlanTable.of([plan]),
             steps=Steps(
                 step_s=np.array([step.step_s]),
-                communication_share=np.array([step.breakdown.communication_s / step.step_s]),
+                communication_share=np.array([step.communication_share]),
             ),
-            held_bytes=np.array([_held_bytes(step)]),
+            held_bytes=np.array([step.held_bytes]),
             peak_bytes=np.array([step.peak_memory_bytes]),
         )
         tried: list[tuple[bool, float, float, PlanSpec]] = []
@@ -236,10 +236,6 @@ def _able(scenario: Scenario) -> tuple[Recovery, ...]:
     """Return the recoveries that the target carries out, or any target where none is named."""
     targets = [TARGETS[scenario.target]] if scenario.target else list(TARGETS.values())
     return tuple(dict.fromkeys(each for target in targets for each in target.recoveries))
-
-
-def _held_bytes(step: StepPrediction) -> float:
-    return max(stage.weights_bytes + stage.optimizer_bytes for stage in step.memory)
 
 
 def _repeated(works: Works, n: int) -> Works:

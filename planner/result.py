@@ -103,7 +103,7 @@ class PredictionSummary(Spec):
         step, campaign = prediction.step, prediction.campaign
         return cls(
             step_s=step.step_s,
-            interval_step_s=(step.interval_step_s.low, step.interval_step_s.high),
+            interval_step_s=step.interval_step_s.ends,
             mfu=step.mfu,
             peak_memory_bytes=step.peak_memory_bytes,
             memory_margin_bytes=step.memory_margin_bytes,

@@ -134,10 +134,9 @@ def _read_steps(place: RunDir) -> tuple[StepMetrics, ...]:
 
 def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Comparison:
     step, steady = plan_file.prediction.step, result.steady_steps
-    interval = step.interval_step_s
     step_s = Quantity(
         predicted=step.step_s,
-        interval=(interval.low, interval.high),
+        interval=step.interval_step_s.ends,
         measured=result.step_s,
         spread=_spread([metrics.step_s for metrics in steady]),
     )

@@ -192,7 +192,7 @@ def _ends(campaign: CampaignPrediction, name: str) -> tuple[float, ...]:
     interval = campaign.intervals.get(name.removeprefix("expected_"))
     if name == "goodput" and campaign.n_replicas:
         interval = campaign.goodput_interval
-    return () if interval is None else (interval.low, interval.high)
+    return () if interval is None else interval.ends
 
 
 def _shares(campaign: CampaignPrediction, loss: str) -> list[str]:

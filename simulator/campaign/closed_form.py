@@ -6,7 +6,7 @@ from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.decided import decided, droppable_copies
 from simulator.campaign.endless import require_progress
 from simulator.campaign.feeding import input_needs
-from simulator.campaign.rhythm import checkpoint_rhythm, require_room
+from simulator.campaign.rhythm import plan_rhythm, require_room
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.plan import PlanSpec
@@ -30,15 +30,7 @@ def predict_campaign(
     scenario = decided(scenario, plan)
     terms = campaign_terms(scenario)
     require_room(terms, state_bytes, -(-plan.n_ranks // terms.devices_per_node))
-    rhythm = checkpoint_rhythm(
-        terms,
-        n_ranks=plan.n_ranks,
-        step_s=step.step_s,
-        state_bytes=state_bytes,
-        held_bytes=max(stage.weights_bytes + stage.optimizer_bytes for stage in step.memory),
-        n_copies=plan.dp,
-        interval_s=plan.checkpoint_interval_s,
-    )
+    rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
     table = campaign_table(
         terms,
         rhythm,
@@ -46,7 +38,7 @@ def predict_campaign(
         step_s=step.step_s,
         n_groups=scenario.reliability.isolation_groups or 1,
         n_copies=droppable_copies(plan.dp_replicate, plan.dp_shard),
-        communication_share=step.breakdown.communication_s / step.step_s,
+        communication_share=step.communication_share,
     )
     require_progress(table)
     needs = input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks)

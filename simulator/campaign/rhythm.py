@@ -12,6 +12,8 @@ from simulator.campaign.renewal import optimal_interval_s
 from simulator.campaign.terms import CampaignTerms, TierTerms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import StepPrediction
 from simulator.spec.units import format_bytes
 
 
@@ -84,6 +86,21 @@ def checkpoint_rhythm(
         nearer = tiers[-1] if tiers else None
         tiers.append(_tier_rhythm(terms, tier, savers, state_bytes, nearer))
     return Rhythm(tiers=tuple(tiers))
+
+
+def plan_rhythm(
+    terms: CampaignTerms, plan: PlanSpec, step: StepPrediction, *, state_bytes: float
+) -> Rhythm:
+    """Return when the campaign of one plan saves, as `checkpoint_rhythm` does."""
+    return checkpoint_rhythm(
+        terms,
+        n_ranks=plan.n_ranks,
+        step_s=step.step_s,
+        state_bytes=state_bytes,
+        held_bytes=step.held_bytes,
+        n_copies=plan.dp,
+        interval_s=plan.checkpoint_interval_s,
+    )
 
 
 def _tier_rhythm(

@@ -13,7 +13,7 @@ from simulator.campaign.endless import require_progress
 from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
 from simulator.campaign.repair import RepairTerms
-from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm, require_room
+from simulator.campaign.rhythm import Rhythm, plan_rhythm, require_room
 from simulator.campaign.saves import Saves, SaveTier
 from simulator.campaign.shapes import (
     FixedShape,
@@ -73,15 +73,7 @@ def campaign_setting(
     terms, asked = campaign_terms(scenario), scenario.reliability
     fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=terms.n_spare_nodes)
     require_room(terms, state_bytes, fleet.n_nodes)
-    rhythm = checkpoint_rhythm(
-        terms,
-        n_ranks=plan.n_ranks,
-        step_s=step.step_s,
-        state_bytes=state_bytes,
-        held_bytes=max(stage.weights_bytes + stage.optimizer_bytes for stage in step.memory),
-        n_copies=plan.dp,
-        interval_s=plan.checkpoint_interval_s,
-    )
+    rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
     if terms.recovery == "wait":
         require_progress(campaign_table(terms, rhythm, n_ranks=plan.n_ranks, step_s=step.step_s))
     ranks = np.array([float(plan.n_ranks)])
@@ -103,7 +95,7 @@ def campaign_setting(
         n_groups=asked.isolation_groups or 1,
         useful_step_s=step.step_s,
         input_stall_s=stall_s,
-        communication_share=step.breakdown.communication_s / step.step_s,
+        communication_share=step.communication_share,
         full=full,
         shapes=_shapes(scenario, plan, full, replan, slowdown=terms.slowdown, stall_s=stall_s),
         clock=StepClock(scenario, plan, full.step_s),

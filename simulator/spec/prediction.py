@@ -16,6 +16,11 @@ class Interval(Spec):
     low: float
     high: float
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Return both ends."""
+        return self.low, self.high
+
 
 class StepBreakdown(Spec):
     """Where the time of one step goes; the parts add up to the step time.
@@ -176,6 +181,16 @@ class StepPrediction(Spec):
     links: tuple[AxisLinks, ...] = ()
     """For every axis in use."""
     assumptions: tuple[str, ...] = ()
+
+    @property
+    def communication_share(self) -> float:
+        """Share of the step in which nothing is computed because of communication."""
+        return self.breakdown.communication_s / self.step_s
+
+    @property
+    def held_bytes(self) -> float:
+        """Weights and optimizer state of the rank that holds most of them."""
+        return max(stage.weights_bytes + stage.optimizer_bytes for stage in self.memory)
 
     @property
     def peak_memory_bytes(self) -> float:

@@ -240,23 +240,6 @@ def test_flaps_slow_everything_a_little() -> None:
     )
 
 
-def test_a_job_that_shrinks_goes_on_without_the_copy_that_is_gone() -> None:
-    usual: dict[str, Any] = {
-        "n_devices": 1024,
-        "days": 20,
-        "step_s": 20.0,
-        "failures_per_device_day": 2e-4,
-        "spares": 0,
-        "repair_s": 5 * DAY_S,
-        "restart_s": 300.0,
-    }
-    waits = simulate_campaign(setting_of(**usual))
-    shrinks = simulate_campaign(setting_of(recovery="shrink", **usual), record=True)
-    assert shrinks.calendar_s < 0.8 * waits.calendar_s
-    assert shrinks.losses_node_s[Loss.WAITING_FOR_SPARES] == 0
-    assert shrinks.losses_node_s[Loss.IDLE] > 0
-
-
 def test_groups_that_fail_apart_keep_the_others_going() -> None:
     usual: dict[str, Any] = {
         "n_devices": 131_072,

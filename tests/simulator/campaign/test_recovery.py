@@ -32,6 +32,14 @@ SCARCE: dict[str, Any] = {
 """A hundred and twenty-eight nodes, of which one is nearly always in repair."""
 
 
+def test_a_job_that_shrinks_goes_on_without_the_copy_that_is_gone() -> None:
+    waits = simulate_campaign(setting_of(**SCARCE))
+    shrinks = simulate_campaign(setting_of(recovery="shrink", **SCARCE), record=True)
+    assert shrinks.calendar_s < 0.8 * waits.calendar_s
+    assert shrinks.losses_node_s[Loss.WAITING_FOR_SPARES] == 0
+    assert shrinks.losses_node_s[Loss.IDLE] > 0
+
+
 def test_planning_anew_asks_the_planner_once_per_number_of_nodes() -> None:
     asked: list[int] = []
 
