@@ -116,7 +116,8 @@ def scenario_page() -> str:
         "# Fields of a scenario and of a plan",
         "",
         "Quantities may carry a unit (`80 GiB`, `400 Gb/s`, `2 us`, `30d`, `1T`); bare numbers are",
-        "SI. `model` and `cluster` also take a catalog name, a short form or a file.",
+        "SI. `model` and `cluster` also take a catalog name, a short form or a file;",
+        "`cluster.device` and `cluster.fabric` take a catalog name.",
         "",
     ]
     for title, model in (("A scenario", Scenario), ("A plan", PlanSpec)):

@@ -241,10 +241,10 @@ def cluster_of(document: Document) -> ClusterSpec:
     """Return the cluster of a scenario's `cluster` section."""
     value = document.value.get("cluster")
     if not isinstance(value, dict):
-        raise InputError(
-            "cluster: is missing or neither a name nor fields",
-            where=document.where(("cluster",)),
-            fix="write cluster: h100-sxm:64, or see `armillary list devices`",
+        raise document.mistake(
+            ("cluster",),
+            "is missing or neither a name nor fields",
+            "write cluster: h100-sxm:64, or see `armillary list devices`",
         )
     return _cluster_of(document, value, ("cluster",))
 
@@ -252,15 +252,13 @@ def cluster_of(document: Document) -> ClusterSpec:
 def _cluster_of(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> ClusterSpec:
     """Return the cluster of a mapping: a whole one, or a base with changes."""
     if isinstance(value.get("device"), dict):
-        kernels = value.get("kernels")
-        if not isinstance(kernels, str):
-            return validate(ClusterSpec, document, value, path)
-        whole = validate(ClusterSpec, document, value | {"kernels": None}, path)
-        return whole.model_copy(update={"kernels": read_kernel_table(kernels, whole.device)})
+        return _whole(document, value, path)
     where = document.where(path)
     changes = {key: field for key, field in value.items() if key != "base"}
     base: _Base | None = None
-    if "base" in value:
+    if isinstance(value.get("base"), Document):
+        changes = _kept_beside_device(cluster_of(value["base"]), changes) | changes
+    elif "base" in value:
         text = str(value["base"])
         if looks_like_path(text):
             cluster = read_cluster_file(text)
@@ -277,6 +275,45 @@ def _cluster_of(document: Document, value: dict[str, Any], path: tuple[str, ...]
     if base is None:
         base = _catalog_base(find_device(request.device, where=document.where((*path, "device"))))
     return _build(request, base, where)
+
+
+def _whole(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> ClusterSpec:
+    """Return the cluster of a mapping that holds all of it; kernels and fabric may be names."""
+    kernels, fabric = value.get("kernels"), value.get("fabric")
+    resolved: dict[str, Any] = {}
+    if isinstance(kernels, str):
+        resolved["kernels"] = None
+    named = fabric if isinstance(fabric, str) else None
+    if named is not None:
+        found = find_fabric(named, where=document.where((*path, "fabric")))
+        resolved["fabric"] = found.model_dump()
+    elif isinstance(fabric, dict) and "base" in fabric:
+        resolved["fabric"] = _fabric_variant(fabric, document.where((*path, "fabric")))
+    whole = validate(ClusterSpec, document, value | resolved, path)
+    if named is not None:
+        shared = _shared(whole.fabric, whole.devices_per_node)
+        whole = whole.model_copy(update={"fabric": shared})
+    if isinstance(kernels, str):
+        table = read_kernel_table(kernels, whole.device)
+        whole = whole.model_copy(update={"kernels": table})
+    return whole
+
+
+def _kept_beside_device(cluster: ClusterSpec, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a cluster that stay when `changes` only name another device.
+
+    There are as many devices, on the same fabric; one that such devices usually have is not kept.
+    """
+    kept: dict[str, Any] = {}
+    if not {"nodes", "devices"} & changes.keys():
+        kept["devices"] = cluster.n_devices
+    fabric, per_node = cluster.fabric, cluster.devices_per_node
+    usual = default_fabric(cluster.device, cluster.n_nodes, per_node)
+    if fabric not in (usual, find_fabric("none")):
+        named = fabric.name in list_names("fabrics")
+        same = named and fabric == _shared(find_fabric(fabric.name), per_node)
+        kept["fabric"] = fabric.name if same else fabric.model_dump()
+    return kept
 
 
 def _fabric_variant(fields: dict[str, Any], where: str) -> dict[str, Any]:

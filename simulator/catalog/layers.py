@@ -21,7 +21,8 @@ TABLES = (("reliability", "replay"), ("economics", "price_series"))
 
 _STARTS_ANEW: dict[KeyPath, set[str]] = {
     ("model",): {"base", "name"},
-    ("cluster",): {"base", "device"},
+    ("cluster",): {"base"},
+    ("cluster", "fabric"): {"base"},
 }
 """Parts that replace what they extend when they name one of these keys."""
 
@@ -106,11 +107,22 @@ def _cluster_files(cluster: dict[str, Any], folder: Path) -> dict[str, str]:
 
 def merge(below: Document, above: Document) -> Document:
     """Return `above` laid over `below`, mapping by mapping."""
-    value = _merge(below.value, above.value, ())
+    value = _merge(below.value, _with_other_device(below, above), ())
     return Document(value, {**below.places, **above.places}, above.name)
 
 
+def _with_other_device(below: Document, above: Document) -> Any:
+    """Return `above`; where its cluster only names another device, based on the cluster below."""
+    cluster = above.part(("cluster",))
+    extends = isinstance(cluster, dict) and isinstance(below.part(("cluster",)), dict)
+    if not extends or "base" in cluster or isinstance(cluster.get("device", {}), dict):
+        return above.value
+    return above.value | {"cluster": cluster | {"base": below}}
+
+
 def _merge(below: Any, above: Any, path: KeyPath) -> Any:
+    if isinstance(below, str) and isinstance(above, dict) and path in _STARTS_ANEW:
+        below = {"base": below}
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     if above.keys() & _STARTS_ANEW.get(path, set()):

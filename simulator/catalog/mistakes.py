@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +13,8 @@ from simulator.catalog.yaml_text import Document, KeyPath
 from simulator.spec.errors import InputError, all_of, near_names
 
 S = TypeVar("S", bound=BaseModel)
+
+_CLASS_NAME = re.compile(r"should be a valid dictionary( or .*)?$")
 
 LIMIT_SHOWN = 20
 """Mistakes shown at once."""
@@ -58,18 +62,26 @@ def validate(model: type[S], document: Document, value: Any, path: KeyPath = ())
 
 
 def mistakes_of(
-    error: ValidationError, model: type[BaseModel], document: Document, path: KeyPath = ()
+    error: ValidationError,
+    model: type[BaseModel],
+    document: Document,
+    path: KeyPath = (),
+    without: Collection[str] = (),
 ) -> list[InputError]:
-    """Return the mistakes of one validation, in the order of the document, each place once."""
+    """Return the mistakes of one validation, in the order of the document, each place once.
+
+    `without` are fields whose mistakes are known already.
+    """
     found: dict[KeyPath, InputError] = {}
     details = error.errors(include_url=False, include_context=False, include_input=False)
     written = [_written(detail, document, path) for detail in details[:LIMIT_SHOWN]]
     for detail, inner in zip(details, written, strict=False):
+        if detail["loc"][:1] and detail["loc"][0] in without:
+            continue
         if _is_refused_alternative(detail, inner, written):
             continue
         what, fix = _explain(detail, model, inner[len(path) :], document, inner)
-        message = f"{'.'.join(map(str, inner))}: {what}" if inner else what
-        found.setdefault(inner, InputError(message, where=document.where(inner), fix=fix))
+        found.setdefault(inner, document.mistake(inner, what, fix))
     return list(found.values())
 
 
@@ -108,6 +120,7 @@ def _explain(
     if detail["type"] == "missing":
         return "is missing", "add it"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    message = _CLASS_NAME.sub("should be a mapping of fields", message)
     shown = _shown(document.part(full))
     if detail["type"] == "value_error" and isinstance(document.part(full), dict):
         return message, None  # the message of a rule over several fields names their values

@@ -10,7 +10,6 @@ from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_model
 from simulator.catalog.variant import variant_fields
 from simulator.catalog.yaml_text import Document
-from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
 
 
@@ -24,10 +23,10 @@ def model_of(document: Document) -> ModelSpec:
     value = document.value.get("model")
     where = document.where(("model",))
     if not isinstance(value, dict):
-        raise InputError(
-            "model: is missing or neither a name nor fields",
-            where=where,
-            fix="write model: llama3-8b, or see `armillary list models`",
+        raise document.mistake(
+            ("model",),
+            "is missing or neither a name nor fields",
+            "write model: llama3-8b, or see `armillary list models`",
         )
     changes: dict[str, Any] = {key: field for key, field in value.items() if key != "base"}
     if "base" not in value:

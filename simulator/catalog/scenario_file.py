@@ -91,12 +91,9 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
     try:
         scenario = Scenario.model_validate(fields)
     except ValidationError as error:
-        known = [
-            mistake
-            for mistake in mistakes_of(error, Scenario, document)
-            if not mistake.message.startswith(("model: is missing", "cluster: is missing"))
-        ]
-        raise all_of([*mistakes, *known]) from None
+        unresolved = _RESOLVED.keys() - fields.keys()
+        others = mistakes_of(error, Scenario, document, without=unresolved)
+        raise all_of([*mistakes, *others]) from None
     mistakes += _misfits(scenario, document)
     if mistakes:
         raise all_of(mistakes)
@@ -161,8 +158,7 @@ def _misfits(scenario: Scenario, document: Document) -> list[InputError]:
     mistakes: list[InputError] = []
 
     def add(path: KeyPath, message: str, fix: str) -> None:
-        field = ".".join(map(str, path))
-        mistakes.append(InputError(f"{field}: {message}", where=document.where(path), fix=fix))
+        mistakes.append(document.mistake(path, message, fix))
 
     if device.peak.of(job.precision) <= 0:
         known = [p for p in Precision if device.peak.of(p) > 0]

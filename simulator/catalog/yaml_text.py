@@ -65,6 +65,12 @@ class Document:
                 return self.places[path[:length]]
         return self.name
 
+    def mistake(self, path: KeyPath, what: str, fix: str | None = None) -> InputError:
+        """Return the error for a part; a flag that names the field as its place does not twice."""
+        field, where = ".".join(map(str, path)), self.where(path)
+        named = where.rpartition(" ")[2] == field
+        return InputError(what if named or not field else f"{field}: {what}", where=where, fix=fix)
+
 
 def read_yaml(text: str, name: str) -> Document:
     """Return the content of a YAML text. Raises InputError with `name:line`."""

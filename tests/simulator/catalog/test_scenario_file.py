@@ -185,6 +185,63 @@ def test_an_override_replaces_a_whole_part() -> None:
     assert scenario.cluster.device.name == "a100-sxm-80gb"
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model=llama3-8b",
+        "cluster=h200:16",
+        "cluster.device=h200",
+        "cluster.device=gb200-nvl72",
+        "cluster.fabric=ethernet-100g",
+        "cluster.fabric=roce",
+        "economics.price=aws-p5-2026-11",
+        "economics.grid=france-2022",
+        "reliability.profile=meta-rsc-1",
+        "job.software=megatron-core-2024",
+        "target=torchtitan",
+    ],
+)
+@pytest.mark.parametrize("cluster", ["h100-sxm:64", "{base: 'h100-sxm:64', fabric: ethernet-25g}"])
+def test_names_go_over_an_expanded_scenario(cluster: str, override: str, tmp_path: Path) -> None:
+    """What a scenario says in names and what it says in full take the same changes."""
+    short = write(tmp_path, f"name: a\nmodel: llama3-70b\ncluster: {cluster}\n")
+    whole = write(tmp_path, to_yaml(load_scenario(short)), "whole.yaml")
+    assert load_scenario(whole, overrides=[override]) == load_scenario(short, overrides=[override])
+
+
+def test_another_device_keeps_the_number_of_devices() -> None:
+    for override, n_devices in (("device=h200", 64), ("nodes=4", 32)):
+        scenario = scenario_from_flags(
+            model="llama3-8b",
+            cluster="h100-sxm:64",
+            overrides=[f"cluster.{override}", "cluster.device=b200"],
+        )
+        assert scenario.cluster.device.name == catalog.find_device("b200").name
+        assert scenario.cluster.n_devices == n_devices
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "cluster.fabric=ethernet-10",
+            "unknown fabric 'ethernet-10'; did you mean ethernet-10g or",
+        ),
+        ("cluster.device=h100-s", "unknown device 'h100-s'; did you mean h100-"),
+        ("cluster.device=[h200]", "should be a valid string, not a list"),
+        ("cluster.host=x", "should be a mapping of fields, not 'x'"),
+        ("model=llama", "unknown model 'llama'; did you mean"),
+    ],
+)
+def test_a_mistaken_name_over_an_expanded_scenario(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    whole = to_yaml(scenario_from_flags(model="llama3-70b", cluster="h100-sxm:64"))
+    found = mistakes(tmp_path, whole, override)
+    assert len(found) == 1
+    assert found[0].startswith(f"--set {override.partition('=')[0]}: {message}")
+
+
 def test_a_short_context_is_the_default_sequence_length() -> None:
     scenario = scenario_from_flags(model="gpt3-175b", cluster="a100:64")
     assert scenario.job.sequence_length == 2048
@@ -215,7 +272,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         "or 'int8', not 'bf17'",
         "a.yaml:7: limits.tensor_paralel: unknown field; did you mean tp?",
         "a.yaml:8: unknown failure profile 'llama3-16k'; did you mean llama3-16k-h100?",
-        "a.yaml:9: run: should be a valid dictionary or instance of RunSpec, not 5",
+        "a.yaml:9: run: should be a mapping of fields, not 5",
         "a.yaml:10: frobs: unknown field; did you mean job?",
     ]
 
@@ -282,9 +339,11 @@ def test_a_mistake_says_where_and_what(text: str, message: str, tmp_path: Path) 
         ("=3", "--set '=3'; write it like job.tokens=1T"),
         ("job..tokens=3", "--set 'job..tokens=3'; write it like job.tokens=1T"),
         ("job.tokens=[1", "--set job.tokens:1: not valid YAML"),
-        ("job.tokens=[1]", "--set job.tokens: job.tokens: should be a valid integer, not a list"),
-        ("job=3", "--set job: job: should be a valid dictionary or instance of JobSpec, not 3"),
-        ("limits.tpp=3", "--set limits.tpp: limits.tpp: unknown field; did you mean tp?"),
+        ("job.tokens=[1]", "--set job.tokens: should be a valid integer, not a list"),
+        ("job=3", "--set job: should be a mapping of fields, not 3"),
+        ("cluster.scale_up=x", "--set cluster.scale_up: should be a mapping of fields, not 'x'"),
+        ("model=3", "--set model: is missing or neither a name nor fields; write model: llama"),
+        ("limits.tpp=3", "--set limits.tpp: unknown field; did you mean tp?"),
         ("model=lama", "--set model: unknown model 'lama'"),
         ("cluster=cpu:x", "--set cluster: cluster 'cpu:x' is not a device with a count"),
         ("seed=" + "9" * 6000, "cannot be read; write fewer digits"),
