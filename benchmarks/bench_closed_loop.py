@@ -20,7 +20,8 @@ from pathlib import Path
 from planner.space import Space
 from runtime.calibrate import calibrate
 from runtime.compare import Comparison, compare
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from simulator.campaign.predict import predict
 from simulator.catalog.cluster import read_cluster_file
 from simulator.catalog.plan_json import write_plan_file

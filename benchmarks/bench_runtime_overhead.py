@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.result import StepMetrics
 from runtime.run_dir import RunDir
 from simulator.campaign.predict import predict

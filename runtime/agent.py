@@ -30,7 +30,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from runtime.failure import Exit, log_path, report_exits
 from runtime.process import die_with_parent
-from runtime.ranks import LOOPBACK, SHUTDOWN_S, RankJob
+from runtime.rank_job import RankJob
+from runtime.ranks import LOOPBACK, SHUTDOWN_S
 from runtime.run_dir import RunDir
 
 

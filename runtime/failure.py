@@ -9,13 +9,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from runtime.rank_job import RankJob
 from runtime.run_dir import RunDir
 from simulator.spec.errors import ArmillaryError, InputError, RunError
-
-if TYPE_CHECKING:
-    from runtime.ranks import RankJob
 
 TAIL_LINES = 15
 TAIL_BYTES = 16_384

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.result import RunResult, StepMetrics, metric_lines, read_metrics
 from runtime.run_dir import RunDir, append_event
 from runtime.supervise import Recovery, supervise

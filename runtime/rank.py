@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runtime.failure import report_error
 from runtime.process import die_with_parent
-from runtime.ranks import RankJob
+from runtime.rank_job import RankJob
 from runtime.run_dir import RunDir, append_event
 
 

@@ -6,7 +6,6 @@ here imports torch.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -14,11 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runtime.failure import explain_failure, never_started
 from runtime.json_lines import JsonLines
+from runtime.rank_job import RankJob
 from runtime.run_dir import Event, RunDir, event_lines
 from simulator.spec.errors import InputError
 
@@ -27,33 +26,6 @@ LOOPBACK_INTERFACE = "lo0" if sys.platform == "darwin" else "lo"
 POLL_S = 0.1
 SHUTDOWN_S = 5.0
 """How long ranks get to end by themselves before they are killed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankJob:
-    """What the ranks of this machine have to do."""
-
-    module: str
-    """Module whose `main(arguments)` every rank calls, inside its process group."""
-    arguments: tuple[str, ...]
-    n_ranks: int
-    folder: str
-    """Where logs/ and events.jsonl are written."""
-    threads_per_rank: int = 1
-    port: int = 0
-    """Of the ranks' meeting point on loopback; 0 takes a free one."""
-    timeout_s: float = 300.0
-    """How long a rank waits for another in one exchange."""
-    start_timeout_s: float = 180.0
-    """How long the ranks may take until all have met."""
-
-    @classmethod
-    def from_json(cls, text: str) -> RankJob:
-        values = json.loads(text)
-        return cls(**values | {"arguments": tuple(values["arguments"])})
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
 
 
 def run_ranks(job: RankJob, *, while_waiting: Callable[[], None] = lambda: None) -> None:

@@ -15,7 +15,8 @@ from runtime.calibrate.findings import Findings, RankFindings, read_findings
 from runtime.calibrate.fits import fit_collectives
 from runtime.calibrate.machine import Machine, this_machine
 from runtime.calibrate.solve import fit_work
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.run_dir import RunDir, read_events
 from simulator.spec.base import NAME_PATTERN, Basis, Precision, Source
 from simulator.spec.cluster import (

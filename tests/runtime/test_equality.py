@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.result import StepMetrics, read_metrics
 from runtime.run_dir import RunDir
 from simulator.spec.scenario import RunSpec

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ranks import RankJob, run_ranks
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.run_dir import RunDir, read_events
 from simulator.spec.errors import InputError, RunError
 
