@@ -186,7 +186,7 @@ LISTINGS: dict[str, Listing] = {
             what="how often clusters fail; reliability: {profile: NAME}",
             things=_catalog(FAILURES),
             columns=(
-                ("a 1000 device-days", lambda f: f"{1000 * f.failures_per_device_day:.3g}"),
+                ("per device-day", lambda f: f"{f.failures_per_device_day:.3g}"),
                 ("restart", lambda f: format_seconds(f.restart_s)),
                 (
                     "checkpoint store",

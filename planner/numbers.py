@@ -207,7 +207,9 @@ def _memory_inputs(case: Case) -> list[Input]:
 
 def _goodput_inputs(case: Case) -> list[Input]:
     campaign, terms = case.prediction.campaign, case.terms
-    profile = f"reliability.profile {case.scenario.reliability.profile}"
+    asked = case.scenario.reliability
+    profile = f"reliability.profile {asked.profile}"
+    factor = "" if asked.failure_factor == 1 else f", failure_factor {asked.failure_factor:g}"
     rows = [
         Input(name, f"{100 * share:.2f} % lost", place_of(campaign_table))
         for name, share in campaign.losses.items()
@@ -215,7 +217,11 @@ def _goodput_inputs(case: Case) -> list[Input]:
     ]
     return [
         *rows,
-        Input("failures_per_device_day", f"{terms.failures.per_device_s * 86400:.3g}", profile),
+        Input(
+            "failures_per_device_day",
+            f"{terms.failures.per_device_s * 86400:.3g}",
+            profile + factor,
+        ),
         Input("restart_s", format_seconds(terms.restart_s), profile),
         Input(
             "checkpoint_interval_s",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from simulator import catalog
+from simulator.campaign.causes import resolve_causes
+from simulator.campaign.removals import DAY_S
 from simulator.cost.parameters import count_parameters
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
@@ -86,11 +88,15 @@ def _value(field: str, value: object) -> str:
 def _reliability(scenario: Scenario) -> str:
     asked = scenario.reliability
     profile = catalog.find_failure_profile(asked.profile)
-    rate = asked.failures_per_device_day
-    rate = profile.failures_per_device_day if rate is None else rate
-    a_day = rate * scenario.cluster.n_devices
+    n_devices = scenario.cluster.n_devices
+    rate = sum(
+        cause.failures_per_device_day + cause.failures_per_job_day / n_devices
+        for cause in resolve_causes(asked, profile)
+        if cause.effect != "slow"
+    )
+    every = f" (one in {format_seconds(DAY_S / (rate * n_devices))})" if rate else ""
     spares = "a replacement always at hand" if asked.spares is None else f"{asked.spares} spares"
-    return f"{profile.name}, {a_day:.3g} failures a day, {spares}"
+    return f"{profile.name}, {rate:.3g} failures per device-day{every}, {spares}"
 
 
 def _economics(scenario: Scenario) -> str:

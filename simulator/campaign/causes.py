@@ -12,8 +12,8 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
     """Return every cause that can strike, its rate and its detection time said outright.
 
     The scenario's own causes replace the profile's; `failures_per_device_day` scales them so that
-    those which stop a job add up to it; `more_causes` come on top. Raises InputError for a repair
-    that is faster than its detection.
+    those which stop a job add up to it; `more_causes` come on top, and `failure_factor` is on all.
+    Raises InputError for a repair that is faster than its detection.
     """
     if not asked.random_failures:
         return ()
@@ -29,17 +29,28 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
             )
             for cause in base
         )
+    every = tuple(with_rates(cause, asked.failure_factor) for cause in (*base, *asked.more_causes))
     # A restart given as one number includes detection where a cause does not say its own.
     usual_s = 0.0 if asked.restart_s is not None else profile.detection_s
     causes = tuple(
         cause
         if cause.detection_s is not None
         else cause.model_copy(update={"detection_s": usual_s})
-        for cause in (*base, *asked.more_causes)
+        for cause in every
         if cause.failures_per_device_day + cause.failures_per_job_day > 0
     )
     _require_order(causes, asked.repair_s or profile.repair_s)
     return causes
+
+
+def with_rates(cause: FailureCause, factor: float) -> FailureCause:
+    """Return a cause that strikes `factor` times as often."""
+    return cause.model_copy(
+        update={
+            "failures_per_device_day": cause.failures_per_device_day * factor,
+            "failures_per_job_day": cause.failures_per_job_day * factor,
+        }
+    )
 
 
 def _require_order(causes: tuple[FailureCause, ...], usual_repair_s: float) -> None:

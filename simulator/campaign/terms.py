@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from simulator.campaign.causes import first_surviving, resolve_causes
+from simulator.campaign.causes import first_surviving, resolve_causes, with_rates
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.money import MoneyTerms, money_terms
@@ -197,7 +197,7 @@ def _as_events(cause: FailureCause, asked: ReliabilitySpec) -> FailureCause:
     if cause.scope != "job":
         lemons += sum(cohort.share * (cohort.rate_factor - 1) for cohort in asked.cohorts)
     factor = lemons / (1 + cause.followers)
-    return _scaled(cause, factor)
+    return with_rates(cause, factor)
 
 
 def _recorded(asked: ReliabilitySpec) -> tuple[FailureCause, ...]:
@@ -217,22 +217,13 @@ def _recorded(asked: ReliabilitySpec) -> tuple[FailureCause, ...]:
     )
 
 
-def _scaled(cause: FailureCause, factor: float) -> FailureCause:
-    return cause.model_copy(
-        update={
-            "failures_per_device_day": cause.failures_per_device_day * factor,
-            "failures_per_job_day": cause.failures_per_job_day * factor,
-        }
-    )
-
-
 def _evicted(cause: FailureCause) -> FailureCause:
     """Return the share of slow events that last until they are noticed and their node taken away.
 
     They last an exponential time.
     """
     noticed_s = cause.detection_s or math.inf
-    return _scaled(cause, math.exp(-noticed_s / cause.lasts_s))
+    return with_rates(cause, math.exp(-noticed_s / cause.lasts_s))
 
 
 def _rate(causes: tuple[FailureCause, ...]) -> Rate:

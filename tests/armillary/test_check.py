@@ -25,7 +25,10 @@ def test_a_valid_scenario_is_restated() -> None:
     assert "model        llama3.1-405b: 406 B parameters, 126 layers of 16,384" in screen
     assert any("16,384 x h100-sxm-80gb of 80.0 GiB: 2,048 x 8" in line for line in screen)
     assert "goal         least time, finish_within 75 d" in screen
-    assert "reliability  llama3-16k-h100, 7.76 failures a day, 32 spares" in screen
+    assert (
+        "reliability  llama3-16k-h100, 0.000474 failures per device-day (one in 3.09 h)," in screen
+    )
+    assert "             32 spares" in screen
     assert max(map(len, screen)) <= 80
 
 

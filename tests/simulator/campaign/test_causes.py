@@ -1,9 +1,13 @@
 import pytest
+from pydantic import ValidationError
 
 from simulator.campaign.causes import resolve_causes
+from simulator.campaign.events import simulate_campaign
+from simulator.campaign.terms import campaign_terms
 from simulator.catalog import find_failure_profile
 from simulator.spec.errors import InputError
 from simulator.spec.reliability import FailureCause, ReliabilitySpec
+from tests.simulator.campaign.settings import scenario_of, setting_of
 
 LLAMA3 = find_failure_profile("llama3-16k-h100")
 
@@ -30,6 +34,32 @@ def test_more_causes_come_on_top() -> None:
     assert rates(ReliabilitySpec(failures_per_device_day=1e-3, more_causes=more)) == pytest.approx(
         0.501
     )
+
+
+def test_a_factor_is_on_all_rates() -> None:
+    more = (FailureCause(name="hang", failures_per_device_day=1e-4, failures_per_job_day=0.5),)
+    usual = resolve_causes(ReliabilitySpec(more_causes=more), LLAMA3)
+    doubled = resolve_causes(ReliabilitySpec(more_causes=more, failure_factor=2), LLAMA3)
+    assert [cause.failures_per_device_day for cause in doubled] == [
+        2 * cause.failures_per_device_day for cause in usual
+    ]
+    assert (usual[-1].failures_per_job_day, doubled[-1].failures_per_job_day) == (0.5, 1.0)
+
+
+def test_a_factor_is_the_rate_that_it_leads_to() -> None:
+    """All engines read the causes: twice 1e-4 is 2e-4 in closed form and by events."""
+    twice = {"failures_per_device_day": 1e-4, "failure_factor": 2.0}
+    once = {"failures_per_device_day": 2e-4}
+    assert campaign_terms(scenario_of(**twice)) == campaign_terms(scenario_of(**once))
+    assert simulate_campaign(setting_of(days=5, **twice)) == simulate_campaign(
+        setting_of(days=5, **once)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0])
+def test_a_factor_is_more_than_nothing(factor: float) -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        ReliabilitySpec(failure_factor=factor)
 
 
 def test_nothing_is_repaired_before_it_is_noticed() -> None:
