@@ -173,7 +173,7 @@ class ReliabilitySpec(Spec):
     failures_per_device_day: NonNegative | None = Field(default=None, le=MAX_FAILURES_PER_DAY)
     """Job-stopping failures; default is the profile's rate. Causes are scaled to it."""
     failure_factor: Positive = 1.0
-    """On the rates of all causes: 2 is twice as many failures. Recorded outages stay as they are."""
+    """On the rates of all causes: 2 is twice as many failures. Outages of a replay stay."""
     causes: tuple[FailureCause, ...] = Field(default=(), max_length=64)
     """In place of the profile's causes."""
     more_causes: tuple[FailureCause, ...] = Field(default=(), max_length=64)
