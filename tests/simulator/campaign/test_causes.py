@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -48,8 +50,8 @@ def test_a_factor_is_on_all_rates() -> None:
 
 def test_a_factor_is_the_rate_that_it_leads_to() -> None:
     """All engines read the causes: twice 1e-4 is 2e-4 in closed form and by events."""
-    twice = {"failures_per_device_day": 1e-4, "failure_factor": 2.0}
-    once = {"failures_per_device_day": 2e-4}
+    twice: dict[str, Any] = {"failures_per_device_day": 1e-4, "failure_factor": 2.0}
+    once: dict[str, Any] = {"failures_per_device_day": 2e-4}
     assert campaign_terms(scenario_of(**twice)) == campaign_terms(scenario_of(**once))
     assert simulate_campaign(setting_of(days=5, **twice)) == simulate_campaign(
         setting_of(days=5, **once)
