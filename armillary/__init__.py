@@ -1,8 +1,43 @@
-"""The front door of Armillary: a training-cluster simulator and capacity planner."""
+"""The front door of Armillary: a training-cluster simulator and capacity planner.
 
-from importlib.util import find_spec
-from pathlib import Path
+Every verb of the command is a function. What one of them answers, the next one takes:
 
+>>> import armillary
+>>> scenario = armillary.scenario(
+...     model="llama3-8b", cluster="h100-sxm:16", tokens="100B", overrides=["target=torchtitan"]
+... )
+>>> found = armillary.plan(scenario, top=3)  # or the path of a scenario file
+>>> found.best.plan.label()
+'... dp...'
+>>> found.to_frame()["step_s"].is_monotonic_increasing
+True
+>>> future = armillary.simulate(found, 1, n_replicas=8)  # plan 1 of them, played by events
+>>> future.prediction.step.step_s  # all quantities are SI, with the unit in the name
+5...
+>>> armillary.explain(found, 2, against=1).against.decisions
+('...)
+>>> armillary.export(found, 1, to="torchtitan", folder="out").start
+'...'
+>>> cases = armillary.whatif(found, ["limits.tp=2,4"])  # every combination of several
+>>> cases.to_frame()["limits.tp"].tolist()
+['2', '4']
+>>> armillary.size(found, finish_within="20d").fewest.device
+'h100-sxm-80gb'
+
+What has no answer raises an error that says what would help:
+
+>>> try:
+...     armillary.plan(armillary.load_scenario(scenario, ["goal.finish_within=1h"]))
+... except armillary.NoFeasiblePlan as error:
+...     print(error)
+no plan ...
+
+`armillary.run(found, 1)` trains on this machine, and `armillary.compare` tells how wrong it was.
+"""
+
+from collections.abc import Sequence
+
+from armillary._packages import refuse_shadowed_packages as _  # noqa: F401  # before theirs
 from armillary.api import (
     calibrate,
     check,
@@ -13,6 +48,7 @@ from armillary.api import (
     load_scenario,
     plan,
     run,
+    scenario,
     schema,
     simulate,
     size,
@@ -20,8 +56,13 @@ from armillary.api import (
     whatif,
 )
 from armillary.api import list_ as list  # noqa: A004  # each verb goes by its own name
+from simulator.spec.errors import InputError, NoFeasiblePlan, RunError
+from simulator.spec.version import __version__
 
 __all__ = [
+    "InputError",
+    "NoFeasiblePlan",
+    "RunError",
     "__version__",
     "calibrate",
     "check",
@@ -33,6 +74,7 @@ __all__ = [
     "load_scenario",
     "plan",
     "run",
+    "scenario",
     "schema",
     "simulate",
     "size",
@@ -40,34 +82,6 @@ __all__ = [
     "whatif",
 ]
 
-__version__ = "0.1.0"
 
-
-def _refuse_shadowed_packages() -> None:
-    """Raise ImportError when a foreign simulator, planner or runtime hides ours.
-
-    Those names are generic: a user's own folder may carry one and come first on the path.
-    """
-    home = Path(__file__).resolve().parent.parent
-    for name in ("simulator", "planner", "runtime"):
-        spec = find_spec(name)
-        if spec is None:
-            raise ImportError(
-                f"armillary needs its own package {name!r} at {home / name}, and it is not there; "
-                "install armillary again",
-                name=name,
-            )
-        places = [spec.origin] if spec.origin else [*(spec.submodule_search_locations or ())]
-        found = Path(places[0] if places else name).resolve()
-        folder = found.parent if spec.origin else found
-        if folder != home / name:
-            raise ImportError(
-                f"armillary needs its own package {name!r} at {home / name}, but the path leads to "
-                f"{found} first; rename that one, or start from another folder "
-                "(the `armillary` command or PYTHONSAFEPATH=1 leave the current folder out)",
-                name=name,
-                path=str(found),
-            )
-
-
-_refuse_shadowed_packages()
+def __dir__() -> Sequence[str]:
+    return __all__

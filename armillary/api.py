@@ -6,10 +6,11 @@ They return typed values. Those that hold several of a kind, or many numbers, ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from armillary.answers import RunAnswer
     from armillary.checking import Checked
     from armillary.choice import Place
@@ -23,26 +24,58 @@ if TYPE_CHECKING:
     from runtime.compare import Comparison
     from runtime.result import StepMetrics
     from simulator.spec.cluster import ClusterSpec
+    from simulator.spec.plan_file import PlanFile
     from simulator.spec.scenario import Scenario
     from simulator.step.predict import Engine
     from simulator.validate import Validation
 
-
-def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
-    """Return the scenario of a file, with `key=value` changes over it."""
-    from simulator.catalog.scenario_file import load_scenario as load
-
-    return load(path, overrides=tuple(overrides))
+    SomeScenario = Scenario | SearchResult | PlanFile | str | Path
 
 
-def plan(scenario: Scenario | str | Path, *, top: int = 10) -> SearchResult:
-    """Return the best plans of a scenario or of a scenario file.
+def scenario(
+    *,
+    model: str,
+    cluster: str,
+    tokens: float | str | None = None,
+    sequence_length: int | str | None = None,
+    batch: int | str | None = None,
+    precision: str | None = None,
+    overrides: Iterable[str] = (),
+) -> Scenario:
+    """Return the scenario that the same options of `armillary plan` describe.
+
+    `model` and `cluster` are names of the catalog or files, as `llama3-70b` and `h100-sxm:64`;
+    `overrides` are changes to any other field, as `goal.finish_within=60d`.
+    """
+    from armillary.arguments import some_texts
+    from simulator.catalog.scenario_file import scenario_from_flags
+
+    numbers = {"tokens": tokens, "sequence_length": sequence_length, "batch": batch}
+    return scenario_from_flags(
+        model=model,
+        cluster=cluster,
+        **{name: None if value is None else str(value) for name, value in numbers.items()},
+        precision=precision,
+        overrides=some_texts(overrides, "key=value texts"),
+    )
+
+
+def load_scenario(scenario: SomeScenario, overrides: Iterable[str] = ()) -> Scenario:
+    """Return the scenario of a file, or another scenario, with `key=value` changes over it."""
+    from armillary.arguments import some_scenario
+
+    return some_scenario(scenario, overrides)
+
+
+def plan(scenario: SomeScenario, *, top: int = 10) -> SearchResult:
+    """Return the `top` best plans of a scenario.
 
     Raises NoFeasiblePlan, with what would help, when there is none.
     """
+    from armillary.arguments import some_count, some_scenario
     from planner.search import search
 
-    return search(_scenario(scenario), top=top)
+    return search(some_scenario(scenario), top=some_count(top, "top"))
 
 
 def simulate(
@@ -56,34 +89,50 @@ def simulate(
     """Return what happens in a step of a plan and over its campaign.
 
     By events, the campaign is simulated `n_replicas` times, or until the mean goodput is known to
-    `within`.
+    `within`. With `engine="closed-form"` both are computed without events.
     """
+    from armillary.arguments import some_count, some_share
     from armillary.choice import chosen_plan
-    from armillary.simulation import simulate_plan
+    from armillary.simulation import find_engine, simulate_plan
 
-    chosen = chosen_plan(place, rank)
-    return simulate_plan(chosen, engine=engine, n_replicas=n_replicas, within=within)
+    return simulate_plan(
+        chosen_plan(place, rank),
+        engine=find_engine(engine),
+        n_replicas=some_count(n_replicas, "n_replicas"),
+        within=some_share(within, "within"),
+    )
 
 
-def whatif(scenario: str | Path, changes: Iterable[str]) -> WhatIf:
-    """Return the best plan of a scenario file for all combinations of `key=a,b,c` changes."""
+def whatif(scenario: SomeScenario, changes: Iterable[str]) -> WhatIf:
+    """Return the best plan of a scenario for every combination of `key=a,b,c` changes."""
+    from armillary.arguments import some_scenario, some_texts
     from planner.whatif import Grid
     from planner.whatif import whatif as planned
 
-    return planned(lambda some: load_scenario(scenario, some), Grid.of(changes))
+    grid = Grid.of(some_texts(changes, "texts that read key=a,b,c"))
+    return planned(lambda some: some_scenario(scenario, some), grid)
 
 
 def size(
-    scenario: Scenario | str | Path,
+    scenario: SomeScenario,
     *,
-    finish_within: float | None = None,
-    budget: float | None = None,
-    devices: tuple[str, ...] = (),
+    finish_within: float | str | None = None,
+    budget: float | str | None = None,
+    devices: Iterable[str] = (),
 ) -> Sizing:
-    """Return how many devices meet a deadline (in seconds) and a budget (in dollars)."""
+    """Return how many devices meet a deadline (seconds, or as `30d`) and a budget (dollars, `5M`).
+
+    What is not given is the scenario's own; `devices` are names of the catalog. Raises
+    NoFeasiblePlan when no number does.
+    """
+    from armillary.arguments import some_scenario, some_texts
     from planner.size import size as sized
 
-    return sized(_scenario(scenario), finish_within=finish_within, budget=budget, devices=devices)
+    goal = {"finish_within": finish_within, "budget": budget}
+    given = tuple(f"goal.{name}={value}" for name, value in goal.items() if value is not None)
+    return sized(
+        some_scenario(scenario, given), devices=some_texts(devices, "names of kinds of device")
+    )
 
 
 def explain(
@@ -93,24 +142,34 @@ def explain(
     against: int | None = None,
     number: str | None = None,
 ) -> Explanation:
-    """Return what limits a plan and where its numbers come from, one of them or all."""
+    """Return what limits a plan and where its numbers come from, one of them or all.
+
+    `against` is the rank of another plan, from which the differences are told.
+    """
+    from armillary.arguments import some_rank
     from armillary.choice import chosen_plan
     from planner.explain import explain as explained
 
-    return explained(chosen_plan(place, rank), against=against, number=number)
+    chosen = chosen_plan(place, rank)
+    return explained(chosen, against=some_rank(against, "against"), number=number)
 
 
 def export(
     place: Place, rank: int | None = None, *, to: str, folder: str | Path | None = None
 ) -> Export:
-    """Return a plan in the words of another framework, and write it where a folder is given."""
+    """Return a plan in the words of another framework, and write it where a folder is given.
+
+    `to` is one of `armillary.list("exports")`. Raises InputError where the framework cannot run
+    the plan.
+    """
+    from armillary.arguments import some_path
     from armillary.choice import chosen_plan
     from armillary.exporting import write_export
     from planner.export import find_exporter
 
     exported = find_exporter(to).export(chosen_plan(place, rank))
     if folder is not None:
-        write_export(exported, Path(folder))
+        write_export(exported, some_path(folder, "folder"))
     return exported
 
 
@@ -129,41 +188,44 @@ def run(
     """Train for real on this machine; without `run_dir`, in a new folder of runs/.
 
     `on_step` is called with every step as soon as it is measured. `faults` is a table of outages
-    to inject; the run recovers from them as the scenario says.
+    to inject; the run recovers from them as the scenario says. Raises RunError when it fails.
     """
+    from armillary.arguments import some_count, some_path
     from armillary.training import Training
 
     training = Training.of(
         place,
         rank,
-        steps=steps,
-        run_dir=run_dir,
+        steps=None if steps is None else some_count(steps, "steps"),
+        run_dir=None if run_dir is None else some_path(run_dir, "run_dir"),
         resume=resume,
-        faults=faults,
-        max_restarts=max_restarts,
+        faults=None if faults is None else some_path(faults, "faults"),
+        max_restarts=some_count(max_restarts, "max_restarts", least=0),
     )
     return training.run(port=port, on_step=on_step or (lambda _: None))
 
 
 def calibrate(
-    *, ranks: tuple[int, ...] = (1, 2, 4), quick: bool = False, name: str = "this-machine"
+    *, ranks: Iterable[int] = (1, 2, 4), quick: bool = False, name: str = "this-machine"
 ) -> ClusterSpec:
     """Measure this machine with some numbers of ranks at work, and return it as a cluster."""
     from datetime import UTC, datetime
 
+    from armillary.arguments import some_counts
     from runtime.calibrate import calibrate as measured
     from runtime.launch import require_torch
 
     require_torch()
     date = datetime.now(UTC).date().isoformat()
-    return measured(date=date, ranks=ranks, quick=quick, name=name)
+    return measured(date=date, ranks=some_counts(ranks, "ranks"), quick=quick, name=name)
 
 
 def compare(run_dir: str | Path) -> Comparison:
     """Return what a run measured beside what its plan predicted."""
+    from armillary.arguments import some_path
     from runtime.compare import compare as compared
 
-    return compared(Path(run_dir))
+    return compared(some_path(run_dir, "run_dir"))
 
 
 def validate(*tables: str | Path, n_anchors: int = 0, left_out: bool = False) -> Validation:
@@ -172,10 +234,11 @@ def validate(*tables: str | Path, n_anchors: int = 0, left_out: bool = False) ->
     With `left_out`, published sources are predicted by constants fitted without them; with
     `n_anchors`, every source is calibrated from so many of its rows, which are not scored.
     """
+    from armillary.arguments import some_path
     from simulator.validate import PUBLISHED
     from simulator.validate import validate as judged
 
-    paths = tuple(map(Path, tables)) or PUBLISHED
+    paths = tuple(some_path(table, "tables") for table in tables) or PUBLISHED
     return judged(paths, n_anchors=n_anchors, left_out=left_out)
 
 
@@ -188,16 +251,19 @@ def list_(kind: str | None = None, name: str | None = None) -> Listed:
 
 def init(*, model: str | None = None, cluster: str | None = None) -> str:
     """Return the text of a scenario file to start from."""
+    from armillary.arguments import some_text
     from simulator.catalog.template import scenario_template
 
-    return scenario_template(model=model, cluster=cluster)
+    return scenario_template(model=some_text(model, "model"), cluster=some_text(cluster, "cluster"))
 
 
 def check(file: str | Path, overrides: Iterable[str] = ()) -> Checked:
     """Return what a valid scenario or plan file asks. Raises InputError with every mistake."""
+    from armillary.arguments import some_path, some_texts
     from armillary.checking import check as checked
 
-    return checked(Path(file), overrides=tuple(overrides))
+    changes = some_texts(overrides, "key=value texts")
+    return checked(some_path(file, "file"), overrides=changes)
 
 
 def schema(kind: str = "scenario") -> dict[str, Any]:
@@ -205,9 +271,3 @@ def schema(kind: str = "scenario") -> dict[str, Any]:
     from armillary.schemas import schema_of
 
     return schema_of(kind)
-
-
-def _scenario(scenario: Scenario | str | Path) -> Scenario:
-    from simulator.spec.scenario import Scenario
-
-    return scenario if isinstance(scenario, Scenario) else load_scenario(scenario)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from armillary import __version__
+from armillary.arguments import PLAN, not_accepted, some_rank
 from armillary.output_folder import DEFAULT_PLAN
+from planner.result import SearchResult
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
-Place = PlanFile | Scenario | str | Path
-"""Where a plan is: in a plan file, or to be searched for a scenario."""
+Place = PlanFile | SearchResult | Scenario | str | Path
+"""Where a plan is: in a plan file or an answer, or to be searched for a scenario."""
 
 
 def chosen_plan(
@@ -20,13 +21,19 @@ def chosen_plan(
 ) -> PlanFile:
     """Return a plan file whose chosen plan is the one that was asked for.
 
-    `place` is a plan file, a scenario (its best plan is searched), or a bare number: that rank of
-    the last `armillary plan`. Raises InputError when there is no such file or rank.
+    `place` is a plan file, the answer of a search, a scenario (its best plan is searched), or a
+    bare number: that rank of the last `armillary plan`. Raises InputError when there is no such
+    file or rank, and for values of other types.
     """
+    rank = some_rank(rank)
+    if isinstance(place, SearchResult):
+        place = place.plan_file()
     if isinstance(place, PlanFile):
         return place.choosing(rank)
     if isinstance(place, Scenario):
         return _searched(place, rank, place.name)
+    if not isinstance(place, str | Path):
+        raise not_accepted(place, PLAN)
     place = str(place)
     if place.isdecimal() and rank is None:
         place, rank = DEFAULT_PLAN, int(place)
@@ -55,4 +62,4 @@ def _searched(scenario: Scenario, rank: int | None, where: str) -> PlanFile:
     from planner.search import search
 
     result = search(scenario, top=max(rank or 1, 5))
-    return result.plan_file(__version__).choosing(rank, where=where)
+    return result.plan_file().choosing(rank, where=where)

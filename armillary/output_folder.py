@@ -39,7 +39,7 @@ class OutputFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         comment = f"Written by armillary {__version__}; all that the catalog said is filled in."
         write_atomic(self.scenario, to_yaml(result.scenario, comment=comment))
-        write_plan_file(self.plan, result.plan_file(__version__))
+        write_plan_file(self.plan, result.plan_file())
 
 
 RUNS = Path("runs")

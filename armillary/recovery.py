@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from armillary import __version__
 from armillary.fewer_nodes import best_on_fewer_nodes
 from runtime.supervise import Recovery, Replan
 from simulator.campaign.decided import decided, fixed_recovery, fixed_spares
@@ -55,4 +54,4 @@ def _mesh_limits(limits: PlanLimits, plan: PlanSpec) -> PlanLimits:
 def _best(plan_file: PlanFile, n_nodes: int, limits: PlanLimits) -> PlanFile | None:
     ours = {"limits": limits, "target": OWN_TARGET}
     found = best_on_fewer_nodes(plan_file.scenario.model_copy(update=ours), n_nodes)
-    return None if found is None else found.plan_file(__version__)
+    return None if found is None else found.plan_file()

@@ -14,14 +14,14 @@ from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
 from simulator.catalog.outage_file import read_outages
 from simulator.spec.base import Basis, Spec
-from simulator.spec.errors import InputError
+from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.fit import FitVerdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.prediction import AxisLinks, InputNeeds, Prediction
 from simulator.spec.scenario import Scenario
-from simulator.step.predict import Engine, predict_step
+from simulator.step.predict import ENGINES, Engine, predict_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +92,14 @@ class Simulation:
             ),
             assumptions=step.assumptions + campaign.assumptions,
         )
+
+
+def find_engine(name: str, *, where: str | None = None) -> Engine:
+    """Return the clock of that name. Raises InputError with those that there are."""
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise unknown_name("engine", name, ENGINES, where=where)
 
 
 def simulate_plan(

@@ -13,7 +13,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from armillary import __version__
 from armillary.recovery import recovery_of
 from planner.search import search
 from runtime.calibrate import calibrate
@@ -51,7 +50,7 @@ def main() -> None:
     scenario = scenario.model_copy(
         update={"cluster": cluster, "run": scenario.run.model_copy(update=steps)}
     )
-    calm = search(scenario).plan_file(__version__)
+    calm = search(scenario).plan_file()
     replay = {"replay": outages_of(calm)}
     reliability = scenario.reliability.model_copy(update=replay)
     struck = calm.model_copy(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from simulator.spec.base import Spec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.plan_file import PlanFile, Provenance, RankedPlan, inputs_sha256
+from simulator.spec.plan_file import PlanFile, Provenance, RankedPlan
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
 
@@ -51,18 +51,14 @@ class SearchResult:
         ]
         return pd.DataFrame(rows).set_index("rank")
 
-    def plan_file(self, armillary_version: str) -> PlanFile:
+    def plan_file(self) -> PlanFile:
         """Return the file that the other verbs read; the best plan is the chosen one."""
         return PlanFile(
             scenario=self.scenario,
             plan=self.best.plan,
             prediction=self.best.prediction,
             alternatives=self.plans,
-            provenance=Provenance(
-                armillary_version=armillary_version,
-                seed=self.scenario.seed,
-                inputs_sha256=inputs_sha256(self.scenario),
-            ),
+            provenance=Provenance.of(self.scenario),
         )
 
     def answer(self, question: str) -> PlanAnswer:

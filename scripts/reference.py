@@ -6,6 +6,7 @@ out of date ends it with 1.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
@@ -20,7 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import armillary
+import armillary.types
 from armillary.answers import ANSWERS
+from armillary.arguments import PLAN, SCENARIO
 from armillary.cli import _application
 from armillary.listings import LISTINGS
 from simulator.spec.cluster import ClusterSpec
@@ -58,21 +61,72 @@ def _parameter_row(parameter: Any) -> str:
 
 def python_page() -> str:
     """Return every function of `armillary` with its arguments."""
-    lines = [
-        NOTE,
-        "# Python",
+    lines = [NOTE, "# Python", "", *_as_markdown(inspect.getdoc(armillary) or ""), ""]
+    lines += [
+        "A wrong argument raises `InputError`, a question without an answer `NoFeasiblePlan`, a",
+        "training that fails `RunError`. Answers are typed; but for the text of `init` and the",
+        "dictionary of `schema` they have `to_frame()`, a pandas DataFrame.",
         "",
-        "`import armillary`: every verb is a function. What it returns is typed; but for the text",
-        "of `init` and the dictionary of `schema` it has `to_frame()`, a pandas DataFrame.",
-        "A `Place` is a plan file or a scenario: a path, or the value itself.",
+        f"`SomeScenario` is {SCENARIO}; `Place` is {PLAN}.",
         "",
     ]
     for name in armillary.__all__:
         function = getattr(armillary, name)
-        if callable(function):
+        if inspect.isfunction(function):
             lines += [f"## armillary.{name}", "", "```python", _signature(name, function), "```"]
             lines += ["", inspect.cleandoc(function.__doc__ or ""), ""]
+    lines += ["## armillary.types", "", inspect.getdoc(armillary.types) or "", ""]
+    for name in armillary.types.__all__:
+        type_ = getattr(armillary.types, name)
+        if inspect.isclass(type_):
+            lines += _members_of(type_)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _as_markdown(text: str) -> list[str]:
+    """Return a docstring with its examples in fences."""
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        code = paragraph.startswith(">>>")
+        lines += ["```python", paragraph, "```", ""] if code else [paragraph, ""]
+    return lines[:-1]
+
+
+def _members_of(type_: type) -> list[str]:
+    """Return a type and what it offers: fields, properties and methods, each in a sentence."""
+    lines = [f"### {type_.__name__}", "", _first_line(type_), ""]
+    if type_ in (Scenario, ClusterSpec):
+        return [*lines, "Its fields: [fields.md](fields.md).", ""]
+    (tree,) = ast.parse(inspect.getsource(type_)).body
+    assert isinstance(tree, ast.ClassDef)
+    lines += ["| member | type | meaning |", "|---|---|---|"]
+    for node, after in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef):
+            lines += _method_row(node)
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) != "version":
+            said = after.value if isinstance(after, ast.Expr) else None
+            words = str(said.value) if isinstance(said, ast.Constant) else ""
+            lines.append(_row(ast.unparse(node.target), node.annotation, " ".join(words.split())))
+    return [*lines, ""]
+
+
+def _method_row(node: ast.FunctionDef) -> list[str]:
+    """Return the row of a property or method; none where it makes a value or is private."""
+    decorators = {ast.unparse(each) for each in node.decorator_list}
+    if node.name.startswith("_") or "classmethod" in decorators:
+        return []
+    called = "" if decorators & {"property", "cached_property"} else "()"
+    meaning = (ast.get_docstring(node) or "").split("\n")[0]
+    return [_row(node.name + called, node.returns, meaning)]
+
+
+def _row(name: str, annotation: ast.expr | None, meaning: str) -> str:
+    kind = "" if annotation is None else ast.unparse(annotation).replace("|", "or")
+    return f"| `{name}` | `{kind}` | {meaning} |"
+
+
+def _first_line(type_: type) -> str:
+    return (inspect.getdoc(type_) or "").split("\n")[0]
 
 
 def _signature(name: str, function: Any) -> str:

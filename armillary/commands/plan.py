@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from armillary import __version__, options
+from armillary import options
 from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
 
 
@@ -59,7 +59,7 @@ def command(
     if report is not None:
         from armillary.report import Report, write_report
 
-        write_report(report, Report.of(result.plan_file(__version__)))
+        write_report(report, Report.of(result.plan_file()))
     if as_json:
         typer.echo(result.answer(question(result.scenario)).model_dump_json(indent=2))
         return

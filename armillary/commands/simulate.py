@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from armillary import options
-
-if TYPE_CHECKING:
-    from simulator.step.predict import Engine
 
 
 def command(
@@ -60,10 +57,10 @@ def command(
     """
     from armillary.choice import chosen_plan
     from armillary.screens.simulate import simulate_screen
-    from armillary.simulation import simulate_plan, with_replay
+    from armillary.simulation import find_engine, simulate_plan, with_replay
     from armillary.simulation_files import SimulationFiles
 
-    clock = _engine(engine)
+    clock = find_engine(engine, where="--engine")
     files = SimulationFiles(
         trace=trace, timeline=timeline, progress=progress, course=course, table=table, report=report
     )
@@ -77,13 +74,3 @@ def command(
         typer.echo(simulation.answer().model_dump_json(indent=2))
     else:
         typer.echo(simulate_screen(simulation, written=written))
-
-
-def _engine(name: str) -> Engine:
-    from simulator.spec.errors import unknown_name
-    from simulator.step.predict import ENGINES
-
-    for engine in ENGINES:
-        if engine == name:
-            return engine
-    raise unknown_name("engine", name, ENGINES, where="--engine")

@@ -6,7 +6,6 @@ import shlex
 import textwrap
 from pathlib import Path
 
-from armillary import __version__
 from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
@@ -112,6 +111,6 @@ def _next(result: SearchResult, plan_path: Path) -> list[str]:
     own_refusal = find_target(OWN_TARGET).refusal(scenario.model, scenario.job, result.best.plan)
     if own_refusal is None and scenario.cluster.scale_up.topology == "shared-memory":
         commands.append(f"armillary run {place}")
-    elif taker := next(takers(result.plan_file(__version__)), None):
+    elif taker := next(takers(result.plan_file()), None):
         commands.append(f"armillary export {place} --to {taker.name}")
     return [f"{'' if at else 'next:':<12}{line}" for at, line in enumerate(commands)]

@@ -63,6 +63,13 @@ def scenario_from_flags(
     return _scenario(apply_overrides(with_bases(document, Path()), overrides))
 
 
+def with_overrides(scenario: Scenario, overrides: Iterable[str]) -> Scenario:
+    """Return a scenario with `a.b=c` changes over it, as if it had been read from a file."""
+    whole = Document(scenario.model_dump(mode="json", exclude_none=True), {}, scenario.name)
+    changes = tuple(overrides)
+    return _scenario(apply_overrides(whole, changes)) if changes else scenario
+
+
 def _scenario(document: Document, *, default_name: str = "") -> Scenario:
     """Return the typed scenario, or raise with all its mistakes."""
     mistakes: list[InputError] = []

@@ -73,7 +73,7 @@ def unknown_name(
     kind: str, name: str, known: Iterable[str], *, where: str | None = None
 ) -> InputError:
     """Return the error for a name that is not in the catalog, with the nearest ones."""
-    names = list(known)
+    names, name = list(known), str(name)  # Python hands anything in
     near = near_names(name, names)
     if near:
         fix = "did you mean " + " or ".join(near) + "?"

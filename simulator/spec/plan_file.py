@@ -13,6 +13,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
+from simulator.spec.version import __version__
 
 
 def inputs_sha256(scenario: Scenario) -> str:
@@ -29,6 +30,15 @@ class Provenance(Spec):
     seed: int
     inputs_sha256: str
     """Hash of the resolved scenario."""
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Provenance:
+        """Return what this version writes of the answer to a scenario."""
+        return cls(
+            armillary_version=__version__,
+            seed=scenario.seed,
+            inputs_sha256=inputs_sha256(scenario),
+        )
 
 
 class RankedPlan(Spec):

@@ -27,7 +27,7 @@ def planned() -> PlanFile:
         "reliability.recovery=shrink",
         "reliability.spares=0",
     )
-    return search(load_scenario(SCENARIOS / "first-light.yaml", overrides=changes)).plan_file("0")
+    return search(load_scenario(SCENARIOS / "first-light.yaml", overrides=changes)).plan_file()
 
 
 def with_recovery(plan_file: PlanFile, recovery: str) -> PlanFile:

@@ -30,7 +30,7 @@ def plan_file() -> PlanFile:
         job=JobSpec(tokens=10**10, sequence_length=4096, global_batch_sequences=64),
         goal=GoalSpec(finish_within=86400.0),
     )
-    return search(scenario, top=3).plan_file("0.0.0")
+    return search(scenario, top=3).plan_file()
 
 
 @pytest.mark.parametrize("name", NUMBERS)

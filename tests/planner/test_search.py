@@ -89,7 +89,7 @@ def test_same_question_same_answer(answer: SearchResult) -> None:
 
 def test_the_plan_file_reads_back(answer: SearchResult, tmp_path: object) -> None:
     path = f"{tmp_path}/plan.json"
-    plan_file = answer.plan_file("0.0.0")
+    plan_file = answer.plan_file()
     write_plan_file(path, plan_file)
     assert read_plan_file(path) == plan_file
     assert plan_file.plan == answer.best.plan

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from armillary import __version__
 from simulator.campaign.predict import predict
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.plan import PlanSpec
-from simulator.spec.plan_file import PlanFile, Provenance, inputs_sha256
+from simulator.spec.plan_file import PlanFile, Provenance
 
 INTERLEAVED: dict[str, Any] = {"schedule": "interleaved-1f1b", "virtual_stages": 2}
 
@@ -157,9 +156,5 @@ def plan_file(name: str, **changes: Any) -> PlanFile:
         scenario=scenario,
         plan=plan,
         prediction=predict(scenario, plan),
-        provenance=Provenance(
-            armillary_version=__version__,
-            seed=0,
-            inputs_sha256=inputs_sha256(scenario),
-        ),
+        provenance=Provenance.of(scenario),
     )
