@@ -14,8 +14,6 @@ import torch
 from runtime.model.transformer import Transformer
 from simulator.spec.model import ModelSpec
 
-STANDARD_DEVIATION = 0.02
-
 
 def _generator(seed: int, name: str) -> torch.Generator:
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
@@ -36,5 +34,5 @@ def initialize(model: Transformer, spec: ModelSpec, seed: int) -> None:
         into_residual = name.endswith(("attention.wo.weight", "ffn.down.weight"))
         scale = 1 / math.sqrt(2 * spec.n_layers) if into_residual else 1.0
         values = torch.empty(parameter.shape, dtype=torch.float32)
-        values.normal_(0.0, STANDARD_DEVIATION * scale, generator=_generator(seed, name))
+        values.normal_(0.0, spec.init_std * scale, generator=_generator(seed, name))
         parameter.copy_(values)

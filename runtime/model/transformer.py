@@ -18,13 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.model.rope import Rope, rotate
 from simulator.spec.model import ModelSpec
 
 TIED_WEIGHT = "embedding.tokens.weight"
 """The name of the weight that a tied embedding and head share."""
-
-ROPE_BASE = 10_000.0
-NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ def whole_model(spec: ModelSpec) -> Chunk:
 
 def _norm(spec: ModelSpec, size: int) -> nn.Module:
     if spec.norm == "rmsnorm":
-        return nn.RMSNorm(size, eps=NORM_EPS)
-    return nn.LayerNorm(size, eps=NORM_EPS)
+        return nn.RMSNorm(size, eps=spec.norm_eps)
+    return nn.LayerNorm(size, eps=spec.norm_eps)
 
 
 def _squared_relu(x: Tensor) -> Tensor:
@@ -60,26 +58,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def rope_tables(n_positions: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines of shape (T, 1, K), for rotating halves (GPT-NeoX order)."""
-    half = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
-    angles_TK = torch.outer(
-        torch.arange(n_positions, device=device, dtype=torch.float32), ROPE_BASE**-half
-    ).repeat(1, 2)
-    return angles_TK.cos().unsqueeze(1), angles_TK.sin().unsqueeze(1)
-
-
-def rotate(x_BTHK: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn every pair of a head's coordinates by its position's angle.
-
-    References: Su et al. 2021, arXiv:2104.09864, equation 34.
-    """
-    cos, sin = tables
-    low, high = x_BTHK.float().chunk(2, dim=-1)
-    turned = torch.cat((-high, low), dim=-1)
-    return (x_BTHK.float() * cos + turned * sin).to(x_BTHK.dtype)
-
-
 class Attention(nn.Module):
     """Causal self-attention with grouped key-value heads.
 
@@ -90,7 +68,7 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = spec.head_dim
         self.window = spec.sliding_window
-        self.uses_rope = spec.position == "rope"
+        self.rope = Rope(spec) if spec.position == "rope" else None
         self.wq = nn.Linear(spec.hidden_size, spec.q_size, bias=spec.qkv_bias)
         self.wk = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
         self.wv = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
@@ -110,8 +88,8 @@ class Attention(nn.Module):
         q_BTHK = self.q_norm(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)))
         k_BTHK = self.k_norm(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)))
         v_BTHK = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim))
-        if self.uses_rope:
-            tables = rope_tables(n_tokens, self.head_dim, x_BTD.device)
+        if self.rope is not None:
+            tables = self.rope.tables(n_tokens, x_BTD.device)
             q_BTHK, k_BTHK = rotate(q_BTHK, tables), rotate(k_BTHK, tables)
         mask = self._mask(n_tokens, x_BTD.device)
         out_BHTK = functional.scaled_dot_product_attention(

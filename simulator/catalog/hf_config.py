@@ -70,6 +70,20 @@ class Config:
         """Return a positive whole number, or the fallback where the key is absent, null or 0."""
         return self.size(*keys) if self.get(*keys) else fallback
 
+    def number(self, *keys: str) -> float:
+        """Return a positive number."""
+        value = self.get(*keys)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+            raise InputError(
+                f"{keys[0]}: must be a positive number, not {value!r:.40}", where=self.where
+            )
+        return float(value)
+
+    def section(self, *keys: str) -> Config:
+        """Return a section, empty where it is absent; the defaults of this file hold in it too."""
+        value = self.get(*keys)
+        return Config(value if isinstance(value, dict) else {}, self.defaults, self.where)
+
     def flag(self, key: str) -> bool:
         """Return whether the key is set and true."""
         return bool(self.get(key))
@@ -80,6 +94,47 @@ class Config:
         if name not in _ACTIVATIONS:
             raise unknown_name("activation", name, _ACTIVATIONS, where=self.where)
         return _ACTIVATIONS[name]
+
+
+def _rope(c: Config) -> Fields:
+    """Return the rotary positions: keys of their own, or a section of newer files."""
+    section = c.section("rope_parameters", "rope_scaling")
+    own = Config(dict(c.values) | dict(section.values), c.defaults, c.where)
+    fields: Fields = {
+        "rope_base": own.number("rope_theta", "rotary_emb_base"),
+        "rope_fraction": own.number("partial_rotary_factor", "rotary_pct"),
+    }
+    kind = section.get("rope_type", "type")
+    if kind in (None, "default"):
+        return fields
+    if kind not in _SCALING:
+        logging.getLogger(__name__).warning(
+            "%s: rotary scaling of type %r is left out; known are %s",
+            c.where, kind, ", ".join(_SCALING),
+        )  # fmt: skip
+        return fields
+    scaling = {ours: section.number(theirs) for ours, theirs in _SCALING[kind].items()}
+    given = {ours: section.number(theirs) for ours, theirs in _SCALING_GIVEN.items()
+             if section.get(theirs)}  # fmt: skip
+    return fields | {"rope_scaling": {"kind": kind} | scaling | given}
+
+
+_SCALING: dict[str, dict[str, str]] = {
+    "linear": {"factor": "factor"},
+    "llama3": {
+        "factor": "factor",
+        "low_frequency_factor": "low_freq_factor",
+        "high_frequency_factor": "high_freq_factor",
+    },
+    "yarn": {"factor": "factor"},
+}
+_SCALING_GIVEN = {
+    "original_positions": "original_max_position_embeddings",
+    "beta_fast": "beta_fast",
+    "beta_slow": "beta_slow",
+    "mscale": "mscale",
+    "mscale_all_dim": "mscale_all_dim",
+}
 
 
 def _decoder(c: Config) -> Fields:
@@ -99,11 +154,28 @@ def _decoder(c: Config) -> Fields:
         "activation": c.activation("hidden_act"),
         "vocab_size": c.size("vocab_size"),
         "max_positions": c.size("max_position_embeddings"),
+        **_rope(c),
+        **_numbers(c),
         "qkv_bias": c.flag("attention_bias") or c.flag("qkv_bias"),
         "attention_out_bias": c.flag("attention_bias"),
         "ffn_bias": c.flag("mlp_bias"),
         "tied_embeddings": c.flag("tie_word_embeddings"),
     }
+
+
+def _numbers(c: Config) -> Fields:
+    return {
+        "norm_eps": c.number("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"),
+        "init_std": c.number("initializer_range"),
+    }
+
+
+def _balanced(c: Config, kind: str, *keys: str) -> Fields:
+    """Return how routing is balanced: a loss where its coefficient is not zero."""
+    coefficient = c.get(*keys) or 0
+    if not coefficient:
+        return {"load_balancing": "none"}
+    return {"load_balancing": kind, "aux_loss_coefficient": c.number(*keys)}
 
 
 def _mistral(c: Config) -> Fields:
@@ -115,6 +187,7 @@ def _mixtral(c: Config) -> Fields:
         "n_experts": c.size("num_local_experts", "num_experts"),
         "top_k": c.size("num_experts_per_tok"),
         "expert_ffn_size": c.size("intermediate_size"),
+        **_balanced(c, "aux-loss", "router_aux_loss_coef"),
     }
     return _mistral(c) | {"ffn_size": 0, "moe": moe}
 
@@ -138,6 +211,8 @@ def _qwen_mixture(c: Config) -> Fields:
         "expert_ffn_size": c.size("moe_intermediate_size"),
         "n_dense_layers": len(dense),
         "layer_period": period,
+        "normalize_top_k": c.flag("norm_topk_prob"),
+        **_balanced(c, "aux-loss", "router_aux_loss_coef"),
     }
 
 
@@ -174,7 +249,15 @@ def _deepseek(c: Config) -> Fields:
         "n_shared_experts": c.size_or(0, "n_shared_experts"),
         "n_dense_layers": c.size_or(0, "first_k_dense_replace"),
         "layer_period": c.size_or(1, "moe_layer_freq"),
+        "router_score": c.get("scoring_func"),
+        "normalize_top_k": c.flag("norm_topk_prob"),
+        "routed_scale": c.number("routed_scaling_factor"),
+        **_balanced(c, "sequence-aux-loss" if c.flag("seq_aux") else "aux-loss", "aux_loss_alpha"),
     }
+    if c.get("topk_method") != "greedy":
+        moe |= {"n_groups": c.size_or(1, "n_group"), "top_groups": c.size_or(1, "topk_group")}
+    if c.get("topk_method") == "noaux_tc":
+        moe["expert_bias_rate"] = _BIAS_RATE
     return _decoder(c) | {
         "n_kv_heads": heads,
         "head_dim": nope + rope,
@@ -183,6 +266,9 @@ def _deepseek(c: Config) -> Fields:
         "moe": moe,
     }
 
+
+_BIAS_RATE = 0.001
+"""DeepSeek-V3's: arXiv 2412.19437, section 4.2. Configurations do not hold it."""
 
 _LAYERNORM_BIASED = {
     "gated_ffn": False,
@@ -207,6 +293,7 @@ def _gpt2(c: Config) -> Fields:
         "max_positions": c.size("n_positions", "max_position_embeddings"),
         "position": "learned",
         "tied_embeddings": c.flag("tie_word_embeddings"),
+        **_numbers(c),
     }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_LLAMA_7B = {
+_NUMBERS = {"initializer_range": 0.02, "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
+_LLAMA_7B = _NUMBERS | {
+    "rms_norm_eps": 1e-6,
     "vocab_size": 32000,
     "hidden_size": 4096,
     "num_hidden_layers": 32,
@@ -25,7 +27,8 @@ _QWEN_7B = _LLAMA_7B | {
     "num_key_value_heads": 32,
     "max_position_embeddings": 32768,
 }
-_BASE = {
+_BASE = _NUMBERS | {
+    "layer_norm_eps": 1e-12,
     "hidden_size": 768,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
@@ -36,7 +39,14 @@ _BASE = {
 DEFAULTS: dict[str, Mapping[str, Any]] = {
     "llama": _LLAMA_7B,
     "mistral": _MISTRAL_7B | {"sliding_window": 4096},
-    "mixtral": _MISTRAL_7B | {"num_local_experts": 8, "num_experts_per_tok": 2},
+    "mixtral": _MISTRAL_7B
+    | {
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+        "rope_theta": 1_000_000.0,
+        "rms_norm_eps": 1e-5,
+        "router_aux_loss_coef": 0.001,
+    },
     "qwen2": _QWEN_7B | {"qkv_bias": True},
     "qwen3": _QWEN_7B | {"head_dim": 128},
     "qwen2_moe": _QWEN_7B
@@ -47,6 +57,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "num_key_value_heads": 16,
         "intermediate_size": 5632,
         "num_experts": 60,
+        "router_aux_loss_coef": 0.001,
         "num_experts_per_tok": 4,
         "moe_intermediate_size": 1408,
         "shared_expert_intermediate_size": 5632,
@@ -59,6 +70,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "num_key_value_heads": 4,
         "intermediate_size": 6144,
         "num_experts": 128,
+        "router_aux_loss_coef": 0.001,
         "num_experts_per_tok": 8,
         "moe_intermediate_size": 768,
     },
@@ -71,6 +83,11 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "qk_rope_head_dim": 64,
         "v_head_dim": 128,
         "n_routed_experts": 64,
+        "scoring_func": "softmax",
+        "topk_method": "greedy",
+        "routed_scaling_factor": 1.0,
+        "aux_loss_alpha": 0.001,
+        "seq_aux": True,
         "n_shared_experts": 2,
         "moe_intermediate_size": 1407,
     },
@@ -88,6 +105,14 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "qk_rope_head_dim": 64,
         "v_head_dim": 128,
         "n_routed_experts": 256,
+        "scoring_func": "sigmoid",
+        "topk_method": "noaux_tc",
+        "norm_topk_prob": True,
+        "routed_scaling_factor": 2.5,
+        "n_group": 8,
+        "topk_group": 4,
+        "aux_loss_alpha": 0.001,
+        "seq_aux": True,
         "n_shared_experts": 1,
         "num_experts_per_tok": 8,
         "moe_intermediate_size": 2048,
@@ -102,8 +127,13 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "n_head": 12,
         "activation_function": "gelu_new",
         "tie_word_embeddings": True,
+        "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-5,
     },
-    "gpt_neox": {
+    "gpt_neox": _NUMBERS
+    | {
+        "layer_norm_eps": 1e-5,
+        "partial_rotary_factor": 0.25,
         "vocab_size": 50432,
         "hidden_size": 6144,
         "num_hidden_layers": 44,

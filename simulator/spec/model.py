@@ -6,7 +6,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.spec.base import Name, PositiveInt, Spec
+from simulator.spec.base import Fraction, Name, NonNegative, Positive, PositiveInt, Spec
+
+LoadBalancing = Literal["none", "aux-loss", "sequence-aux-loss", "global-aux-loss"]
 
 
 class MoeSpec(Spec):
@@ -28,11 +30,36 @@ class MoeSpec(Spec):
     """Most nodes that a token is routed to (DeepSeek-V3: 4); 0 means no limit."""
     router_bias: bool = False
     shared_expert_gate: bool = False
+    router_score: Literal["softmax", "sigmoid"] = "softmax"
+    normalize_top_k: bool = True
+    """Whether the weights of the chosen experts are divided by their sum."""
+    routed_scale: Positive = 1.0
+    """Factor on the sum of the routed experts."""
+    n_groups: PositiveInt = 1
+    """Groups of experts, of which a token first chooses top_groups."""
+    top_groups: PositiveInt = 1
+    load_balancing: LoadBalancing | None = None
+    """Auxiliary loss for balanced routing: over a microbatch, each sequence or the global batch;
+    unset means not known."""
+    aux_loss_coefficient: NonNegative = 0.0
+    z_loss_coefficient: NonNegative = 0.0
+    """Of the squared log-sum of the router's logits."""
+    expert_bias_rate: NonNegative = 0.0
+    """Step of the bias that balances experts without a loss (arXiv 2408.15664); 0 means no bias."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.top_k > self.n_experts:
             raise ValueError(f"top_k={self.top_k} exceeds n_experts={self.n_experts}")
+        if self.n_experts % self.n_groups or self.top_groups > self.n_groups:
+            raise ValueError(
+                f"n_groups={self.n_groups} must divide n_experts={self.n_experts}, and "
+                f"top_groups={self.top_groups} must not exceed it"
+            )
+        if self.aux_loss_coefficient and self.load_balancing in (None, "none"):
+            raise ValueError(
+                f"aux_loss_coefficient={self.aux_loss_coefficient} needs a load_balancing"
+            )
         return self
 
     @property
@@ -50,6 +77,30 @@ class MlaSpec(Spec):
     qk_nope_head_dim: PositiveInt
     qk_rope_head_dim: PositiveInt
     v_head_dim: PositiveInt
+
+
+class RopeScaling(Spec):
+    """How rotary frequencies are stretched for sequences beyond those of the pretraining.
+
+    References: position interpolation (linear), arXiv 2306.15595; YaRN, arXiv 2309.00071;
+    llama3, meta-llama/llama-models models/llama3/model.py.
+    """
+
+    kind: Literal["linear", "llama3", "yarn"]
+    factor: Positive
+    original_positions: PositiveInt = 8192
+    low_frequency_factor: Positive = 1.0
+    """llama3: wavelengths over original_positions / this are stretched by the whole factor."""
+    high_frequency_factor: Positive = 4.0
+    """llama3: wavelengths under original_positions / this stay."""
+    beta_fast: Positive = 32.0
+    """yarn: frequencies with more turns in original_positions stay."""
+    beta_slow: Positive = 1.0
+    """yarn: frequencies with fewer turns are stretched by the whole factor."""
+    mscale: NonNegative = 1.0
+    """yarn: how much attention is sharpened with the logarithm of the factor."""
+    mscale_all_dim: NonNegative = 0.0
+    """yarn: the same for latent attention, in the scale of the softmax."""
 
 
 class PatchSpec(Spec):
@@ -89,7 +140,16 @@ class ModelSpec(Spec):
     vocab_size: int = Field(ge=0)
     max_positions: PositiveInt = 8192
     position: Literal["rope", "learned", "none"] = "rope"
+    rope_base: Positive = 10_000.0
+    """Base of the rotary frequencies (theta)."""
+    rope_fraction: Fraction = 1.0
+    """Share of a head's width that is rotated (GPT-NeoX: 0.25)."""
+    rope_scaling: RopeScaling | None = None
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    norm_eps: Positive = 1e-5
+    """What norms add to the variance."""
+    init_std: Positive = 0.02
+    """Standard deviation of the initial weights."""
     qkv_bias: bool = False
     attention_out_bias: bool = False
     ffn_bias: bool = False

@@ -140,8 +140,14 @@ _OWN_MODEL_RULES = (
     ModelRule(lambda model: model.n_token_types == 0, "token types"),
     ModelRule(lambda model: model.n_mtp_layers == 0, "multi-token prediction"),
     ModelRule(
-        lambda model: model.position != "rope" or model.head_dim % 2 == 0,
+        lambda model: (
+            model.position != "rope" or int(model.head_dim * model.rope_fraction) % 2 == 0
+        ),
         "rotary positions in heads of odd width",
+    ),
+    ModelRule(
+        lambda model: model.rope_scaling is None or model.rope_scaling.kind != "yarn",
+        "rotary positions stretched by YaRN",
     ),
 )
 _OWN_RULES = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from simulator.catalog import find_model
 from simulator.catalog.hf_config import FAMILIES, read_hf_config
 from simulator.cost.parameters import count_parameters
 from simulator.spec.errors import InputError
@@ -83,10 +84,87 @@ def test_parameter_counts_equal_those_of_transformers(
         if "contact_head" not in name
     )
     assert count.total - count.mtp == expected
+    model = read_hf_config(tmp_path)
+    epsilons = {
+        getattr(module, "variance_epsilon", getattr(module, "eps", None))
+        for module in oracle.modules()
+    }
+    # transformers' latent attention has 1e-6 written into the norms of its projections.
+    assert model.norm_eps in epsilons
+    assert epsilons <= {None, model.norm_eps} or model.mla is not None
+    assert model.init_std == config.initializer_range
 
 
 def test_every_family_is_compared() -> None:
     assert {model_type for model_type, _ in CASES} == set(FAMILIES)
+
+
+SCALING = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+    "rope_type": "llama3",
+}
+LLAMA_3_1 = {
+    "model_type": "llama",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "initializer_range": 0.01,
+    "rope_scaling": SCALING,
+}
+
+
+def test_rotary_positions_and_norms_are_read(tmp_path: Path) -> None:
+    model = read_hf_config(write(tmp_path, LLAMA_3_1))
+    assert (model.rope_base, model.norm_eps, model.init_std) == (500_000, 1e-5, 0.01)
+    assert model.rope_scaling == find_model("llama3.1-8b").rope_scaling
+    newer = LLAMA_3_1 | {"rope_parameters": SCALING | {"rope_theta": 7e5}}
+    for key in ("rope_theta", "rope_scaling"):
+        del newer[key]
+    changed = read_hf_config(write(tmp_path, newer))
+    assert changed == model.model_copy(update={"rope_base": 700_000.0})
+    neox = read_hf_config(write(tmp_path, {"model_type": "gpt_neox", "rotary_emb_base": 5000}))
+    assert (neox.rope_base, neox.rope_fraction) == (5000, 0.25)
+
+
+def test_an_unknown_rotary_scaling_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0}}
+    assert read_hf_config(write(tmp_path, config)).rope_scaling is None
+    assert "rotary scaling of type 'dynamic' is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            {"model_type": "mixtral", "router_aux_loss_coef": 0.02},
+            {"load_balancing": "aux-loss", "aux_loss_coefficient": 0.02, "normalize_top_k": True},
+        ),
+        (
+            {"model_type": "qwen3_moe", "router_aux_loss_coef": 0, "norm_topk_prob": True},
+            {"load_balancing": "none", "aux_loss_coefficient": 0, "normalize_top_k": True},
+        ),
+        ({"model_type": "qwen2_moe"}, {"load_balancing": "aux-loss", "normalize_top_k": False}),
+        (
+            {"model_type": "deepseek_v3"},
+            {"router_score": "sigmoid", "routed_scale": 2.5, "n_groups": 8, "top_groups": 4,
+             "load_balancing": "sequence-aux-loss", "expert_bias_rate": 0.001},
+        ),
+        (
+            {"model_type": "deepseek_v2", "num_experts_per_tok": 6, "n_group": 8, "topk_group": 3,
+             "topk_method": "group_limited_greedy", "routed_scaling_factor": 16.0},
+            {"router_score": "softmax", "routed_scale": 16, "n_groups": 8, "top_groups": 3,
+             "normalize_top_k": False, "expert_bias_rate": 0},
+        ),
+    ],
+)  # fmt: skip
+def test_routing_is_read(config: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
+    moe = read_hf_config(write(tmp_path, config)).moe
+    assert moe is not None
+    assert {name: getattr(moe, name) for name in expected} == expected
 
 
 def write(folder: Path, content: object) -> Path:
@@ -112,6 +190,7 @@ def test_a_vision_transformer_without_classes_has_no_head(tmp_path: Path) -> Non
         ({"model_type": "lama"}, "unknown model_type 'lama'; did you mean llama"),
         ({"model_type": "llama", "hidden_size": "big"}, "hidden_size: must be a whole number"),
         ({"model_type": "llama", "hidden_size": -1}, "hidden_size: must be a whole number"),
+        ({"model_type": "llama", "rms_norm_eps": 0}, "rms_norm_eps: must be a positive number"),
         ({"model_type": "llama", "hidden_act": "sin"}, "unknown activation 'sin'"),
         ({"model_type": "llama", "num_key_value_heads": 5}, "not a multiple of n_kv_heads=5"),
         ({"model_type": "deepseek_v2"}, "num_experts_per_tok: is missing"),
