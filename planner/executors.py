@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, BoolArray, IntArray, PlanTable
+from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
 from simulator.spec.model import ModelSpec
+from simulator.spec.recompute import Recompute
 from simulator.spec.target import Target
 
 
@@ -21,7 +22,11 @@ def runnable(
         _among(table.zero_stage, target.zero_stages_with_pp),
     )
     schedules = [SCHEDULES.index(name) for name in target.all_schedules]
-    recomputes = [RECOMPUTES.index(name) for name in target.recomputes]
+    recomputes = [
+        code
+        for code in np.unique(table.recompute).tolist()
+        if target.recomputes.runs(Recompute.of_code(code))
+    ]
     one_kind_of_dp = (table.dp_replicate == 1) | (table.dp_shard == 1)
     rules = {
         "sequence_parallel": target.sequence_parallel | (table.sequence_parallel == 0),

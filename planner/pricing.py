@@ -14,6 +14,7 @@ from simulator.campaign.terms import CampaignTerms
 from simulator.catalog import find_software
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
+from simulator.cost.recompute import counts_by_chunk
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.spec.errors import InputError
@@ -72,8 +73,8 @@ class Pricing:
 
         Looks at the first pipeline stage. With whatever virtual stages it holds as many layers,
         rounded up; no schedule keeps fewer microbatches than 1F1B does; and nothing is divided
-        over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, so then
-        the answer is always yes.
+        over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, and some
+        kinds of recompute count by chunk, so then the answer is always yes.
         """
         model = self.scenario.model
         fits = np.ones((len(table), len(ZERO_STAGES)), dtype=np.bool_)
@@ -88,6 +89,7 @@ class Pricing:
                 dp_replicate=one if stage else table.dp,
             )
             fits[:, stage] = self._memory(divided).stage_bytes[:, 0] <= self.allowed_bytes
+        fits[counts_by_chunk(table)] = True
         return fits
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:

@@ -20,9 +20,10 @@ import numpy as np
 
 from planner.executors import runnable
 from simulator.campaign.decided import separable_groups
-from simulator.cost.plan_table import RECOMPUTES, SCHEDULES, BoolArray, IntArray, PlanTable
+from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
+from simulator.spec.recompute import Recompute, parse_recompute
 from simulator.spec.scenario import Scenario
 from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 from simulator.spec.target import TARGETS, Target, find_target
@@ -84,6 +85,13 @@ class Space:
             return PLAIN_SCHEDULES
         return self.targets[0].schedules
 
+    @property
+    def recomputes(self) -> tuple[Recompute, ...]:
+        """What may be proposed, by its code: the kind that the user names, or what is offered."""
+        wanted = self.scenario.limits.recompute
+        names = [wanted] if wanted else {n for t in self.targets for n in t.recomputes.proposed}
+        return tuple(sorted(map(parse_recompute, names), key=lambda kind: kind.code))
+
     def tables(self, max_rows: int = 1 << 16) -> Iterator[PlanTable]:
         """Yield all plans in tables of at most `max_rows` rows (more only where one core has more).
 
@@ -113,7 +121,8 @@ class Space:
         legal = pairs(
             self._legal(piped, pipelines.columns), self._legal(sharded, shardings.columns)
         )
-        allowed = np.zeros((2, len(RECOMPUTES), *legal.shape), dtype=np.bool_)
+        kinds = self.recomputes
+        allowed = np.zeros((2, len(kinds), *legal.shape), dtype=np.bool_)
         for target in self.targets:
             runs = legal & pairs(
                 self._runs(target, piped, pipelines.columns),
@@ -123,17 +132,18 @@ class Space:
             for choice in range(2):
                 decided = replace(bases, sequence_parallel=np.full(n_bases, choice))
                 taken = runs & self._runs(target, decided, ("sequence_parallel",))[:, None]
-                for recompute in target.recomputes:
-                    allowed[choice, RECOMPUTES.index(recompute)] |= taken
-        options = Options(
-            ("sequence_parallel", "recompute"), _grid(range(2), range(len(RECOMPUTES)))
-        )
+                for at, kind in enumerate(kinds):
+                    if target.recomputes.runs(kind):
+                        allowed[choice, at] |= taken
+        codes = [kind.code for kind in kinds]
+        options = Options(("sequence_parallel", "recompute"), _grid(range(2), codes))
         crossed = self._crossed(bases, options)
         kept = self._legal(crossed, options.columns)
         base = np.repeat(np.arange(n_bases), len(options.values))
         return Cores(
             table=crossed.take(kept),
             base=base[kept],
+            codes=np.array(codes),
             arrangements=Options(
                 shardings.columns + pipelines.columns,
                 np.hstack(
@@ -226,12 +236,10 @@ class Space:
         allowed = np.ones(len(table), dtype=np.bool_)
         for column in columns:
             wanted = getattr(limits, column)
-            if wanted is None:
+            if wanted is None or column == "recompute":  # see `recomputes`
                 continue
             if column == "schedule":
                 allowed &= (table.pp == 1) | (table.schedule == SCHEDULES.index(wanted))
-            elif column == "recompute":
-                allowed &= table.recompute == RECOMPUTES.index(wanted)
             else:
                 allowed &= getattr(table, column) == wanted
         if "dp_shard" in columns and limits.dp_replicate is not None:
@@ -255,6 +263,8 @@ class Cores:
     """One row per core, with a plain pipeline and nothing divided."""
     base: IntArray
     """Row of `allowed` that a core belongs to."""
+    codes: IntArray
+    """Kinds of recompute in the order of `allowed`, which is ascending."""
     arrangements: Options
     """In the order of their ZeRO stages."""
     allowed: BoolArray
@@ -285,7 +295,8 @@ class Cores:
     def _options(self, cores: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """Where in `allowed` some cores stand."""
         table = self.table
-        return table.sequence_parallel[cores], table.recompute[cores], self.base[cores]
+        kinds = np.searchsorted(self.codes, table.recompute[cores])
+        return table.sequence_parallel[cores], kinds, self.base[cores]
 
     def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
         """Split some cores, in their order, into runs of at most `max_rows` plans."""

@@ -58,7 +58,7 @@ def build_stages(scenario: Scenario, mesh: Mesh, device: torch.device) -> list[S
         model.compute_dtype = DTYPES[plan.precision]
         if mesh.has("tp"):
             divide_tensors(model, spec, plan, mesh.axes("tp"))
-        recompute_activations(model, plan.recompute)
+        recompute_activations(model, plan.recompute_kind)
         stages.append(Stage(index, model, divide_data(model, mesh, scenario.job)))
     return stages
 

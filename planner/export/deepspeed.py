@@ -20,8 +20,9 @@ from planner.export.exporter import (
 )
 from planner.export.launch import launch_files, require_file, start_command
 from simulator.spec.base import Precision
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.recompute import RecomputeName
 from simulator.spec.scenario import Scenario
 
 CONFIG = "ds_config.json"

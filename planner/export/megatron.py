@@ -20,12 +20,12 @@ from planner.export.exporter import (
     with_layers,
 )
 from planner.export.launch import launch_files, require_file, start_command
-from simulator.cost.plan_table import RECOMPUTES
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.model import MlaSpec, ModelSpec, MoeSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.recompute import Recompute
 from simulator.spec.scenario import Scenario
 
 ARGUMENTS = "megatron.args"
@@ -148,12 +148,30 @@ def _parallel(scenario: Scenario, plan: PlanSpec) -> list[object]:
         words += ["--use-distributed-optimizer", "--overlap-param-gather"]
         if plan.dp_replicate > 1:
             words += ["--num-distributed-optimizer-instances", plan.dp_replicate]
-    if plan.recompute == "full":
-        words += ["--recompute-granularity", "full"]
-        words += ["--recompute-method", "uniform", "--recompute-num-layers", 1]
-    elif plan.recompute == "selective":
-        words += ["--recompute-granularity", "selective"]
+    return words + _recompute(plan.recompute_kind)
+
+
+def _recompute(kind: Recompute) -> list[object]:
+    """Whole layers by method, parts as modules; `selective` is Megatron's own choice of them."""
+    if kind.whole is not None:
+        method = "block" if kind.whole == "first" else "uniform"
+        method_words = ["--recompute-method", method, "--recompute-num-layers", kind.count]
+        return ["--recompute-granularity", "full", *method_words]
+    if not kind.parts:
+        return []
+    words: list[object] = ["--recompute-granularity", "selective"]
+    if kind.parts != ("selective",):
+        words += ["--recompute-modules", *(part.replace("-", "_") for part in kind.parts)]
     return words
+
+
+def _recompute_given(given: dict[str, str]) -> str:
+    """Return the recompute of some flags."""
+    granularity = given.get("--recompute-granularity", "none")
+    if granularity != "full":
+        return "+".join(given.get("--recompute-modules", granularity).split())
+    whole = "first" if given["--recompute-method"] == "block" else "groups-of"
+    return f"{whole}-{given['--recompute-num-layers']}"
 
 
 def layout(plan: PlanSpec, model: ModelSpec) -> str:
@@ -302,7 +320,6 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
     precision = next(  # the more special ones stand last
         one for one, words in reversed(_PRECISION.items()) if words_given.issuperset(words)
     )
-    granularity = given.get("--recompute-granularity", "none")
     plan = PlanSpec(
         pp=pp,
         dp_replicate=replicate,
@@ -316,7 +333,7 @@ def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
         virtual_stages=virtual,
         microbatch_sequences=microbatch,
         n_microbatches=int(given["--global-batch-size"]) // (dp * microbatch),
-        recompute=next(name for name in RECOMPUTES if name == granularity),
+        recompute=_recompute_given(given),
         precision=precision,
     )
     return with_layers(plan, counts, scenario.model.n_layers)

@@ -24,7 +24,7 @@ from planner.export.launch import launch_files, start_command
 from simulator.catalog import find_model
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 from simulator.spec.schedules import ScheduleName
@@ -40,7 +40,7 @@ SCHEDULES: dict[ScheduleName, str] = {
     "zb-v": "ZBVZeroBubble",
     "dualpipe-v": "DualPipeV",
 }
-RECOMPUTES: dict[RecomputeName, str] = {
+RECOMPUTES: dict[str, str] = {
     "none": "None",
     "selective": "SelectiveAC.Config()",
     "full": "FullAC.Config()",

@@ -1,15 +1,17 @@
-"""What a layer keeps for its backward pass: everything, the costly parts, or only its input."""
+"""What layers keep for their backward pass: everything, the costly parts, or only their input."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils import checkpoint
 
 from runtime.model.transformer import Transformer
-from simulator.spec.plan import RecomputeName
+from simulator.spec.recompute import Recompute
 
 _aten = torch.ops.aten
 
@@ -37,16 +39,22 @@ def _selective_contexts() -> Any:
     return checkpoint.create_selective_checkpoint_contexts(_policy)  # type: ignore[no-untyped-call]
 
 
-def recompute_activations(model: Transformer, recompute: RecomputeName) -> None:
-    """Make every layer of a chunk recompute what it does not keep.
+def recompute_activations(model: Transformer, kind: Recompute) -> None:
+    """Make the layers of a chunk recompute what they do not keep.
 
     To be called after tensor and before data parallelism: weights are gathered outside the
     recomputed part.
     """
-    if recompute == "none":
-        return
-    contexts = _selective_contexts if recompute == "selective" else checkpoint.noop_context_fn
-    for block in model.blocks():
-        block.forward = functools.partial(  # type: ignore[method-assign]
-            checkpoint.checkpoint, block.forward, use_reentrant=False, context_fn=contexts
-        )
+    for position, block in enumerate(model.blocks()):
+        if kind.is_whole(model.chunk.first_layer + position, position):
+            _repeat(block)
+        elif "selective" in kind.parts:
+            _repeat(block, contexts=_selective_contexts)
+        elif "mlp" in kind.parts:
+            _repeat(block.ffn)
+
+
+def _repeat(module: nn.Module, contexts: Callable[[], Any] = checkpoint.noop_context_fn) -> None:
+    module.forward = functools.partial(
+        checkpoint.checkpoint, module.forward, use_reentrant=False, context_fn=contexts
+    )

@@ -6,6 +6,7 @@ import numpy as np
 
 from simulator.cost.layers import expert_linears
 from simulator.cost.passes import BACKWARD_TRAFFIC, QUANTISE_BYTES, KernelTimes
+from simulator.cost.plan_table import FloatArray
 from simulator.cost.setting import Setting
 from simulator.spec.model import MoeSpec
 
@@ -19,7 +20,7 @@ def expert_passes(setting: Setting, moe: MoeSpec) -> KernelTimes:
     it sends, spread evenly over its experts.
     """
     model, table, kernels = setting.model, setting.table, setting.kernels
-    tokens = setting.tokens / table.tp * setting.expert_tp * setting.routed_copies
+    tokens = routed_tokens(setting)
     per_expert = tokens * table.ep / moe.n_experts
     matmul_s = np.zeros(len(table))
     for linear in expert_linears(model, moe):
@@ -44,3 +45,11 @@ def expert_passes(setting: Setting, moe: MoeSpec) -> KernelTimes:
         elementwise_s=kernels.elementwise_s(traffic, PERMUTE_KERNELS),
         elementwise_backward_s=kernels.elementwise_s(backward, BACKWARD_TRAFFIC * PERMUTE_KERNELS),
     )
+
+
+def routed_tokens(setting: Setting) -> FloatArray:
+    """Tokens that the experts of the busiest rank receive, every copy counted."""
+    tokens: FloatArray = (
+        setting.tokens / setting.table.tp * setting.expert_tp * setting.routed_copies
+    )
+    return tokens

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from simulator.cost.attention import attention_passes_s
-from simulator.cost.data_parallel import gradient_bytes
 from simulator.cost.exchange import (
     Exchange,
     context_exchanges,
@@ -26,8 +24,16 @@ from simulator.cost.layers import (
     query_key_value_sizes,
     shared_expert_linears,
 )
-from simulator.cost.passes import BACKWARD_TRAFFIC, QUANTISE_BYTES, KernelTimes
-from simulator.cost.plan_table import RECOMPUTES, FloatArray, IntArray
+from simulator.cost.passes import (
+    BACKWARD_TRAFFIC,
+    HOST_FORWARD_SHARE,
+    QUANTISE_BYTES,
+    KernelTimes,
+    eager_norm_bytes,
+    linears_s,
+)
+from simulator.cost.plan_table import FloatArray, IntArray
+from simulator.cost.repeated import repeated_time
 from simulator.cost.setting import Setting
 from simulator.cost.step_costs import LayerTime
 
@@ -36,11 +42,6 @@ HIDDEN_VALUES = 14.0
 two norms, two residual additions, the inputs and outputs around them."""
 KERNELS_PER_LAYER = 10.0
 """Memory-bound kernels of a fused forward."""
-EAGER_NORM_VALUES = 10.0
-"""Values per hidden element that one extra unit of `eager_norm_factor` moves in a layer's forward
-and backward together."""
-HOST_FORWARD_SHARE = 1.0 / 3.0
-"""Share of a mixture layer's launches in its forward pass."""
 
 
 TINY_S = 1e-30
@@ -70,7 +71,9 @@ def price_layer(setting: Setting, *, mixture: bool) -> LayerPasses:
         np.maximum(times.backward_s, (1.0 - HOST_FORWARD_SHARE) * launch_s), tp, cp_backward, ep
     )
     return LayerPasses(
-        forward=forward, backward=backward, recompute=_recompute(setting, forward, times)
+        forward=forward,
+        backward=backward,
+        recompute=repeated_time(setting, forward, times, mixture=mixture),
     )
 
 
@@ -99,27 +102,6 @@ def _kernel_times(setting: Setting, *, mixture: bool) -> KernelTimes:
     return own + routed
 
 
-def linears_s(setting: Setting, linears: Iterable[Linear]) -> tuple[FloatArray, FloatArray]:
-    """Forward and backward time of linear maps over the tokens of one microbatch.
-
-    The backward has two multiplications: gradients of the input and of the weights. The latter
-    are added to those of earlier microbatches, which are read and written.
-    """
-    tp, tokens = setting.table.tp, setting.tokens
-    added_bytes = 2.0 * gradient_bytes(setting.job)
-    forward_s, backward_s = np.zeros(len(tp)), np.zeros(len(tp))
-    for linear in linears:
-        n_in = linear.n_in / (tp if linear.split == "in" else np.ones(len(tp)))
-        n_out = linear.n_out / (tp if linear.split == "out" else np.ones(len(tp)))
-        forward_s += setting.kernels.gemm_s(tokens, n_out, n_in)
-        backward_s += setting.kernels.gemm_s(tokens, n_in, n_out)
-        weight_s = setting.kernels.gemm_s(n_in, n_out, tokens)
-        if setting.kernels.work is None:
-            weight_s = np.maximum(weight_s, setting.kernels.memory_s(added_bytes * n_in * n_out))
-        backward_s += weight_s
-    return forward_s, backward_s
-
-
 def _elementwise_s(
     setting: Setting, linears: tuple[Linear, ...], inner: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -137,9 +119,7 @@ def _elementwise_s(
         weights = n_weights(linears) / table.tp
         return forward_s, BACKWARD_TRAFFIC * forward_s + weights * kernels.work.weight_s
     ideal = kernels.value_bytes * values_moved
-    norms = software.eager_norm_factor * EAGER_NORM_VALUES * hidden * tokens * kernels.value_bytes
-    norms = norms * (model.norm == "rmsnorm")
-    forward_bytes = software.elementwise_factor * ideal + norms / (1 + BACKWARD_TRAFFIC)
+    forward_bytes = software.elementwise_factor * ideal + eager_norm_bytes(setting)
     backward_bytes = BACKWARD_TRAFFIC * forward_bytes
     if kernels.quantised:
         inputs = _width(linears, "n_in", "in", table.tp)
@@ -172,26 +152,4 @@ def with_exchanges(compute_s: FloatArray, tp: Exchange, cp: Exchange, ep: Exchan
         tp_s=tp.alone_s + late * tp.beside_s,
         cp_s=cp.alone_s + late * cp.beside_s,
         ep_s=ep.alone_s + late * ep.beside_s,
-    )
-
-
-def _recompute(setting: Setting, forward: LayerTime, times: KernelTimes) -> LayerTime:
-    """What the backward pass computes again.
-
-    Full recompute repeats the forward, collectives included, but for the last operator. Selective
-    recompute repeats the attention core where it is unfused (Korthikanti et al., arXiv 2205.05198)
-    and otherwise some of the multiplications and all memory-bound kernels.
-    """
-    table, software = setting.table, setting.software
-    full = 1.0 * (table.recompute == RECOMPUTES.index("full"))
-    selective = 1.0 * (table.recompute == RECOMPUTES.index("selective"))
-    if setting.job.attention == "unfused":
-        again_s = times.attention_s
-    else:
-        again_s = software.selective_matmul_share * times.matmul_s + times.elementwise_s
-    return LayerTime(
-        compute_s=full * software.recompute_fraction * forward.compute_s + selective * again_s,
-        tp_s=full * forward.tp_s,
-        cp_s=full * forward.cp_s,
-        ep_s=full * forward.ep_s,
     )

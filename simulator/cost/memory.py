@@ -14,6 +14,7 @@ from simulator.cost.activations import layer_activations
 from simulator.cost.flops import head_weights
 from simulator.cost.in_flight import in_flight, losses_in_flight
 from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.recompute import recompute_columns
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
 from simulator.cost.states import ModelStates, model_states
@@ -175,7 +176,7 @@ def pass_bytes(setting: Setting) -> PassBytes:
         table.ep,
         setting.expert_tp,
         table.microbatch_sequences,
-        table.recompute,
+        *recompute_columns(setting.model, table),
     )
     subset, inverse = unique_rows(table, columns)
     distinct = setting.of_table(subset)

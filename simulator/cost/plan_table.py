@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.spec.base import Precision
 from simulator.spec.legality import schedule_column
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import Recompute
 from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 
 IntArray = npt.NDArray[np.int64]
@@ -23,8 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 SCHEDULES: tuple[ScheduleName, ...] = tuple(SCHEDULE_TRAITS)
-RECOMPUTES: tuple[RecomputeName, ...] = get_args(RecomputeName)
-"""Codes of the `schedule` and `recompute` columns are positions in these tuples."""
+"""Codes of the `schedule` column are positions in this tuple."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,7 @@ class PlanTable:
     microbatch_sequences: IntArray
     n_microbatches: IntArray
     recompute: IntArray
+    """Codes of `simulator.spec.recompute`."""
 
     def __len__(self) -> int:
         return len(self.pp)
@@ -90,7 +90,7 @@ class PlanTable:
             | {
                 "sequence_parallel": bool(values["sequence_parallel"]),
                 "schedule": SCHEDULES[values["schedule"]],
-                "recompute": RECOMPUTES[values["recompute"]],
+                "recompute": Recompute.of_code(values["recompute"]).name,
                 "precision": precision,
             }
         )
@@ -109,5 +109,5 @@ def _code(plan: PlanSpec, column: str) -> int:
     if column == "schedule":
         return SCHEDULES.index(plan.schedule)
     if column == "recompute":
-        return RECOMPUTES.index(plan.recompute)
+        return plan.recompute_kind.code
     return int(getattr(plan, column))

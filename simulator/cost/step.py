@@ -23,6 +23,7 @@ from simulator.cost.launch import as_launched
 from simulator.cost.layer import LayerPasses, price_layer
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.recompute import recompute_columns
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
 from simulator.cost.step_costs import EdgeCosts, LayerCosts, LayerTime, StepCosts
@@ -116,7 +117,7 @@ def _price_passes(setting: Setting) -> _Passes:
         table.cp,
         table.ep,
         table.microbatch_sequences,
-        table.recompute,
+        *recompute_columns(setting.model, table),
         table.n_ranks,
         setting.expert_tp,
         *busy_columns(setting.cluster, table),

@@ -8,6 +8,7 @@ collective; of transfers what the rank sends. The prices of `simulator.cost.exch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from simulator.cost.data_parallel import gradient_bytes, stage_parameters, weight_bytes
 from simulator.cost.exchange import activation_bytes, context_message, expert_message, stage_message
@@ -52,11 +53,14 @@ def _stage_volume(setting: Setting, plan: PlanSpec, rank: int) -> StepVolume:
     stages = all_stages.only(rank)
     n_layers = float(stages.dense[0, 0] + stages.moe[0, 0])
     n_ends = float(stages.embedding[0, 0] + stages.heads[0, 0])
-    passes = 3.0 if plan.recompute == "full" else 2.0
+    again = _layers_again(model, plan, rank)
     return StepVolume(
-        tp_bytes=n * _tensor_bytes(setting, plan, n_layers, n_ends),
+        tp_bytes=n * _tensor_bytes(setting, plan, n_layers, again.all, n_ends),
         cp_bytes=n * 3.0 * n_layers * (plan.cp - 1) * float(context_message(setting)[0]),
-        ep_bytes=n * passes * 2.0 * float(stages.moe[0, 0]) * float(expert_message(setting)[0])
+        ep_bytes=n
+        * 2.0
+        * (2.0 * float(stages.moe[0, 0]) + again.mixtures)
+        * float(expert_message(setting)[0])
         if plan.ep > 1
         else 0.0,
         pp_bytes=n * _n_sent(plan, rank) * float(stage_message(setting)[0]),
@@ -64,7 +68,32 @@ def _stage_volume(setting: Setting, plan: PlanSpec, rank: int) -> StepVolume:
     )
 
 
-def _tensor_bytes(setting: Setting, plan: PlanSpec, n_layers: float, n_ends: float) -> float:
+class _Layers(NamedTuple):
+    all: float
+    mixtures: float
+
+
+def _layers_again(model: ModelSpec, plan: PlanSpec, rank: int) -> _Layers:
+    """Layers of a rank whose collectives the backward pass repeats: those repeated whole, and
+    mixtures whose experts are.
+
+    The feed-forward network alone has none of its own: it begins with gathered tokens, and stops
+    before its sums are reduced.
+    """
+    kind, sizes = plan.recompute_kind, plan.chunk_layers(model.n_layers)
+    whole = mixtures = 0
+    for chunk in plan.chunks_of_rank(rank):
+        first = sum(sizes[:chunk])
+        for at in range(sizes[chunk]):
+            is_whole, is_moe = kind.is_whole(first + at, at), model.is_moe_layer(first + at)
+            whole += is_whole
+            mixtures += is_moe and (is_whole or "moe" in kind.parts)
+    return _Layers(whole, mixtures)
+
+
+def _tensor_bytes(
+    setting: Setting, plan: PlanSpec, n_layers: float, n_again: float, n_ends: float
+) -> float:
     """Two pairs of collectives per pass of a layer, one of embedding or head; a pair is one
     all-reduce without sequence parallelism.
 
@@ -73,8 +102,8 @@ def _tensor_bytes(setting: Setting, plan: PlanSpec, n_layers: float, n_ends: flo
     if plan.tp == 1:
         return 0.0
     of_pair = 2.0 if plan.sequence_parallel else 1.0
-    of_layer = 4.0 * of_pair + (2.0 * of_pair - 1.0) * (plan.recompute == "full")
-    return (of_layer * n_layers + of_pair * n_ends) * float(activation_bytes(setting)[0])
+    of_layers = 4.0 * of_pair * n_layers + (2.0 * of_pair - 1.0) * n_again
+    return (of_layers + of_pair * n_ends) * float(activation_bytes(setting)[0])
 
 
 def _n_sent(plan: PlanSpec, rank: int) -> int:

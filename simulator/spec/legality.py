@@ -14,6 +14,14 @@ from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import (
+    PART_RULES,
+    WHOLE_LAYERS,
+    count_of,
+    parse_recompute,
+    repeats,
+    whole_of,
+)
 from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName, ScheduleTraits
 
 if TYPE_CHECKING:
@@ -53,6 +61,8 @@ class Decisions(Protocol):
     def microbatch_sequences(self) -> Whole: ...
     @property
     def n_microbatches(self) -> Whole: ...
+    @property
+    def recompute(self) -> str | npt.NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,43 @@ def _experts_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
     return f"n_experts={model.moe.n_experts} is not divisible by ep={plan.ep}"
 
 
+def _recomputed_parts(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    code = _recompute_code(plan)
+    lacking = [repeats(code, part) for part, rule in PART_RULES.items() if not rule.allowed(model)]
+    return sum(lacking, start=0 * code) == 0
+
+
+def _recompute_code(plan: Decisions) -> Whole:
+    if isinstance(plan.recompute, str):
+        return parse_recompute(plan.recompute).code
+    return plan.recompute
+
+
+def _recomputed_parts_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
+    lacking = {
+        rule.what
+        for part, rule in PART_RULES.items()
+        if part in plan.recompute_kind.parts and not rule.allowed(model)
+    }
+    return f"recompute={plan.recompute}, and the model has no {' and no '.join(sorted(lacking))}"
+
+
+def _recomputed_layers(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
+    code = _recompute_code(plan)
+    over_all = whole_of(code) == 1 + WHOLE_LAYERS.index("every")
+    of_stage = 1 + (model.n_layers - 1) // plan.pp
+    return count_of(code) <= over_all * model.n_layers + (1 - over_all) * of_stage
+
+
+def _recomputed_layers_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
+    if plan.recompute_kind.whole == "every":
+        return f"recompute={plan.recompute}, and the model has {model.n_layers} layers"
+    return (
+        f"recompute={plan.recompute}, and a stage has "
+        f"{1 + (model.n_layers - 1) // plan.pp} of the model's {model.n_layers} layers"
+    )
+
+
 def _sequence_parallel(_model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
     return (plan.sequence_parallel == 0) | (plan.tp > 1)
 
@@ -201,6 +248,8 @@ RULES: tuple[Rule, ...] = (
     Rule("sequence_length", _sequence, _sequence_message),
     Rule("ep", _experts, _experts_message),
     Rule("sequence_parallel", _sequence_parallel, lambda *_: "sequence_parallel needs tp > 1"),
+    Rule("recompute", _recomputed_parts, _recomputed_parts_message),
+    Rule("recompute", _recomputed_layers, _recomputed_layers_message),
 )
 """Most basic first. What a plan must meet by itself, without a model, `PlanSpec` checks."""
 

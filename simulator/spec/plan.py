@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from simulator.spec.base import NonNegative, PositiveInt, Precision, Spec
+from simulator.spec.recompute import Recompute, RecomputeName, parse_recompute
 from simulator.spec.reliability import Recovery
 from simulator.spec.schedules import ScheduleName, able_with, rank_of_chunk
-
-RecomputeName = Literal["none", "selective", "full"]
 
 AXES = ("pp", "dp_replicate", "dp_shard", "cp", "tp")
 """Mesh axes from outermost to innermost; ranks count up along the last one first."""
@@ -43,6 +42,8 @@ class PlanSpec(Spec):
     n_microbatches: PositiveInt = 1
     """Microbatches of one step on one data-parallel rank (gradient accumulation included)."""
     recompute: RecomputeName = "none"
+    """What a backward pass computes again: none, selective, full, every-2 (layers), first-4 (of
+    every chunk), groups-of-4, Megatron's modules (layernorm+moe-act)."""
     precision: Precision = Precision.BF16
     layers_per_chunk: tuple[int, ...] = ()
     """Layers of every chunk in model order (pp x virtual_stages of them); empty means even."""
@@ -101,6 +102,11 @@ class PlanSpec(Spec):
     def batch_sequences(self) -> int:
         """Sequences of one step."""
         return self.dp * self.microbatch_sequences * self.n_microbatches
+
+    @property
+    def recompute_kind(self) -> Recompute:
+        """The kind of recompute, taken apart."""
+        return parse_recompute(self.recompute)
 
     def chunk_layers(self, n_layers: int) -> tuple[int, ...]:
         """Return the number of layers of every chunk, in model order.

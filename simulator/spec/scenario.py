@@ -12,7 +12,7 @@ from simulator.spec.economics import EconomicsSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import RecomputeName
+from simulator.spec.recompute import RecomputeName
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.schedules import ScheduleName
 from simulator.spec.stragglers import StragglerSpec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.spec.base import Precision
@@ -11,7 +11,8 @@ from simulator.spec.errors import unknown_name
 from simulator.spec.job import JobSpec
 from simulator.spec.legality import Decisions, trait
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import PARTS, RecomputeReach
 from simulator.spec.reliability import Recovery
 from simulator.spec.schedules import ScheduleName
 
@@ -54,7 +55,7 @@ class Target:
     zero_stages: tuple[int, ...]
     zero_stages_with_pp: tuple[int, ...]
     precisions: tuple[Precision, ...] = (Precision.BF16, Precision.FP32)
-    recomputes: tuple[RecomputeName, ...] = ("none", "selective", "full")
+    recomputes: RecomputeReach = field(default_factory=RecomputeReach)
     sequence_parallel: bool = True
     max_cp: int = 1 << 30
     max_ep: int = 1 << 30
@@ -104,7 +105,7 @@ class Target:
         return self._first(
             (plan.pp == 1 or plan.schedule in self.all_schedules, f"schedule {plan.schedule}"),
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
-            (plan.recompute in self.recomputes, f"recompute {plan.recompute}"),
+            (self.recomputes.runs(plan.recompute_kind), f"recompute {plan.recompute}"),
             (self.sequence_parallel or not plan.sequence_parallel, "sequence_parallel"),
             (plan.recovery in (None, *self.recoveries), f"recovery {plan.recovery}"),
             (plan.cp <= self.max_cp, f"cp={plan.cp}"),
@@ -246,6 +247,11 @@ TARGETS: dict[str, Target] = {
             schedules_on_request=("looped-bfs", "zero-bubble", "zb-h2", "zb-v", "dualpipe-v"),
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
+            recomputes=RecomputeReach(
+                parts=frozenset({"selective", "mlp"}),
+                whole=frozenset({"every", "first"}),
+                mixed=True,
+            ),
             max_cp=1,
             max_ep=1,
             model_rules=_OWN_MODEL_RULES,
@@ -270,6 +276,9 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),
             precisions=tuple(each for each in Precision if each is not Precision.INT8),
+            recomputes=RecomputeReach(
+                parts=frozenset(PARTS), whole=frozenset({"first", "groups-of"})
+            ),
             rules=_MEGATRON_RULES,
         ),
         Target(
@@ -279,7 +288,7 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
             precisions=(Precision.BF16, Precision.FP16, Precision.FP32),
-            recomputes=("none", "full"),
+            recomputes=RecomputeReach(proposed=("none", "full")),
             sequence_parallel=False,
             max_cp=1,
             max_ep=1,

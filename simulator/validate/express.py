@@ -12,7 +12,8 @@ from simulator.spec.cluster import ClusterSpec, DeviceSpec
 from simulator.spec.errors import ArmillaryError
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import PARTS, RecomputeName
 from simulator.validate.blanks import filled
 from simulator.validate.clusters import cluster_of
 from simulator.validate.corrections import corrected, corrections_of
@@ -158,8 +159,17 @@ def _plan(row: RunRow, precision: Precision, assumed: list[str]) -> PlanSpec:
     )
 
 
+_WHOLE_LAYERS = (
+    (r"(?:block|first)\D*(\d+)", "first-{}"),
+    (r"(?:uniform|groups?)\D*(\d+)", "groups-of-{}"),
+    (r"every\D*(\d+)", "every-{}"),
+)
+"""What a cell holds with the number of layers, and how the kind is written; first match wins."""
+
+_MODULES = {word: part for part in PARTS for word in (part, part.replace("-", "_"))}
+
 _RECOMPUTES: tuple[tuple[str, RecomputeName], ...] = (
-    (r"select|core|partial|per.?op|minimal|attn|attention|mlp", "selective"),
+    (r"select|core|partial|per.?op|minimal|attn|attention", "selective"),
     (r"^(no|none|off|false|disabled|0)\b", "none"),
     (r"full|yes|true|on\b|block|uniform|every|all", "full"),
 )
@@ -169,8 +179,16 @@ _RECOMPUTES: tuple[tuple[str, RecomputeName], ...] = (
 def _recompute(row: RunRow) -> RecomputeName:
     if not row.recompute:
         return software_rule(row).blank_recompute or "none"
+    cell = row.recompute.lower()
+    for pattern, name in _WHOLE_LAYERS:
+        found = re.search(pattern, cell)
+        if found:
+            return name.format(found[1])
+    parts = {_MODULES[word] for word in re.findall(r"[a-z_-]+", cell) if word in _MODULES}
+    if parts - {"selective", "core-attn"}:
+        return "+".join(sorted(parts - {"selective"}))
     for pattern, kind in _RECOMPUTES:
-        if re.search(pattern, row.recompute.lower()):
+        if re.search(pattern, cell):
             return kind
     return "selective"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.catalog import find_software
 from simulator.cost.memory import memory_held
-from simulator.cost.plan_table import RECOMPUTES, FloatArray, PlanTable
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.stages import StageLayers
 from simulator.cost.step import price_step
 from simulator.spec.cluster import ClusterSpec
@@ -23,6 +23,9 @@ from simulator.validate.software import MemoryMeasure, software_rule
 
 EDGE = 1.1
 """Prediction over capacity up to which a blank recompute cell is taken to mean a lighter kind."""
+
+HEAVIEST_FIRST = ("full", "selective", "none")
+"""Kinds of recompute that a blank cell may mean."""
 
 SoftwareFinder = Callable[[str], SoftwareProfile]
 
@@ -72,7 +75,7 @@ def with_recompute(cases: Sequence[Case], find: SoftwareFinder = find_software) 
         if "recompute" in case.assumed and not software_rule(case.row).blank_recompute
     ]
     chosen: dict[int, Case] = {}
-    for kind in reversed(RECOMPUTES):
+    for kind in HEAVIEST_FIRST:
         lighter = [
             replace(case, plan=case.plan.model_copy(update={"recompute": kind})) for case in blank
         ]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.spec.plan import RecomputeName
+from simulator.spec.recompute import RecomputeName
 from simulator.validate.rows import RunRow
 
 MemoryMeasure = Literal["allocated", "reserved", "used"]

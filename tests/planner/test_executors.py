@@ -9,6 +9,7 @@ from planner.executors import runnable
 from planner.space import Space
 from simulator.cost.plan_table import PlanTable
 from simulator.spec.base import Precision
+from simulator.spec.recompute import RecomputeReach
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import TARGETS, Target
 
@@ -19,7 +20,7 @@ STRICT = Target(
     schedules=("gpipe",),
     zero_stages=(1, 3),
     zero_stages_with_pp=(1,),
-    recomputes=("none",),
+    recomputes=RecomputeReach(proposed=("none",)),
     max_cp=2,
     max_ep=2,
     dp_replicate_with_shard=False,

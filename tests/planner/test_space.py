@@ -1,14 +1,14 @@
 """The enumerated plans are exactly the legal ones, each once."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from planner.space import PLAIN_SCHEDULES, Space
-from simulator.cost.plan_table import RECOMPUTES, PlanTable
+from simulator.cost.plan_table import PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.legality import violations
@@ -29,7 +29,11 @@ def enumerated(scenario: Scenario, max_rows: int = 1000) -> list[PlanSpec]:
 
 
 def every_combination(
-    n_devices: int, batch: int, n_layers: int, schedules: tuple[ScheduleName, ...]
+    n_devices: int,
+    batch: int,
+    n_layers: int,
+    schedules: tuple[ScheduleName, ...],
+    recomputes: Sequence[str],
 ) -> Iterator[PlanSpec]:
     """All plans that a validated `PlanSpec` allows with these sizes, legal or not."""
     sizes = range(1, n_devices + 1)
@@ -44,7 +48,7 @@ def every_combination(
             schedules,
             range(1, n_layers + 1),
             range(1, share + 1),
-            RECOMPUTES,
+            recomputes,
         ):
             try:
                 yield PlanSpec(
@@ -91,9 +95,10 @@ def test_enumeration_is_brute_force(
     model, job = scenario.model, scenario.job
     executors = [TARGETS[target]] if target else list(TARGETS.values())
     proposed = TARGETS[target].schedules if target else PLAIN_SCHEDULES
+    recomputes = sorted({name for each in executors for name in each.recomputes.proposed})
     expected = {
         plan
-        for plan in every_combination(n_devices, batch, model.n_layers, proposed)
+        for plan in every_combination(n_devices, batch, model.n_layers, proposed, recomputes)
         if not runs_like_a_simpler_one(plan)
         and not violations(model, job, plan, n_devices=n_devices)
         and any(executor.plan_refusal(model, plan) is None for executor in executors)

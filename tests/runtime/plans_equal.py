@@ -70,6 +70,7 @@ ONE_RANK = (
     _case("accumulation"),
     _case("recompute full", recompute="full"),
     _case("recompute selective", recompute="selective"),
+    _case("recompute every second layer, of the others mlp", recompute="every-2+mlp"),
 )
 TWO_RANKS = (
     _case("DDP", dp_replicate=2, microbatch_sequences=4),
@@ -83,6 +84,7 @@ TWO_RANKS = (
     _case("TP", tp=2, microbatch_sequences=4),
     _case("TP + SP", tp=2, sequence_parallel=True, microbatch_sequences=4),
     _case("TP + SP, recompute full", tp=2, sequence_parallel=True, recompute="full"),
+    _case("TP + SP, recompute mlp", tp=2, sequence_parallel=True, recompute="mlp"),
     _case("TP, gpt", GPT, tp=2, microbatch_sequences=4),
     _case("TP + SP, gpt", GPT, tp=2, sequence_parallel=True, microbatch_sequences=4),
     _case("TP, qwen", QWEN, tp=2, microbatch_sequences=4),
@@ -93,6 +95,7 @@ TWO_RANKS = (
     _case("PP 1f1b, uneven stages", pp=2, layers_per_chunk=(3, 1)),
     _case("PP interleaved", **INTERLEAVED),
     _case("PP 1f1b, recompute full", pp=2, recompute="full"),
+    _case("PP 1f1b, recompute a layer of a stage", pp=2, recompute="first-1+selective"),
     _case("PP 1f1b, gpt (tied)", GPT, pp=2),
     _case("PP looped-bfs", pp=2, virtual_stages=2, schedule="looped-bfs"),
     _case("PP zero-bubble", pp=2, schedule="zero-bubble"),

@@ -55,6 +55,11 @@ CASES: dict[str, tuple[ModelSpec, PlanSpec, int]] = {
         0,
     ),
     "TP, recompute": (MODEL, fp32(tp=2, recompute="full"), 0),
+    "TP + SP, recompute every second layer and mlp": (
+        MODEL,
+        fp32(**SP, recompute="every-2+mlp"),
+        0,
+    ),
     "ZeRO-1 x PP x TP + SP on 1,024": (
         MODEL,
         fp32(pp=4, dp_shard=64, zero_stage=1, n_microbatches=4, **SP),

@@ -116,6 +116,8 @@ def megatron(case: Case) -> None:
         fields["gated_linear_unit"] = True
     if "--disable-bias-linear" in given:
         fields["add_bias_linear"] = False
+    if "recompute_modules" in fields:
+        fields["recompute_modules"] = given["--recompute-modules"].split()  # nargs="*"
     if fields["pipeline_model_parallel_size"] > 1:
         import torch
 

@@ -44,7 +44,8 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "zero1 x pp, uneven": (
         "llama3.1-405b",
         "h100-sxm:512",
-        {"dp_shard": 8, "tp": 8, "pp": 8, "zero_stage": 1, "sequence_parallel": True},
+        {"dp_shard": 8, "tp": 8, "pp": 8, "zero_stage": 1, "sequence_parallel": True}
+        | {"recompute": "first-4"},
     ),
     "cp": (
         "llama3-8b",
@@ -54,12 +55,14 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "megatron cp, two optimizer instances": (
         "llama3-8b",
         "h100-sxm:64",
-        {"dp_replicate": 2, "dp_shard": 4, "cp": 4, "tp": 2, "zero_stage": 1},
+        {"dp_replicate": 2, "dp_shard": 4, "cp": 4, "tp": 2, "zero_stage": 1}
+        | {"recompute": "groups-of-4"},
     ),
     "moe with ep": (
         "deepseek-v3",
         "h100-sxm:256",
-        {"dp_shard": 32, "pp": 8, "ep": 32, "zero_stage": 1},
+        {"dp_shard": 32, "pp": 8, "ep": 32, "zero_stage": 1}
+        | {"recompute": "layernorm+moe-act+mla-up-proj"},
     ),
     "moe with ep and multi-token prediction, fsdp": (
         "deepseek-v3",

@@ -22,8 +22,9 @@ from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import expert_exchange
 from simulator.cost.experts import expert_passes
 from simulator.cost.kernels import HEAD_DIM_HALF
-from simulator.cost.layer import linears_s, price_layer
+from simulator.cost.layer import price_layer
 from simulator.cost.layers import Linear
+from simulator.cost.passes import linears_s
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from simulator.catalog import find_model, find_software
 from simulator.catalog.cluster import parse_cluster
+from simulator.cost.activations import layer_activations
 from simulator.cost.memory import memory_breakdown, memory_held
 from simulator.cost.plan_table import PlanTable
+from simulator.cost.recompute import whole_share
+from simulator.cost.setting import Setting
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -90,6 +93,90 @@ def test_full_recompute_keeps_boundaries_and_brings_back_one_layer() -> None:
     per_token = 8 * 1024 + 8 * 1024 + 6 * 4096 + 4 * 8
     working = per_token - 2 * 1024 + 2 * 4096
     assert found.activations_bytes == pytest.approx(2048 * (4 * 2 * 1024 + working))
+
+
+PER_TOKEN = 8 * 1024 + 8 * 1024 + 6 * 4096 + 4 * 8
+"""What a layer of the toy model keeps of a token."""
+
+
+@pytest.mark.parametrize(
+    ("recompute", "dropped"),
+    [
+        ("layernorm", 2 * 2 * 1024),
+        ("core-attn", 4 * 8),
+        ("mlp", 6 * 4096),
+        ("layernorm+mlp", 2 * 2 * 1024 + 6 * 4096),
+    ],
+)
+def test_repeated_parts_are_not_kept(recompute: str, dropped: int) -> None:
+    """Outputs of both norms (2 bytes a value), statistics, inner values; of one layer they come
+    back while it is differentiated."""
+    found = held(plain(), recompute=recompute)
+    working = dropped + 2 * 4096
+    assert found.activations_bytes == pytest.approx(2048 * (4 * (PER_TOKEN - dropped) + working))
+
+
+def test_unfused_attention_keeps_its_scores_unless_the_core_is_repeated() -> None:
+    """5 bytes a score for all 8 heads and 2,048 keys; a whole layer's come back."""
+    job = JOB.model_copy(update={"attention": "unfused"})
+    found = [
+        memory_breakdown(TOY, CLUSTER, job, plain(), PlanSpec(recompute=kind))[0].activations_bytes
+        for kind in ("none", "core-attn", "selective")
+    ]
+    scores = 2048 * 5 * 8 * 2048
+    assert found[0] - found[1] == pytest.approx(3 * scores)
+    assert found[2] - found[1] == pytest.approx(3 * 2048 * 4 * 8)
+
+
+@pytest.mark.parametrize(
+    ("recompute", "n_whole", "rest"),
+    [
+        ("every-2", 2, PER_TOKEN),
+        ("every-3", 1, PER_TOKEN),
+        ("first-3", 3, PER_TOKEN),
+        ("every-2+mlp", 2, PER_TOKEN - 6 * 4096),
+    ],
+)
+def test_some_layers_keep_their_input_only(recompute: str, n_whole: int, rest: int) -> None:
+    found = held(plain(), recompute=recompute)
+    kept = n_whole * 2 * 1024 + (4 - n_whole) * rest
+    working = PER_TOKEN - 2 * 1024 + 2 * 4096
+    assert found.activations_bytes == pytest.approx(2048 * (kept + working))
+
+
+def test_groups_of_layers_keep_one_input_and_come_back_together() -> None:
+    found = held(plain(), recompute="groups-of-2")
+    kept, working = 2 * 2 * 1024, 2 * PER_TOKEN - 2 * 1024 + 2 * 4096
+    assert found.activations_bytes == pytest.approx(2048 * (kept + working))
+
+
+def test_first_layers_are_those_of_every_chunk() -> None:
+    """Of two chunks of two layers one each, of one chunk of four one."""
+    looped = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b", "n_microbatches": 2}
+    whole = [
+        whole_share(TOY, PlanTable.of([PlanSpec.model_validate({"recompute": "first-1"} | plan)]))
+        for plan in ({}, {"pp": 2}, looped)
+    ]
+    assert [share[0] for share in whole] == [1 / 4, 2 / 4, 4 / 4]
+
+
+@pytest.mark.parametrize(
+    ("recompute", "dropped"),
+    [
+        ("moe-act", 2 * 8 * 2048),
+        ("shared-experts", 2 * 3 * 2048),
+        ("moe", 2 * 8 * (2 * 7168 + 3 * 2048) + 8 * 256 + 2 * 3 * 2048),
+        ("mla-up-proj", 2 * 128 * (192 + 192 + 128)),
+    ],
+)
+def test_parts_of_mixtures_and_of_latent_attention(recompute: str, dropped: int) -> None:
+    """DeepSeek-V3: 8 copies a token, experts of 2,048, 128 heads; per mixture layer."""
+    model = find_model("deepseek-v3")
+    table = PlanTable.of([PlanSpec(), PlanSpec.model_validate({"recompute": recompute})])
+    setting = Setting.of(model, CLUSTER, JOB, plain(), table)
+    layer = layer_activations(setting, mixture=True)
+    assert layer.kept_bytes[0] - layer.kept_bytes[1] == pytest.approx(2048 * dropped)
+    assert layer.working_bytes[1] - layer.working_bytes[0] == pytest.approx(2048 * dropped)
 
 
 def test_gathered_logits_are_not_divided() -> None:

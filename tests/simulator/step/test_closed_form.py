@@ -10,7 +10,8 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import LayerTime
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.plan import PlanSpec, RecomputeName
+from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import RecomputeName
 from simulator.spec.schedules import ScheduleName
 from simulator.step.closed_form import step_times
 from simulator.step.step_times import StepTimes

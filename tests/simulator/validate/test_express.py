@@ -145,7 +145,20 @@ def test_devices_without_bf16_train_in_fp16() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "kind"),
-    [("No", "none"), ("full (uniform)", "full"), ("Selective", "selective"), ("True", "full")],
+    [
+        ("No", "none"),
+        ("full (uniform)", "full"),
+        ("Selective", "selective"),
+        ("True", "full"),
+        ("full, uniform, 1 layer", "full"),
+        ("full, block, 12 layers", "first-12"),
+        ("uniform 4", "groups-of-4"),
+        ("selective (every 2nd layer)", "every-2"),
+        ("every layer", "full"),
+        ("selective: core_attn", "selective"),
+        ("selective: moe_act, layernorm", "layernorm+moe-act"),
+        ("mla_up_proj mlp", "mlp+mla-up-proj"),
+    ],
 )
 def test_recompute_in_many_spellings(cell: str, kind: str) -> None:
     assert case(recompute=cell, vpp=1).plan.recompute == kind
