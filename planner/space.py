@@ -154,6 +154,7 @@ class Space:
                 ),
             ),
             allowed=allowed,
+            n_arrangements=_by_stage(allowed, shardings.values[:, 0], len(pipelines.values)),
             stages=np.ones((int(kept.sum()), len(ZERO_STAGES)), dtype=np.bool_),
         )
 
@@ -269,6 +270,8 @@ class Cores:
     """In the order of their ZeRO stages."""
     allowed: BoolArray
     """(sequence_parallel, recompute, base, arrangement)."""
+    n_arrangements: IntArray
+    """How many are allowed: (sequence_parallel, recompute, base, ZeRO stage)."""
     stages: BoolArray
     """(core, ZeRO stage): whether plans with this stage are among them."""
 
@@ -282,15 +285,9 @@ class Cores:
     @property
     def counts(self) -> IntArray:
         """Plans of every core."""
-        of_stage = self._of_stage()[self._options(np.arange(len(self)))]
+        of_stage = self.n_arrangements[self._options(np.arange(len(self)))]
         counts: IntArray = (of_stage * self.stages).sum(axis=1)
         return counts
-
-    def _of_stage(self) -> IntArray:
-        """Arrangements of every base by ZeRO stage, which they are sorted by."""
-        starts = np.searchsorted(self._column("zero_stage"), [*ZERO_STAGES, len(ZERO_STAGES)])
-        parts = [self.allowed[..., a:b] for a, b in itertools.pairwise(starts)]
-        return np.stack([np.count_nonzero(part, axis=-1) for part in parts], axis=-1)
 
     def _options(self, cores: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """Where in `allowed` some cores stand."""
@@ -324,6 +321,13 @@ class Cores:
         """One decision of every arrangement."""
         column: IntArray = self.arrangements.values[:, self.arrangements.columns.index(name)]
         return column
+
+
+def _by_stage(allowed: BoolArray, sharded_stages: IntArray, n_pipelines: int) -> IntArray:
+    """Return how many arrangements are allowed of each ZeRO stage, which they are sorted by."""
+    starts = np.searchsorted(sharded_stages, [*ZERO_STAGES, len(ZERO_STAGES)]) * n_pipelines
+    parts = [allowed[..., a:b] for a, b in itertools.pairwise(starts)]
+    return np.stack([np.count_nonzero(part, axis=-1) for part in parts], axis=-1)
 
 
 def _distinct(table: PlanTable) -> BoolArray:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.cost.plan_table import FloatArray
+from simulator.cost.unique import Rows, distinct_rows
 
 _TAIL = 8.0
 """States further than this many deviations above the mean are left out."""
@@ -45,7 +46,7 @@ def shrinking_service(
     repair_s: float,
 ) -> PartialService:
     """Return what is left of jobs that go on with as many whole copies as nodes allow."""
-    nodes, copies, spares = _columns(n_nodes, n_copies, n_spares)
+    (nodes, copies, spares), row = _distinct(n_nodes, n_copies, n_spares)
     down = _states(nodes, failures_per_node_s * repair_s, spares)
     per_copy = nodes / copies
     running = np.floor((nodes + spares - down) / per_copy * (1 + 1e-12))
@@ -55,9 +56,9 @@ def shrinking_service(
     stopped = (share * (running == 0)).sum(axis=1)
     speed = (share * running).sum(axis=1) / copies[:, 0]
     return PartialService(
-        speed=speed / np.maximum(1 - stopped, 1e-300),
-        stopped=stopped,
-        regrowths_per_s=back.sum(axis=1),
+        speed=(speed / np.maximum(1 - stopped, 1e-300))[row],
+        stopped=stopped[row],
+        regrowths_per_s=back.sum(axis=1)[row],
     )
 
 
@@ -70,22 +71,24 @@ def isolated_service(
     repair_s: float,
 ) -> PartialService:
     """Return what is left of jobs in which each missing node takes its own group away."""
-    nodes, groups, spares = _columns(n_nodes, n_groups, n_spares)
+    (nodes, groups, spares), row = _distinct(n_nodes, n_groups, n_spares)
     down = _states(nodes, failures_per_node_s * repair_s, spares)
     missing = np.clip(down - spares, 0.0, nodes)
     share = _stationary((nodes - missing) * failures_per_node_s * repair_s, down)
     # Missing nodes are spread at random: a group is whole where none of them fell into it.
     whole = (1 - 1 / groups) ** missing
     return PartialService(
-        speed=(share * whole).sum(axis=1),
-        stopped=np.zeros(len(nodes)),
-        regrowths_per_s=np.zeros(len(nodes)),
+        speed=(share * whole).sum(axis=1)[row],
+        stopped=np.zeros(len(row)),
+        regrowths_per_s=np.zeros(len(row)),
     )
 
 
-def _columns(*values: npt.ArrayLike) -> list[FloatArray]:
+def _distinct(*values: npt.ArrayLike) -> tuple[list[FloatArray], Rows]:
+    """Return the distinct jobs as columns, and which of them each job is."""
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, float)) for v in values))
-    return [column[:, None] for column in columns]
+    first, row = distinct_rows([column.astype(np.int64) for column in columns], columns[0].size)
+    return [column[first][:, None] for column in columns], row
 
 
 def _states(nodes: FloatArray, load_per_node: float, spares: FloatArray) -> FloatArray:

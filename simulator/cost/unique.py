@@ -25,7 +25,13 @@ def unique_rows(table: PlanTable, columns: Sequence[IntArray]) -> tuple[PlanTabl
     `subset, inverse` are such that `price(subset)[inverse] == price(table)` for every `price` that
     depends on nothing but these columns.
     """
-    key = np.zeros(len(table), dtype=np.int64)
+    first, codes = distinct_rows(columns, len(table))
+    return table.take(first), codes
+
+
+def distinct_rows(columns: Sequence[IntArray], n_rows: int) -> tuple[Rows, Rows]:
+    """Return the first row of each distinct combination of values, and which one each row has."""
+    key = np.zeros(n_rows, dtype=np.int64)
     for column in columns:
         codes, n_codes = _codes(column)
         key = key * n_codes + codes
@@ -33,8 +39,8 @@ def unique_rows(table: PlanTable, columns: Sequence[IntArray]) -> tuple[PlanTabl
             key = _codes(key)[0]
     codes, n_codes = _codes(key)
     first = np.empty(n_codes, dtype=np.intp)
-    first[codes[::-1]] = np.arange(len(table) - 1, -1, -1, dtype=np.intp)
-    return table.take(first), codes.astype(np.intp, copy=False)
+    first[codes[::-1]] = np.arange(n_rows - 1, -1, -1, dtype=np.intp)
+    return first, codes.astype(np.intp, copy=False)
 
 
 def _codes(column: IntArray) -> tuple[IntArray, int]:

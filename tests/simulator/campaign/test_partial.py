@@ -50,6 +50,17 @@ def test_missing_nodes_take_their_groups_away() -> None:
     assert np.all(np.diff(few.speed) > 0)
 
 
+def test_jobs_that_are_alike_are_asked_about_once() -> None:
+    """A search asks about many plans of few meshes; a row does not depend on those beside it."""
+    copies, spares = np.array([4, 16, 4, 64, 16]), np.array([0, 8, 0, 8, 8])
+    for service in (shrinking_service, isolated_service):
+        together = service(2048, copies, spares, **RATE)
+        alone = [service(2048, c, s, **RATE) for c, s in zip(copies, spares, strict=True)]
+        for name in ("speed", "stopped", "regrowths_per_s"):
+            each = np.concatenate([getattr(one, name) for one in alone])
+            assert getattr(together, name) == pytest.approx(each, rel=1e-9, abs=1e-15)
+
+
 def test_nothing_fails() -> None:
     for service in (shrinking_service, isolated_service):
         whole = service(16, 4, 0, failures_per_node_s=0.0, repair_s=DAY_S)
