@@ -111,17 +111,34 @@ def _constant(
     rates = np.array([part.rate_per_s for part in parts])
     thresholds = np.cumsum(rates) / rates.sum()
     thresholds[-1] = 1.0
+    causes = [part.cause for part in parts]
+    firsts, sizes = np.array([(part.cohort.first, part.cohort.size) for part in parts]).T
+    taken_away = np.array([_share_removed(cause) for cause in causes])
+    burst = 1 / (1 + np.array([cause.followers for cause in causes]))
     time_s = 0.0
     while True:
-        gaps = generator.exponential(1 / rates.sum(), _CHUNK)
-        times = (time_s + np.cumsum(gaps)).tolist()
-        chosen = np.searchsorted(thresholds, generator.random(_CHUNK), side="right").tolist()
-        places = generator.random(_CHUNK).tolist()
-        removals = generator.random(_CHUNK).tolist()
-        for time_s, part, place, removal in zip(times, chosen, places, removals, strict=True):
-            cohort, cause = parts[part].cohort, parts[part].cause
-            node = cohorts.unit(cohort, int(place * cohort.size))
-            yield _failure(time_s, cause, node, removal, generator)
+        times = time_s + np.cumsum(generator.exponential(1 / rates.sum(), _CHUNK))
+        chosen = np.searchsorted(thresholds, generator.random(_CHUNK), side="right")
+        places = (generator.random(_CHUNK) * sizes[chosen]).astype(np.int64)
+        nodes = cohorts.units(firsts[chosen] + places)
+        removes = generator.random(_CHUNK) < taken_away[chosen]
+        followers = np.zeros(_CHUNK, dtype=np.int64)
+        if burst.min() < 1:
+            followers = generator.geometric(burst[chosen]) - 1
+        yield from map(
+            Failure,
+            times.tolist(),
+            [causes[part] for part in chosen.tolist()],
+            nodes.tolist(),
+            followers.tolist(),
+            removes.tolist(),
+        )
+        time_s = float(times[-1])
+
+
+def _share_removed(cause: FailureCause) -> float:
+    """Share of the events that take their nodes away."""
+    return 0.0 if cause.scope == "job" else cause.repair_fraction
 
 
 def _ageing(
@@ -168,17 +185,8 @@ class _Originals:
 def _ageing_failure(
     time_s: float, part: _Part, position: int, cohorts: Cohorts, generator: np.random.Generator
 ) -> Failure:
-    node = cohorts.unit(part.cohort, position)
-    return _failure(time_s, part.cause, node, generator.random(), generator)
-
-
-def _failure(
-    time_s: float,
-    cause: FailureCause,
-    node: int,
-    removal: float,
-    generator: np.random.Generator,
-) -> Failure:
+    cause = part.cause
+    node = int(cohorts.units(part.cohort.first + position))
+    removes = generator.random() < _share_removed(cause)
     followers = int(generator.geometric(1 / (1 + cause.followers))) - 1 if cause.followers else 0
-    removes = cause.scope != "job" and removal < cause.repair_fraction
     return Failure(time_s, cause, node, followers, removes)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from simulator.cost.plan_table import IntArray
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.reliability import CohortSpec, ReliabilitySpec, Scope
 
@@ -69,7 +73,7 @@ class Cohort:
     """Some of the units, spread over the fleet, that fail alike."""
 
     first: int
-    """Position of its first unit in the order that `Cohorts.unit` deals out."""
+    """Position of its first unit in the order that `Cohorts.units` deals out."""
     size: int
     rate_factor: float
     age_s: float
@@ -98,9 +102,9 @@ class Cohorts:
             members.append(Cohort(first=first, size=n_units - first, rate_factor=1.0, age_s=0.0))
         return cls(n_units, tuple(members), _coprime_near(0.618 * n_units, n_units))
 
-    def unit(self, cohort: Cohort, position: int) -> int:
-        """Return the unit at a position of a cohort."""
-        return (cohort.first + position) * self.stride % self.n_units
+    def units(self, positions: npt.ArrayLike) -> IntArray:
+        """Return the units at these positions, of which every cohort has a range."""
+        return np.asarray(positions) * self.stride % self.n_units
 
 
 def _coprime_near(value: float, n: int) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import simpy
-
+from simulator.campaign.agenda import Agenda
 from simulator.campaign.failures import Failure
 from simulator.campaign.pool import NodePool
 from simulator.campaign.setting import CampaignSetting
@@ -32,25 +31,29 @@ class GroupOutages:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        agenda: Agenda,
         setting: CampaignSetting,
         pool: NodePool,
         changed: Callable[[], None],
     ) -> None:
-        self._env = env
-        self._setting = setting
+        self._agenda = agenda
         self._pool = pool
         self._changed = changed
+        self._n_groups = setting.n_groups
+        self._n_nodes = setting.fleet.n_nodes
+        self._restart_s = setting.restart_s
+        self._swap_s = setting.swap_s
         self._moved: dict[int, int] = {}
         """Groups of the nodes that were swapped in."""
-        self._down: Counter[int] = Counter()
+        self._down: dict[int, int] = {}
+        """Outages of each group that is down."""
         self._epoch = 0
         self._queue: deque[_Outage] = deque()
 
     @property
     def running_share(self) -> float:
         """Share of the groups that train."""
-        return 1 - len(self._down) / self._setting.n_groups if self._down else 1.0
+        return 1 - len(self._down) / self._n_groups
 
     @property
     def any_down(self) -> bool:
@@ -60,24 +63,28 @@ class GroupOutages:
     def stop(self, failure: Failure, n_missing: int) -> bool:
         """Stop the struck group; return whether another one still runs."""
         group = self._group_of(failure.node)
-        self._down[group] += 1
-        if len(self._down) == self._setting.n_groups:
-            self._down.clear()
+        down = self._down
+        down[group] = down.get(group, 0) + 1
+        if len(down) == self._n_groups:
+            down.clear()
             self._queue.clear()
             self._epoch += 1
             return False
-        swap_s = self._setting.swap_s if failure.removes else 0.0
-        noticed_s = self._env.now + (failure.cause.detection_s or 0.0)
-        restart_s = self._setting.restart_s + swap_s
+        noticed_s = self._agenda.now_s + (failure.cause.detection_s or 0.0)
+        restart_s = self._restart_s + (self._swap_s if failure.removes else 0.0)
         outage = _Outage(group, n_missing, noticed_s, restart_s, self._epoch)
-        self._queue.append(outage)
-        self.node_back()
+        if self._queue or not self._filled(outage):
+            self._queue.append(outage)
+        else:
+            self._restart(outage)
         return True
 
     def _group_of(self, node: int) -> int:
         """Return where a node holds ranks: the nodes of the start are divided in their order."""
-        n_nodes, n_groups = self._setting.fleet.n_nodes, self._setting.n_groups
-        return self._moved.get(node, node % n_nodes * n_groups // n_nodes)
+        group = self._moved.get(node)
+        if group is None:
+            return node % self._n_nodes * self._n_groups // self._n_nodes
+        return group
 
     def node_back(self) -> None:
         """Let the groups that wait take nodes, in the order in which they failed."""
@@ -87,21 +94,23 @@ class GroupOutages:
     def _filled(self, outage: _Outage) -> bool:
         """Take the nodes that are missing, as far as there are spares; return whether all came."""
         if outage.n_missing:
-            came = self._pool.fill(self._pool.n_in_job + outage.n_missing)
-            self._moved.update(dict.fromkeys(came, outage.group))
-            outage.n_missing -= len(came)
+            for node in self._pool.fill(self._pool.n_in_job + outage.n_missing):
+                self._moved[node] = outage.group
+                outage.n_missing -= 1
         return outage.n_missing == 0
 
     def _restart(self, outage: _Outage) -> None:
-        """Let the group run again after its restart, which begins when it can."""
-        delay_s = max(0.0, outage.noticed_s - self._env.now) + outage.restart_s
-        self._env.timeout(delay_s, outage).callbacks.append(self._runs)
+        """Let the group run again after its restart, which begins when somebody knows."""
+        delay_s = outage.restart_s
+        if outage.noticed_s > self._agenda.now_s:
+            delay_s += outage.noticed_s - self._agenda.now_s
+        self._agenda.after(delay_s, self._runs, outage)
 
-    def _runs(self, event: simpy.Event) -> None:
-        outage = event.value
-        assert isinstance(outage, _Outage)
+    def _runs(self, outage: _Outage) -> None:
+        """Let the group run again, after its restart."""
         if outage.epoch == self._epoch:
-            self._down[outage.group] -= 1
-            if self._down[outage.group] == 0:
-                del self._down[outage.group]
+            down, group = self._down, outage.group
+            down[group] -= 1
+            if down[group] == 0:
+                del down[group]
             self._changed()

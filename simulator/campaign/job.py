@@ -1,7 +1,8 @@
 """One job: it trains, fails, recovers, waits for nodes, and grows again.
 
-Steps and saves between two events are arithmetic (`saves`). A change of speed costs no event: the
-stretch until then is booked, and the end of the training moves.
+A SimPy process goes from one phase of the job to the next. What happens within a phase and does not
+end it (a group restarts apart, a node is repaired, something turns slow) is a call in a heap: the
+stretch of training until then is booked, and its end moves.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from math import floor, inf
 import numpy as np
 import simpy
 
+from simulator.campaign.agenda import Agenda
 from simulator.campaign.campaign_run import CampaignRun, Segment
 from simulator.campaign.endless import NEVER
 from simulator.campaign.failures import Failure
 from simulator.campaign.groups import GroupOutages
 from simulator.campaign.ledger import Ledger
 from simulator.campaign.losses import Loss
-from simulator.campaign.safe_points import SafePoints
 from simulator.campaign.setting import CampaignSetting
 from simulator.campaign.shapes import Shape
+from simulator.campaign.training import Training
 from simulator.campaign.trouble import Trouble
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.units import format_seconds
@@ -59,38 +61,33 @@ class Job:
     ) -> None:
         self._env = env
         self._setting = setting
-        self._n_steps = setting.terms.n_steps
-        self._input_stall_s = setting.input_stall_s
-        self._limit_s = self._n_steps * setting.full.step_s / NEVER
-        self._trouble = Trouble(env, setting, seed, self)
-        self._groups = GroupOutages(env, setting, self._trouble.pool, self.change)
+        self._limit_s = setting.terms.n_steps * setting.full.step_s / NEVER
+        self._agenda = Agenda()
+        self._trouble = Trouble(self._agenda, setting, seed, self)
+        self._apart = setting.n_groups > 1
+        self._groups = GroupOutages(self._agenda, setting, self._trouble.pool, self._regroup)
         self._ledger = Ledger()
+        self._training = Training(setting, self._ledger)
         self._failures: Counter[str] = Counter()
         self._segments: list[Segment] | None = [] if record else None
         self._idle_booked_s = 0.0
         self._unpaid_node_s = 0.0
 
         self._state = _State.PAUSED
-        self._progress = 0.0
-        self._safe = SafePoints(setting.saves)
         self._shape = setting.full
-        self._worth_node_s = self._worth_of(setting.full)
-        # The stretch since the speed changed last.
-        self._began_s = 0.0
-        self._step_s = setting.full.step_s
-        self._running_share = 1.0
-        # The sleep until something happens.
         self._end_s = 0.0
+        """When the phase ends if nothing happens."""
+        self._stretch = (0.0, 0.0)
+        """Time and progress when the speed changed last."""
         self._inbox: deque[_Message] = deque()
-        self._asleep_until_s: float | None = None
         self.life: simpy.Process = env.process(self._life())
 
     def outcome(self) -> CampaignRun:
         """Return what happened until now."""
         self._book_idle()
         return CampaignRun(
-            calendar_s=self._env.now,
-            paid_node_s=self._env.now * self._setting.fleet.n_units - self._unpaid_node_s,
+            calendar_s=self._agenda.now_s,
+            paid_node_s=self._agenda.now_s * self._setting.fleet.n_units - self._unpaid_node_s,
             productive_node_s=self._ledger.productive,
             losses_node_s=self._ledger.losses,
             failures=self._failures,
@@ -107,49 +104,54 @@ class Job:
     def stop(self, failure: Failure, n_removed: int) -> None:
         """Stop what holds the struck nodes."""
         self._failures[failure.cause.name] += 1
-        apart = self._setting.n_groups > 1 and failure.cause.scope != "job"
+        apart = self._apart and failure.cause.scope != "job"
         if apart and self._groups.stop(failure, n_removed):
-            self.change()
+            self._regroup()
         else:
-            self._send(failure)
+            self._inbox.append(failure)
 
     def change(self) -> None:
-        """Go on at the speed that devices, links and groups allow now."""
+        """Go on as fast as devices and links allow now."""
         if self._state is _State.TRAINING:
-            self._book_training(self._reached(), goes_on=True)
-            self._begin_stretch()
-            if self._asleep_until_s is not None and self._end_s < self._asleep_until_s:
-                self._wake()
+            self._training.set_slowness(self._agenda.now_s, self._slowness())
+            self._record_change()
+            self._end_s = self._training.end_s
+
+    def _regroup(self) -> None:
+        """Go on with the groups that run now."""
+        if self._state is _State.TRAINING:
+            self._training.set_share(self._agenda.now_s, self._groups.running_share)
+            if self._segments is not None:
+                self._training.reach(self._agenda.now_s)
+                self._record_change()
+            self._end_s = self._training.end_s
+
+    def _record_change(self) -> None:
+        self._record(None, self._stretch, None)
+        self._stretch = self._here()
 
     def node_back(self) -> None:
         """Take a repaired node in where that helps."""
         if self.waits:
-            self._send(_News.NODE)
-        elif self._setting.n_groups > 1:
+            self._inbox.append(_News.NODE)
+        elif self._apart:
             self._groups.node_back()
         elif self._state is _State.TRAINING and self._shape is not self._setting.full:
             grown = self._setting.shapes.best(self._trouble.pool.n_up)
             if grown is not None and grown.n_nodes > self._shape.n_nodes:
-                self._send(_News.NODE)
+                self._inbox.append(_News.NODE)
 
     def spoil(self) -> None:
         """Make all states from now on corrupt."""
-        self._safe.spoil(self._reached())
+        if self._state is _State.TRAINING:
+            self._training.reach(self._agenda.now_s)
+        self._training.safe.spoil(self._training.progress)
 
     def notice(self, failure: Failure) -> None:
         """Stop because of corruption, if it is still there."""
-        if self._safe.corrupt:
+        if self._training.safe.corrupt:
             self._failures[failure.cause.name] += 1
-            self._send(failure)
-
-    def _send(self, message: _Message) -> None:
-        self._inbox.append(message)
-        if self._asleep_until_s is not None:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._asleep_until_s = None
-        self.life.interrupt()
+            self._inbox.append(failure)
 
     # The life of the job.
 
@@ -167,31 +169,27 @@ class Job:
     def _train(self) -> _Wait:
         """Train until the last step (None), a failure, or a node that makes the job larger."""
         self._state = _State.TRAINING
-        self._begin_stretch()
+        self._stretch = self._here()
+        self._training.start(
+            self._agenda.now_s,
+            self._shape,
+            self._worth_of(self._shape),
+            share=self._groups.running_share,
+            slowness=self._slowness(),
+        )
+        self._end_s = self._training.end_s
         message = yield from self._sleep()
-        reached = self._n_steps if message is None else self._reached()
-        self._book_training(reached, message)
+        self._training.stop(self._agenda.now_s, finished=message is None)
+        self._record(None, self._stretch, message)
         self._state = _State.PAUSED
         return message
 
-    def _begin_stretch(self) -> None:
-        """Train on from here, as fast as things are now."""
-        setting, trouble = self._setting, self._trouble
-        self._began_s = self._env.now
-        self._running_share = self._groups.running_share
-        self._step_s = self._shape.step_s / self._running_share
-        if trouble.slow:
-            compute, network = (trouble.slowdown(what) for what in ("compute", "network"))
-            self._step_s *= setting.clock.step_s(compute, network) / setting.full.step_s
-        left_s = setting.saves.wall_s(self._progress, self._n_steps, self._step_s)
-        self._end_s = self._began_s + left_s
-
-    def _reached(self) -> float:
-        """Progress at this moment."""
-        if self._state is not _State.TRAINING:
-            return self._progress
-        elapsed_s = self._env.now - self._began_s
-        return self._setting.saves.advance(self._progress, elapsed_s, self._step_s)
+    def _slowness(self) -> float:
+        """How many times longer a step takes than on healthy devices."""
+        if not self._trouble.slow:
+            return 1.0
+        compute, network = (self._trouble.slowdown(what) for what in ("compute", "network"))
+        return self._setting.clock.step_s(compute, network) / self._setting.full.step_s
 
     def _recover(self, failure: Failure) -> _Steps:
         """Go back to what is safe and start again; a failure on the way starts it over."""
@@ -199,8 +197,9 @@ class Job:
         while isinstance(again, Failure):
             cause = again.cause
             loss = Loss.PLANNED_MAINTENANCE if cause.planned else Loss.RESTART
-            target, load_s = self._safe.restore(cause, self._progress)
-            self._go_back(target)
+            training = self._training
+            target, load_s = training.safe.restore(cause, training.progress)
+            training.go_back(target)
             restart_s = self._setting.restart_s + load_s
             if again.removes:
                 restart_s += self._setting.swap_s
@@ -213,11 +212,6 @@ class Job:
             if again is None:
                 yield from self._wait_for_nodes()
                 again = yield from self._pause(loss, restart_s)
-
-    def _go_back(self, step: float) -> None:
-        """Undo the work after a step."""
-        self._ledger.undo((self._progress - step) * self._worth_node_s)
-        self._progress = step
 
     def _gather_nodes(self) -> bool:
         """Swap spares in and take the best shape; return whether there is one."""
@@ -232,7 +226,6 @@ class Job:
         if shape is not self._shape:
             self._book_idle()
             self._shape = shape
-            self._worth_node_s = self._worth_of(shape)
         pool.release(shape.n_nodes)
         return True
 
@@ -251,8 +244,9 @@ class Job:
 
     def _grow(self) -> _Wait:
         """Save, take the nodes in that came back, and start again; return a failure on the way."""
-        self._go_back(float(floor(self._progress)))
-        self._safe.save_all(self._progress)
+        training = self._training
+        training.go_back(float(floor(training.progress)))
+        training.safe.save_all(training.progress)
         self._gather_nodes()
         stall_s = sum(tier.stall_s for tier in self._setting.saves.tiers)
         return (yield from self._pause(Loss.RESTART, stall_s + self._setting.restart_s))
@@ -264,71 +258,58 @@ class Job:
         if seconds == 0:
             return None
         self._book_idle()
-        began_s = self._env.now
-        self._end_s = began_s + seconds
+        began = self._here()
+        self._end_s = self._agenda.now_s + seconds
         message = yield from self._sleep()
         while isinstance(message, _News) and not self.waits:
             message = yield from self._sleep()
-        elapsed_s = self._env.now - began_s
+        elapsed_s = self._agenda.now_s - began[0]
         unpaid_node_s = self._book_idle()
         self._ledger.lose(loss, self._shape.n_nodes * elapsed_s - unpaid_node_s)
-        if self._segments is not None:
-            self._record(loss, began_s, self._progress, message)
+        self._record(loss, began, message)
         return message
 
     def _sleep(self) -> _Wait:
         """Let time pass until the end, and strike what fails; return the first message or None."""
-        env, trouble, inbox = self._env, self._trouble, self._inbox
+        agenda, trouble, inbox = self._agenda, self._trouble, self._inbox
         while not inbox:
-            until_s = min(self._end_s, trouble.next_s)
-            if self._limit_s < until_s < inf:
+            end_s, due_s, failure_s = self._end_s, agenda.next_s, trouble.next_s
+            if min(end_s, due_s, failure_s) > self._limit_s:
                 raise self._never()
-            self._asleep_until_s = until_s
-            try:
-                yield env.event() if until_s == inf else env.timeout(until_s - env.now)
-            except simpy.Interrupt:
-                continue
-            self._asleep_until_s = None
-            if env.now >= trouble.next_s:
+            if due_s <= failure_s and due_s <= end_s:
+                agenda.run_next()
+            elif failure_s <= end_s:
                 trouble.strike_next()
-            elif env.now >= self._end_s and not inbox:
-                return None
-        return inbox.popleft()
+            else:
+                agenda.now_s = end_s
+                if self._phase_is_over():
+                    break
+        yield self._env.timeout(max(0.0, agenda.now_s - self._env.now))
+        return inbox.popleft() if inbox else None
+
+    def _phase_is_over(self) -> bool:
+        """Return whether the phase has ended, where it could; if not, say when it may."""
+        if self._state is not _State.TRAINING:
+            return True
+        self._training.reach(self._agenda.now_s)
+        self._end_s = self._training.end_s
+        return self._end_s <= self._agenda.now_s * (1 + 1e-12)
 
     def _never(self) -> NoFeasiblePlan:
-        share = self._progress / self._n_steps
+        share = self._training.progress / self._setting.terms.n_steps
+        after = format_seconds(self._agenda.now_s)
         return NoFeasiblePlan(
-            f"this training never finishes: after {format_seconds(self._env.now)} of simulated "
-            f"time and {self._failures.total():,} failures it has done {share:.2%} of its steps",
+            f"this training never finishes: after {after} of simulated time and "
+            f"{self._failures.total():,} failures it has done {share:.2%} of its steps",
             fix="shorten the restart, add spares, save more often or use fewer devices",
         )
 
     # Books.
 
-    def _book_training(
-        self, reached: float, message: _Message | None = None, *, goes_on: bool = False
-    ) -> None:
-        """Book the stretch since the speed changed last, and note what it made safe."""
-        start, step_s, worth = self._progress, self._step_s, self._worth_node_s
-        elapsed_s, steps = self._env.now - self._began_s, reached - start
-        self._safe.note(start, elapsed_s, reached, step_s, goes_on=goes_on)
-        all_nodes = self._shape.n_nodes
-        nodes = all_nodes * self._running_share
-        starved = nodes * self._input_stall_s
-        losses = self._ledger.losses
-        self._ledger.productive += steps * worth
-        losses[Loss.CHECKPOINT_STALL] += nodes * max(0.0, elapsed_s - steps * step_s)
-        losses[Loss.INPUT_STALL] += steps * starved
-        losses[Loss.DEGRADED_SPEED] += steps * (nodes * step_s - worth - starved)
-        losses[Loss.RESTART] += (all_nodes - nodes) * elapsed_s
-        self._progress = reached
-        if self._segments is not None:
-            self._record(None, self._began_s, start, message)
-
     def _book_idle(self) -> float:
         """Book the nodes that held no ranks; return unpaid node-seconds beyond theirs."""
-        elapsed_s = self._env.now - self._idle_booked_s
-        self._idle_booked_s = self._env.now
+        elapsed_s = self._agenda.now_s - self._idle_booked_s
+        self._idle_booked_s = self._agenda.now_s
         idle_node_s = (self._setting.fleet.n_units - self._shape.n_nodes) * elapsed_s
         unpaid_node_s = self._trouble.unpaid_node_s()
         taken = unpaid_node_s - self._unpaid_node_s
@@ -336,11 +317,16 @@ class Job:
         self._ledger.lose(Loss.IDLE, max(0.0, idle_node_s - taken))
         return max(0.0, taken - idle_node_s)
 
+    def _here(self) -> tuple[float, float]:
+        """Return the time and the progress."""
+        return self._agenda.now_s, self._training.progress
+
     def _record(
-        self, loss: Loss | None, start_s: float, start_step: float, message: _Message | None
+        self, loss: Loss | None, began: tuple[float, float], message: _Message | None
     ) -> None:
-        assert self._segments is not None
-        now = self._env.now
-        if now > start_s:
+        """Record what happened since, where that is asked for."""
+        start_s, start_step = began
+        now_s, step = self._here()
+        if self._segments is not None and now_s > start_s:
             cause = message.cause.name if isinstance(message, Failure) else ""
-            self._segments.append(Segment(start_s, now, loss, start_step, self._progress, cause))
+            self._segments.append(Segment(start_s, now_s, loss, start_step, step, cause))

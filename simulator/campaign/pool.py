@@ -35,13 +35,16 @@ class NodePool:
         """Return whether a node waits as a spare."""
         return node in self._is_spare
 
-    def remove(self, node: int) -> None:
-        """Take a node away for repair."""
+    def remove(self, node: int) -> bool:
+        """Take a node away for repair; return whether it was there."""
+        if node in self._away:
+            return False
         if node in self._is_spare:
             self._is_spare.discard(node)
         else:
             self.n_in_job -= 1
         self._away.add(node)
+        return True
 
     def bring_back(self, node: int) -> None:
         """Return a repaired node; it becomes a spare."""
@@ -51,11 +54,12 @@ class NodePool:
 
     def fill(self, wanted: int) -> list[int]:
         """Swap spares in until the job has `wanted` nodes; return those that came."""
-        came = []
-        while self.n_in_job < wanted and self._is_spare:
+        came: list[int] = []
+        spares = self._is_spare
+        while self.n_in_job < wanted and spares:
             node = self._spare.popleft()
-            if node in self._is_spare:  # it may have failed while it waited
-                self._is_spare.discard(node)
+            if node in spares:  # it may have failed while it waited
+                spares.discard(node)
                 self.n_in_job += 1
                 came.append(node)
         return came

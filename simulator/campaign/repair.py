@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import heapreplace
 from itertools import repeat
 
 import numpy as np
-import simpy
 
+from simulator.campaign.agenda import Agenda
 from simulator.cost.plan_table import FloatArray
 
 _CHUNK = 256  # repairs drawn at once
@@ -50,37 +51,30 @@ class RepairShop:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        agenda: Agenda,
         terms: RepairTerms,
         seed: np.random.SeedSequence,
         give_back: Callable[[int], None],
     ) -> None:
-        self._env = env
+        self._agenda = agenda
         self._terms = terms
         self._factors = terms.factors(np.random.default_rng(seed))
         self._give_back = give_back
-        self._crews = None if terms.n_crews is None else simpy.Resource(env, terms.n_crews)
+        self._crews_free_s = None if terms.n_crews is None else [0.0] * terms.n_crews
+        """When each crew has done what it has been given, the first one first."""
 
     def take(self, node: int, mean_s: float | None) -> None:
-        """Repair a node; `mean_s` where its cause has a repair time of its own."""
+        """Repair a node; `mean_s` where its cause has a repair time of its own.
+
+        Where crews are few, nodes are repaired in the order in which they came.
+        """
         repair_s = (mean_s or self._terms.mean_s) * next(self._factors)
-        if self._crews is None:
-            self.keep(node, repair_s)
-        else:
-            self._env.process(self._by_crew(self._crews, node, repair_s))
+        if self._crews_free_s is not None:
+            wait_s = max(0.0, self._crews_free_s[0] - self._agenda.now_s)
+            repair_s += wait_s
+            heapreplace(self._crews_free_s, self._agenda.now_s + repair_s)
+        self.keep(node, repair_s)
 
     def keep(self, node: int, away_s: float) -> None:
         """Give a node back after a known time."""
-        self._env.timeout(away_s, node).callbacks.append(self._returned)
-
-    def _returned(self, back: simpy.Event) -> None:
-        assert isinstance(back.value, int)
-        self._give_back(back.value)
-
-    def _by_crew(
-        self, crews: simpy.Resource, node: int, repair_s: float
-    ) -> simpy.events.ProcessGenerator:
-        with crews.request() as crew:
-            yield crew
-            yield self._env.timeout(repair_s)
-        self._give_back(node)
+        self._agenda.after(away_s, self._give_back, node)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from math import floor, inf
+from typing import NamedTuple
 
 from simulator.campaign.saves import Saves
 from simulator.spec.reliability import FailureCause
+
+
+class Stretch(NamedTuple):
+    """A stretch of training at one speed, in which something was saved."""
+
+    start: float
+    reached: float
+    began_s: float
+    step_s: float
 
 
 class SafePoints:
@@ -14,6 +24,8 @@ class SafePoints:
     def __init__(self, saves: Saves) -> None:
         self._saves = saves
         self._newest = [0.0] * len(saves.tiers)
+        self._stretches: list[Stretch] = []
+        """Since training started last, one after another."""
         self._corrupt_from = inf
 
     @property
@@ -21,16 +33,20 @@ class SafePoints:
         """Whether the states of now are corrupt."""
         return self._corrupt_from < inf
 
-    def note(
-        self, start: float, elapsed_s: float, reached: float, step_s: float, *, goes_on: bool
-    ) -> None:
-        """Note what a stretch of training made safe; a save under way is finished if it goes on."""
+    def pass_by(self, stretch: Stretch) -> None:
+        """Remember a stretch of training in which something was saved."""
+        self._stretches.append(stretch)
+
+    def settle(self, now_s: float) -> None:
+        """Take what is written by now as safe. What is not is given up: training stops."""
         for position, tier in enumerate(self._saves.tiers):
-            if reached // tier.every_steps * tier.every_steps > start:
-                written_s = elapsed_s + (tier.persist_s if goes_on else 0.0)
-                saved = self._saves.last_safe(tier, start, written_s, reached, step_s)
+            for start, reached, began_s, step_s in reversed(self._stretches):
+                elapsed_s = now_s - began_s
+                saved = self._saves.last_safe(tier, start, elapsed_s, reached, step_s)
                 if saved is not None:
                     self._newest[position] = saved
+                    break
+        self._stretches.clear()
 
     def save_all(self, step: float) -> None:
         """Save to every tier."""

@@ -41,7 +41,8 @@ class Saves:
     def __init__(self, tiers: tuple[SaveTier, ...]) -> None:
         self.tiers = tiers
         self._stops = [(tier.every_steps, tier.stall_s) for tier in tiers]
-        self._grid = tiers[0].every_steps
+        self.grid = tiers[0].every_steps
+        """Steps between two saves of the nearest tier, and so of any."""
         self._stalls_s = sum(tier.stall_s for tier in tiers)
         self._stall_per_step_s = sum(tier.stall_s / tier.every_steps for tier in tiers)
         last = len(tiers) - 1
@@ -67,23 +68,28 @@ class Saves:
 
     def advance(self, start: float, elapsed_s: float, step_s: float) -> float:
         """Return the progress after some time; it stands still during a save."""
-        far = start + elapsed_s / step_s
-        if far < self._next_save(start):
-            return far
+        save = self.next_save(start)
+        since_s = elapsed_s - (save - start) * step_s
+        if since_s < 0:
+            return start + elapsed_s / step_s
+        if len(self.tiers) == 1:
+            whole, rest_s = divmod(since_s, self.grid * step_s + self._stalls_s)
+            return save + whole * self.grid + max(0.0, rest_s - self._stalls_s) / step_s
         # No more saves than one per interval and one more: this far it gets in any case.
         sure_s = max(0.0, elapsed_s - self._stalls_s)
         reached = start + sure_s / (step_s + self._stall_per_step_s)
         while True:
             far = reached + max(0.0, elapsed_s - self.wall_s(start, reached, step_s)) / step_s
-            save = self._next_save(reached)
+            save = self.next_save(reached)
             if save > far:
                 return far
             if self.wall_s(start, save, step_s) > elapsed_s:
                 return save
             reached = save
 
-    def _next_save(self, progress: float) -> float:
-        return (progress // self._grid + 1) * self._grid
+    def next_save(self, progress: float) -> float:
+        """Return the progress at which it saves next."""
+        return (progress // self.grid + 1) * self.grid
 
     def last_safe(
         self, tier: SaveTier, start: float, elapsed_s: float, reached: float, step_s: float

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
 from math import inf
 from typing import Protocol
 
 import numpy as np
-import simpy
 
+from simulator.campaign.agenda import Agenda
 from simulator.campaign.failures import Failure, failure_stream
 from simulator.campaign.pool import NodePool
 from simulator.campaign.repair import RepairShop
@@ -46,7 +46,7 @@ class Trouble:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        agenda: Agenda,
         setting: CampaignSetting,
         seed: np.random.SeedSequence,
         job: Job,
@@ -55,21 +55,16 @@ class Trouble:
         self.pool = NodePool(setting.fleet)
         self.slow: Counter[tuple[str, float]] = Counter()
         """How many events slow the job down now, by what they slow and how much."""
-        self._env = env
+        self._agenda = agenda
         self._setting = setting
         self._job = job
-        self.disturbs = setting.recovery != "wait" or any(
-            cause.effect != "stop" for cause in setting.terms.causes
-        )
-        """Whether anything but the next failure may reach a job that does not wait for nodes."""
         self._stream = failure_stream(
             setting.terms.causes, setting.fleet, setting.cohorts, setting.outages, strikes
         )
-        self.next_s = inf
+        self._next = next(self._stream, None)
+        self.next_s = inf if self._next is None else self._next.time_s
         """When something fails next."""
-        self._next: Failure | None = None
-        self._draw_next()
-        self._shop = RepairShop(env, setting.repair, repairs, self._give_back)
+        self._shop = RepairShop(agenda, setting.repair, repairs, self._give_back)
         self._slowness = np.random.default_rng(slowness)
         self._unpaid: set[int] = set()
         self._unpaid_node_s = 0.0
@@ -79,7 +74,9 @@ class Trouble:
         """Let the next failure happen. Nothing fails while the job waits for nodes."""
         failure = self._next
         assert failure is not None
-        self._draw_next()
+        self._agenda.now_s = failure.time_s
+        self._next = later = next(self._stream, None)
+        self.next_s = inf if later is None else later.time_s
         if self._job.waits:
             return
         if failure.cause.effect == "stop":
@@ -90,10 +87,6 @@ class Trouble:
             else:
                 self._spoil(failure)
 
-    def _draw_next(self) -> None:
-        self._next = next(self._stream, None)
-        self.next_s = inf if self._next is None else self._next.time_s
-
     def unpaid_node_s(self) -> float:
         """Node-seconds until now of nodes that the provider took away; nobody pays for them."""
         if self._unpaid:
@@ -101,8 +94,8 @@ class Trouble:
         return self._unpaid_node_s
 
     def _count_unpaid(self) -> None:
-        self._unpaid_node_s += len(self._unpaid) * (self._env.now - self._unpaid_since_s)
-        self._unpaid_since_s = self._env.now
+        self._unpaid_node_s += len(self._unpaid) * (self._agenda.now_s - self._unpaid_since_s)
+        self._unpaid_since_s = self._agenda.now_s
 
     def slowdown(self, what: str) -> float:
         """How much slower the slowest of the job's devices or links is."""
@@ -115,30 +108,39 @@ class Trouble:
     def _stop(self, failure: Failure) -> None:
         holds_ranks = self._holds_ranks(failure)
         before = self.pool.n_in_job
-        if holds_ranks or (self._setting.hot_spares and self.pool.is_spare(failure.node)):
+        if failure.removes and (holds_ranks or self._burns(failure.node)):
             self._take_away(failure)
         if holds_ranks:
             self._job.stop(failure, before - self.pool.n_in_job)
 
+    def _burns(self, node: int) -> bool:
+        """Return whether a node fails although it holds no ranks."""
+        return self._setting.hot_spares and self.pool.is_spare(node)
+
     def _take_away(self, failure: Failure) -> None:
         """Send the struck nodes to repair."""
-        fleet = self._setting.fleet
-        if fleet.endless_spares or not failure.removes:
+        if self._setting.fleet.endless_spares or not failure.removes:
             return
+        cause = failure.cause
+        for node in self._struck(failure):
+            if not self.pool.remove(node):
+                continue
+            if cause.component == "preemption":
+                self._count_unpaid()
+                self._unpaid.add(node)
+            if failure.back_s is None:
+                self._shop.take(node, cause.repair_s)
+            else:
+                self._shop.keep(node, failure.back_s - failure.time_s)
+
+    def _struck(self, failure: Failure) -> Iterable[int]:
+        """Return all nodes that go with one event."""
+        fleet = self._setting.fleet
         struck = fleet.domain(failure.cause.scope, failure.node)
-        followers = (
-            node % fleet.n_units for node in range(struck.stop, struck.stop + failure.n_followers)
-        )
-        for node in (*struck, *followers):
-            if self.pool.in_job(node) or self.pool.is_spare(node):
-                self.pool.remove(node)
-                if failure.cause.component == "preemption":
-                    self._count_unpaid()
-                    self._unpaid.add(node)
-                if failure.back_s is None:
-                    self._shop.take(node, failure.cause.repair_s)
-                else:
-                    self._shop.keep(node, failure.back_s - failure.time_s)
+        if failure.n_followers == 0:
+            return struck
+        followers = range(struck.stop, struck.stop + failure.n_followers)
+        return (*struck, *(node % fleet.n_units for node in followers))
 
     def _give_back(self, node: int) -> None:
         if node in self._unpaid:
@@ -154,7 +156,7 @@ class Trouble:
         lasts_s = float(self._slowness.exponential(cause.lasts_s))
         noticed = cause.detection_s is not None and 0 < cause.detection_s < lasts_s
 
-        def over(_: simpy.Event) -> None:
+        def over(failure: Failure) -> None:
             self.slow[state] -= 1
             if self.slow[state] == 0:
                 del self.slow[state]
@@ -164,22 +166,19 @@ class Trouble:
 
         self.slow[state] += 1
         self._job.change()
-        self._after(cause.detection_s or 0.0 if noticed else lasts_s, over)
+        passes_s = cause.detection_s or 0.0 if noticed else lasts_s
+        self._agenda.after(passes_s, over, failure)
 
     def _spoil(self, failure: Failure) -> None:
         """Spoil all states from now on; somebody notices later."""
 
-        def noticed(_: simpy.Event) -> None:
+        def noticed(failure: Failure) -> None:
             if not self._job.waits:
                 self._take_away(failure)
             self._job.notice(failure)
 
         self._job.spoil()
-        self._after(failure.cause.detection_s or 0.0, noticed)
-
-    def _after(self, delay_s: float, callback: Callable[[simpy.Event], None]) -> None:
-        event = self._env.timeout(delay_s)
-        event.callbacks.append(callback)
+        self._agenda.after(failure.cause.detection_s or 0.0, noticed, failure)
 
 
 @cache

@@ -1,8 +1,8 @@
 """Which replica group a node belongs to, spares beside them and swapped in."""
 
 import pytest
-import simpy
 
+from simulator.campaign.agenda import Agenda
 from simulator.campaign.failures import Failure
 from simulator.campaign.groups import GroupOutages
 from simulator.campaign.pool import NodePool
@@ -12,7 +12,7 @@ from tests.simulator.campaign.settings import setting_of
 CAUSE = FailureCause(name="any", failures_per_device_day=1e-3, detection_s=0.0)
 
 
-def groups_of(n_groups: int, spares: int) -> tuple[GroupOutages, NodePool, simpy.Environment]:
+def groups_of(n_groups: int, spares: int) -> tuple[GroupOutages, NodePool, Agenda]:
     setting = setting_of(
         n_devices=1024,
         step_s=20.0,
@@ -21,8 +21,8 @@ def groups_of(n_groups: int, spares: int) -> tuple[GroupOutages, NodePool, simpy
         spares=spares,
         restart_s=300.0,
     )
-    env, pool = simpy.Environment(), NodePool(setting.fleet)
-    return GroupOutages(env, setting, pool, lambda: None), pool, env
+    agenda, pool = Agenda(), NodePool(setting.fleet)
+    return GroupOutages(agenda, setting, pool, lambda: None), pool, agenda
 
 
 @pytest.mark.parametrize("spares", [0, 32, 64, 128])
@@ -38,12 +38,12 @@ def test_nodes_that_hold_ranks_are_divided_evenly(spares: int) -> None:
 
 
 def test_a_spare_belongs_to_the_group_that_it_filled() -> None:
-    groups, pool, env = groups_of(4, 64)
+    groups, pool, agenda = groups_of(4, 64)
     pool.remove(100)  # of the last group
     assert groups.stop(Failure(0.0, CAUSE, 100), 1)
     assert pool.in_job(128)
-    env.run()
+    agenda.run_next()
     assert groups.running_share == 1
-    groups.stop(Failure(env.now, CAUSE, 128, removes=False), 0)
-    groups.stop(Failure(env.now, CAUSE, 127, removes=False), 0)
+    groups.stop(Failure(agenda.now_s, CAUSE, 128, removes=False), 0)
+    groups.stop(Failure(agenda.now_s, CAUSE, 127, removes=False), 0)
     assert groups.running_share == 0.75

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-import simpy
 
+from simulator.campaign.agenda import Agenda
 from simulator.campaign.repair import RepairShop, RepairTerms
 
 
@@ -35,14 +35,18 @@ def test_a_heavy_tail() -> None:
 
 
 def returns(shop_terms: RepairTerms, n: int) -> list[tuple[float, int]]:
-    env = simpy.Environment()
+    agenda = Agenda()
     back: list[tuple[float, int]] = []
     shop = RepairShop(
-        env, shop_terms, np.random.SeedSequence(1), lambda node: back.append((env.now, node))
+        agenda,
+        shop_terms,
+        np.random.SeedSequence(1),
+        lambda node: back.append((agenda.now_s, node)),
     )
     for node in range(n):
         shop.take(node, None)
-    env.run()
+    while len(back) < n:
+        agenda.run_next()
     return back
 
 
