@@ -18,10 +18,13 @@ from simulator.cost.algorithms import (
     Line,
     doubling_pass,
     hierarchical_pass,
+    in_network,
     neighbour_transfer,
     pairwise_exchange,
     ring_pass,
+    ring_reduction,
     tree,
+    twice,
 )
 from simulator.cost.groups import Group
 from simulator.cost.measured import measured_line
@@ -37,10 +40,10 @@ PASSES: Mapping[AlgorithmName, Algorithm] = {
 """All-gather and reduce-scatter."""
 
 REDUCTIONS: Mapping[AlgorithmName, Algorithm] = {
-    "ring": lambda group: ring_pass(group).twice(),
-    "tree": tree,
-    "hierarchical": lambda group: hierarchical_pass(group).twice(),
-    "recursive-doubling": lambda group: doubling_pass(group).twice(),
+    "ring": ring_reduction,
+    "tree": lambda group: [*tree(group), *in_network(group)],
+    "hierarchical": twice(hierarchical_pass),
+    "recursive-doubling": twice(doubling_pass),
 }
 """All-reduce."""
 
@@ -87,7 +90,7 @@ def p2p_s(message_bytes: FloatArray | float, group: Group) -> FloatArray:
 def _candidates(algorithms: Mapping[AlgorithmName, Algorithm], group: Group) -> list[Line]:
     named = group.algorithm
     names = AUTOMATIC if named is None or named not in algorithms else (named,)
-    return [algorithms[name](group) for name in names if name in algorithms]
+    return [line for name in names if name in algorithms for line in algorithms[name](group)]
 
 
 def _time(

@@ -17,7 +17,7 @@ import numpy as np
 from simulator.cost.plan_table import BoolArray, IntArray, PlanTable
 from simulator.fabric.scale_up import PortShares, port_shares
 from simulator.spec.cluster import ClusterSpec, CollectiveFit, ExchangeFit, LinkSpec
-from simulator.spec.links import AlgorithmName, LevelName
+from simulator.spec.links import AlgorithmName, LevelName, ProtocolName
 from simulator.spec.plan import AXES, AXES_OVER_REGIONS
 
 AxisName = Literal[
@@ -62,6 +62,8 @@ class Group:
     """Innermost first; the product of the fan-outs is the size."""
     algorithm: AlgorithmName | None
     """Fixed by the user; None means the fastest."""
+    protocols: tuple[ProtocolName, ...]
+    """What the algorithms choose from; see `simulator.cost.protocols`."""
     measured: tuple[CollectiveFit, ...]
     """Collectives that were measured on this cluster."""
     exchanges: tuple[ExchangeFit, ...]
@@ -175,6 +177,7 @@ def _group(cluster: ClusterSpec, parts: tuple[Part, ...], n_ranks: IntArray) -> 
         size=size,
         levels=tuple(levels),
         algorithm=cluster.collective_algorithm,
+        protocols=cluster.scale_up.protocols,
         measured=cluster.calibration.collectives if cluster.calibration else (),
         exchanges=cluster.calibration.exchanges if cluster.calibration else (),
         n_busy=np.minimum(n_ranks, cluster.devices_per_node) + cluster.host.n_other_ranks,

@@ -17,7 +17,7 @@ from simulator.spec.base import (
     Spec,
 )
 from simulator.spec.kernel_table import GemmPoint, KernelTable
-from simulator.spec.links import AlgorithmName, LevelName, LinkFault, LinkModel
+from simulator.spec.links import AlgorithmName, LevelName, LinkFault, LinkModel, ProtocolName
 from simulator.spec.peaks import PeakRates
 from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Watts
 
@@ -65,6 +65,8 @@ class LinkSpec(Spec):
     topology: Literal["switch", "mesh", "torus-2d", "torus-3d", "shared-memory"] = "switch"
     reduces_in_network: bool = False
     """Whether the switches reduce on the way (NVLink SHARP, InfiniBand SHARP)."""
+    protocols: tuple[ProtocolName, ...] = ()
+    """NCCL's protocols that collectives of its devices choose from; none for other libraries."""
 
 
 class HostSpec(Spec):

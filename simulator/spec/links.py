@@ -13,6 +13,10 @@ LevelName = Literal["scale-up", "scale-out", "pods", "regions"]
 """Kinds of links by what they join, innermost first."""
 AlgorithmName = Literal["ring", "tree", "hierarchical", "recursive-doubling"]
 
+ProtocolName = Literal["ll", "ll128", "simple"]
+"""How collectives hand data on: in words of 8 bytes with a flag each (LL), in lines of 128 bytes
+with one (LL128), or in large chunks with a fence (Simple)."""
+
 LinkModel = Literal["levels", "flows"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from simulator.catalog import registry
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.cost import collectives
-from simulator.cost.algorithms import Line, ring_pass
+from simulator.cost.algorithms import Line, hierarchical_pass
 from simulator.cost.groups import Group
 from simulator.spec.plan import PlanSpec
 from simulator.step.predict import predict_step
@@ -45,9 +45,8 @@ def test_the_device_of_the_how_to_can_be_planned_with(
 
 
 def test_an_algorithm_is_a_function_and_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    def instant(group: Group) -> Line:
-        ring = ring_pass(group)
-        return Line(0 * ring.latency_s, 0 * ring.s_per_byte)
+    def instant(group: Group) -> list[Line]:
+        return [Line(0 * line.latency_s, 0 * line.s_per_byte) for line in hierarchical_pass(group)]
 
     def dp_s() -> float:
         scenario = scenario_from_flags(

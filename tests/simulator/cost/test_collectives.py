@@ -60,6 +60,42 @@ def test_the_slower_of_nvlink_and_all_nics_limits_a_ring(make_cluster: ClusterMa
     assert seconds == pytest.approx(31 / 32 * 7 / 8 * GIB / UP + 1.4 * 28 * UP_S)
 
 
+NCCL = {"protocols": ("ll", "ll128", "simple")}
+
+
+@pytest.mark.parametrize(
+    ("message_bytes", "launch_s", "hop_share", "bandwidth"),
+    [
+        (32e3, 21.6e-6, 0.6 / 3.4, 1 / 4),
+        (50e6, 29e-6, 1.9 / 3.4, 0.92),
+        (16e9, 23.4e-6, 1.0, 1.0),
+    ],
+)
+def test_messages_choose_ll_then_ll128_then_simple(
+    message_bytes: float,
+    launch_s: float,
+    hop_share: float,
+    bandwidth: float,
+    make_cluster: ClusterMaker,
+) -> None:
+    """Links of 100 us, for the middle one to be worth it: 7 hops of a ring of 8."""
+    group = dp_group(make_cluster(1, scale_up=NCCL | {"latency_s": 100e-6}), 8)
+    expected = launch_s + 7 * 100e-6 * hop_share + 7 / 8 * message_bytes / UP / bandwidth
+    assert all_gather_s(message_bytes, group) == pytest.approx(expected)
+
+
+def test_trees_of_middle_sizes_do_not_fill_their_links(make_cluster: ClusterMaker) -> None:
+    """1 MiB over 4 nodes reaches half of what a tree otherwise does (2^14 x 64 bytes)."""
+    plain, nccl = (
+        dp_group(make_cluster(scale_up=link), 32, algorithm="tree") for link in ({}, NCCL)
+    )
+    latency_s = all_reduce_s(0.0, plain)
+    assert all_reduce_s(0.0, nccl) == latency_s
+    slower = (all_reduce_s(2.0**20, nccl) - latency_s) / (all_reduce_s(2.0**20, plain) - latency_s)
+    assert slower == pytest.approx(2.0)
+    assert all_reduce_s(GIB, nccl) == all_reduce_s(GIB, plain)
+
+
 def test_reduce_scatter_and_all_gather_make_an_all_reduce(make_cluster: ClusterMaker) -> None:
     group = dp_group(make_cluster(), 32, algorithm="ring")
     halves = reduce_scatter_s(GIB, group) + all_gather_s(GIB, group)
@@ -102,17 +138,28 @@ def test_switches_that_reduce_take_the_message_once(make_cluster: ClusterMaker) 
     """At 0.8 of what rings reach; gathers gain nothing, as every byte still arrives everywhere."""
     reducing = dp_group(make_cluster(1, scale_up={"reduces_in_network": True}), 8)
     plain = dp_group(make_cluster(1), 8)
-    assert all_reduce_s(16 * GIB, reducing) == pytest.approx(16 * GIB / (0.8 * UP) + 18e-6)
+    assert all_reduce_s(16 * GIB, reducing) == pytest.approx(16 * GIB / (0.8 * UP) + 70e-6)
     assert all_gather_s(GIB, reducing) == all_gather_s(GIB, plain)
 
 
 # Bus bandwidth of NCCL's all-reduce in GB/s, for messages of 32 KiB, 64 KiB ... 16 GiB, published
 # in stas00/ml-engineering: network/benchmarks/README.md (H200, B200), network/README.md (A100).
 A100_BUSBW = (
-    *(1.31, 2.45, 4.43, 7.47, 11.41, 18.00, 36.18, 72.33, 109.93, 106.16),
-    *(138.49, 171.54, 176.92, 194.07, 222.72, 229.04, 231.41, 233.88, 234.61, 234.89),
+    (
+        *(1.31, 2.45, 4.43, 7.47, 11.41, 18.00, 36.18, 72.33, 109.93, 106.16),
+        *(138.49, 171.54, 176.92, 194.07, 222.72, 229.04, 231.41, 233.88, 234.61, 234.89),
+    ),
+    (
+        *(1.40, 2.80, 5.43, 10.43, 18.99, 34.88, 61.89, 70.70, 90.27, 112.72),
+        *(133.71, 168.86, 179.99, 196.34, 203.03, 227.83, 230.13, 232.44),
+    ),
+    (
+        *(1.90, 3.60, 7.19, 16.59, 32.64, 48.43, 66.26, 89.89, 112.37, 137.68),
+        *(155.53, 190.73, 198.78, 211.78, 221.13, 227.91, 230.72, 232.81),
+    ),
 )
-"""One node of 8."""
+"""One node of 8: three published tables, which differ by up to 2.7 times at 1 MiB. The second and
+third are of nccl-tests on one machine, with one process for all devices and with one for each."""
 H200_BUSBW = (
     *(3.15, 6.16, 12.46, 24.68, 48.15, 74.57, 96.26, 145.14, 196.56, 255.90),
     *(301.25, 368.86, 414.54, 441.87, 456.23, 465.91, 471.06, 474.13, 478.24, 482.25),
@@ -123,30 +170,41 @@ B200_BUSBW = (
     *(142.90, 197.77, 260.50, 283.23, 309.91, 365.99, 371.26, 374.66, 376.14, 376.71),
 )
 """Four nodes of 8 with 8 × 400 Gb/s each."""
-FROM_64_MIB = 11
+FROM_1_TO_16_MIB = slice(5, 10)
+FROM_64_MIB = slice(11, None)
 
 
-def busbw_errors(group: Group, measured_gb_per_s: tuple[float, ...]) -> FloatArray:
+def measured_times_s(n: int, gb_per_s: tuple[float, ...]) -> FloatArray:
+    """Seconds for messages of 32 KiB, 64 KiB ... from bus bandwidths."""
+    message = 2.0 ** np.arange(15, 15 + len(gb_per_s))
+    return np.asarray(2 * (n - 1) / n * message / (np.array(gb_per_s) * 1e9))
+
+
+def busbw_errors(group: Group, measured_s: FloatArray) -> FloatArray:
     """Predicted over measured time less one, for every message."""
-    n = int(group.size[0])
-    message = 2.0 ** np.arange(15, 35)
-    measured_s = 2 * (n - 1) / n * message / (np.array(measured_gb_per_s) * 1e9)
+    message = 2.0 ** np.arange(15, 15 + len(measured_s))
     seconds = np.array([float(all_reduce_s(each, group)[0]) for each in message])
     return np.asarray(np.abs(seconds / measured_s - 1))
 
 
 def test_bus_bandwidth_of_an_a100_node() -> None:
-    """The catalog's link: NVLink 3 at the efficiency that fits to training runs gave it."""
-    errors = busbw_errors(dp_group(parse_cluster("a100-sxm-80gb:8"), 8), A100_BUSBW)
-    assert errors.mean() < 0.18
-    assert errors[FROM_64_MIB:].max() < 0.15
+    """The catalog's link, NVLink 3 at the efficiency that fits to training runs gave it, against
+    the geometric mean of three tables."""
+    tables = [measured_times_s(8, table[:18]) for table in A100_BUSBW]
+    measured_s = np.exp(np.mean(np.log(tables), axis=0))
+    errors = busbw_errors(dp_group(parse_cluster("a100-sxm-80gb:8"), 8), measured_s)
+    assert errors.mean() < 0.10
+    assert errors.max() < 0.19
+    assert errors[FROM_64_MIB].max() < 0.11
 
 
 def test_bus_bandwidth_of_an_h200_node_whose_switches_reduce() -> None:
     """The catalog's link again; a ring would take 58 % longer."""
-    errors = busbw_errors(dp_group(parse_cluster("h200-sxm-141gb:8"), 8), H200_BUSBW)
-    assert errors.mean() < 0.13
-    assert errors[FROM_64_MIB:].max() < 0.15
+    group = dp_group(parse_cluster("h200-sxm-141gb:8"), 8)
+    errors = busbw_errors(group, measured_times_s(8, H200_BUSBW))
+    assert errors.mean() < 0.09
+    assert errors[FROM_1_TO_16_MIB].max() < 0.11
+    assert errors.max() < 0.16
 
 
 @pytest.mark.parametrize(
@@ -178,10 +236,17 @@ def test_the_catalog_comes_near_the_bus_bandwidth_of_nodes(
 def test_bus_bandwidth_of_four_b200_nodes(make_cluster: ClusterMaker) -> None:
     """NCCL's own latencies of a hop; the last row fixes the efficiency of a NIC, 0.94."""
     nic = {"bandwidth_bytes_per_s": 50e9, "latency_s": 14e-6, "efficiency": 0.94}
-    link = {"bandwidth_bytes_per_s": 900e9, "latency_s": 3.4e-6}
-    errors = busbw_errors(dp_group(make_cluster(4, nic=nic, scale_up=link), 32), B200_BUSBW)
-    assert errors.mean() < 0.14
-    assert errors.max() < 0.40
+    link = {
+        "bandwidth_bytes_per_s": 900e9,
+        "latency_s": 3.4e-6,
+        "reduces_in_network": True,
+        "protocols": ("ll", "simple"),
+    }
+    group = dp_group(make_cluster(4, nic=nic, scale_up=link), 32)
+    errors = busbw_errors(group, measured_times_s(32, B200_BUSBW))
+    assert errors.mean() < 0.11
+    assert errors.max() < 0.29
+    assert errors[FROM_64_MIB].max() < 0.12
 
 
 @pytest.mark.parametrize("n_nodes", [2, 4, 32])
@@ -262,11 +327,26 @@ sizes = st.sampled_from([2, 3, 4, 8, 16, 24, 64])
 bytes_ = st.floats(0, 1e12)
 
 
-@given(dp=sizes, tp=sizes, small=bytes_, more=bytes_, pod=st.integers(0, 4))
+@given(
+    dp=sizes,
+    tp=sizes,
+    small=bytes_,
+    more=bytes_,
+    pod=st.integers(0, 4),
+    scale_up=st.sampled_from([{}, NCCL, {"protocols": ("ll", "simple")}]),
+)
 def test_never_faster_than_the_wire_and_more_bytes_never_faster(
-    dp: int, tp: int, small: float, more: float, pod: int, make_cluster: ClusterMaker
+    dp: int,
+    tp: int,
+    small: float,
+    more: float,
+    pod: int,
+    scale_up: dict[str, object],
+    make_cluster: ClusterMaker,
 ) -> None:
-    machine = make_cluster(-(-dp * tp // 8), nodes_per_pod=pod, oversubscription=3.0)
+    machine = make_cluster(
+        -(-dp * tp // 8), nodes_per_pod=pod, oversubscription=3.0, scale_up=scale_up
+    )
     group = dp_group(machine, dp, tp)
     part = (dp - 1) / dp
     for operation, wire in zip(OPERATIONS, [2 * part, part, part, part, 1.0], strict=True):
