@@ -140,6 +140,7 @@ def ranking_table(both: Both) -> str:
             question,
             str(own[question].rows),
             *(f"{each[question].kendall_tau:.2f}" for each in (own, out)),
+            *(f"{each[question].kendall_tau_apart:.2f}" for each in (own, out)),
             *(_percent(each[question].top1_regret) for each in (own, out)),
             f"{own[question].top5_hits:.0f} / {out[question].top5_hits:.0f}",
         ]
@@ -153,11 +154,13 @@ def ranking_table(both: Both) -> str:
             "**mean**",
             str(whole[0].rows),
             *(f"{each.kendall_tau:.2f}" for each in whole if each),
+            *(f"{each.kendall_tau_apart:.2f}" for each in whole if each),
             *(_percent(each.top1_regret) for each in whole if each),
             f"{whole[0].top5_hits:.2f} / {whole[1].top5_hits:.2f}",
         ]
     )
-    header = ["question", "plans", "tau", "left out", "regret %", "left out", "best in five"]
+    tau = ["tau", "left out", "tau apart", "left out"]
+    header = ["question", "plans", *tau, "regret %", "left out", "best in five"]
     return _table(header, rows)
 
 

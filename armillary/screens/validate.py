@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from armillary.screens.table import text_table
 from simulator.validate import Validation
-from simulator.validate.scores import Errors
+from simulator.validate.scores import NOISE, Errors
 
 TITLES = {
     "source": "by source",
@@ -87,7 +87,8 @@ def _verdicts(found: Validation) -> list[str]:
         rank = found.ranking
         lines.append(
             f"ranking: {rank.rows} rows in {rank.groups} questions; Kendall tau "
-            f"{rank.kendall_tau:.2f}, top-1 regret {_percent(rank.top1_regret)} (worst "
+            f"{rank.kendall_tau:.2f} ({rank.kendall_tau_apart:.2f} of pairs over {_percent(NOISE)} "
+            f"apart), top-1 regret {_percent(rank.top1_regret)} (worst "
             f"{_percent(rank.worst_regret)}), best in the first five {_percent(rank.top5_hits)}"
         )
     if found.fit is not None:

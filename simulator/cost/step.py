@@ -90,6 +90,7 @@ def price_step(
         p2p_s=p2p_s,
         p2p_overlap=np.where(table.virtual_stages > 1, software.overlap.pp, 0.0),
         dp_overlap=np.full(n, software.overlap.dp),
+        gather_once_overlap=np.full(n, _gather_once_overlap(software.overlap)),
         dp_contention=np.minimum(software.dp_contention + meets, 1.0),
         gather_every_pass=1.0 * (table.zero_stage == 3),
         reduce_every_microbatch=1.0 * ((table.zero_stage >= 2) & (table.pp == 1)),
@@ -97,6 +98,10 @@ def price_step(
         step_constant_s=np.full(n, software.step_constant_s),
         scale_factor=scale * growth,
     )
+
+
+def _gather_once_overlap(overlap: OverlapProfile) -> float:
+    return overlap.dp if overlap.dp_gather is None else overlap.dp_gather
 
 
 def as_measured(software: SoftwareProfile, calibration: Calibration | None) -> SoftwareProfile:

@@ -71,6 +71,8 @@ class StepCosts:
     """Share of a transfer that runs beside compute; for the rest the receiving rank waits, busy."""
     dp_overlap: FloatArray
     """Share of reduce and gather that may hide behind compute."""
+    gather_once_overlap: FloatArray
+    """The same for weights that are gathered once a step (zero stage 1 and 2)."""
     dp_contention: FloatArray
     """Share of the hidden reduce and gather time by which they slow the compute beside them."""
     gather_every_pass: FloatArray

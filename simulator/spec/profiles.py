@@ -18,6 +18,8 @@ class OverlapProfile(Spec):
     cp: Fraction = 0.9
     ep: Fraction = 0.0
     dp: Fraction = 0.5
+    dp_gather: Fraction | None = None
+    """Of weights gathered once a step, after the update (ZeRO 1 and 2), where it is not `dp`."""
     pp: Fraction = 0.0
     """Of point-to-point transfers between interleaved pipeline stages; others wait for theirs."""
 

@@ -41,6 +41,7 @@ def column_ranks(
     )
     sync = SyncCosts(
         overlap=plain(costs.dp_overlap),
+        gather_once_overlap=plain(costs.gather_once_overlap),
         gather_every_pass=bool(costs.gather_every_pass[0]),
         reduce_every_microbatch=bool(costs.reduce_every_microbatch[0]),
         contention=plain(costs.dp_contention),

@@ -27,6 +27,11 @@ class Hiding:
         """What may overlap, less what it takes from the compute beside it."""
         return cls((1.0 - costs.dp_contention) * costs.dp_overlap)
 
+    @classmethod
+    def of_gathers_once(cls, costs: StepCosts) -> Hiding:
+        """The same for weights that are gathered once a step."""
+        return cls((1.0 - costs.dp_contention) * costs.gather_once_overlap)
+
     def exposed_s(self, total_s: FloatArray, window_s: FloatArray) -> FloatArray:
         """Time that communication adds to `window_s` of compute beside it."""
         return total_s - np.minimum(self.share * total_s, window_s)
@@ -139,14 +144,14 @@ def exposed_once(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray
     once_gathered = 1.0 - costs.gather_every_pass
     busy = Hiding.of(costs).share * costs.gather_every_pass
     last_s = _shown_once(
-        costs,
+        Hiding.of(costs),
         table,
         units,
         [once_reduced * unit.reduce_s for unit in units.each],
         [np.maximum(unit.backward_s - busy * unit.gather_s, 0.0) for unit in units.each],
     )
     first_s = _shown_once(
-        costs,
+        Hiding.of_gathers_once(costs),
         table,
         units,
         [once_gathered * unit.gather_s for unit in units.each],
@@ -157,7 +162,7 @@ def exposed_once(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray
 
 
 def _shown_once(
-    costs: StepCosts,
+    hiding: Hiding,
     table: PlanTable,
     units: Units,
     totals_s: Sequence[FloatArray],
@@ -169,7 +174,7 @@ def _shown_once(
     end; that of all v chunks also the passes of p microbatches over the v - 1 others. Stages
     further back start later and finish earlier, and have that time to spare.
     """
-    share = Hiding.of(costs).share[:, None]
+    share = hiding.share[:, None]
     pp, virtual = table.pp[:, None], table.virtual_stages[:, None]
     has_edge = units.stages.embedding
     nothing = 0.0 * share[:, 0]
@@ -201,11 +206,12 @@ def _slowed_further_s(costs: StepCosts, table: PlanTable, units: Units) -> Float
     once_gathered = 1.0 - costs.gather_every_pass
     n_layers = units.model.n_layers / table.n_chunks
     hidden_s = np.zeros(len(table))
-    for totals_s, passes_s in (
-        ([once_reduced * u.reduce_s for u in units.each], [u.backward_s for u in units.each]),
-        ([once_gathered * u.gather_s for u in units.each], [u.forward_s for u in units.each]),
+    reduced_s = costs.dp_overlap * units.mean_layer([u.reduce_s for u in units.each])
+    gathered_s = costs.gather_once_overlap * units.mean_layer([u.gather_s for u in units.each])
+    for total_s, passes_s in (
+        (once_reduced * reduced_s, [u.backward_s for u in units.each]),
+        (once_gathered * gathered_s, [u.forward_s for u in units.each]),
     ):
-        total_s = costs.dp_overlap * units.mean_layer(totals_s)
         hidden_s += n_layers * np.minimum(total_s, units.mean_layer(passes_s))
     slowed: FloatArray = (table.pp - 1.0) * costs.dp_contention * hidden_s
     return slowed

@@ -29,13 +29,14 @@ SPAN_KINDS: Mapping[Kind, SpanKind] = {
 class SyncCosts:
     """How data-parallel collectives meet compute.
 
-    The share `overlap` of every collective may run beside compute. The rest stands alone: before
-    the first pass for weights gathered once a step, before each layer for weights gathered for
-    every pass, after the last pass for gradients. A backward pass whose gradients are reduced at
-    once (FSDP) ends with their reduction.
+    The share `overlap` of every collective may run beside compute, `gather_once_overlap` of weights
+    gathered once a step. The rest stands alone: before the first pass for weights gathered once a
+    step, before each layer for weights gathered for every pass, after the last pass for gradients.
+    A backward pass whose gradients are reduced at once (FSDP) ends with their reduction.
     """
 
     overlap: Moment
+    gather_once_overlap: Moment
     gather_every_pass: bool
     reduce_every_microbatch: bool
     contention: Moment
@@ -84,7 +85,7 @@ class Rank:
         self._weights = Weights(
             uses_of(gathering, chunks),
             self._collectives,
-            overlap=sync.overlap,
+            overlap=sync.overlap if sync.gather_every_pass else sync.gather_once_overlap,
             every_pass=sync.gather_every_pass,
         )
         self._gathers = any(ever(chunks[chunk].gather_s) for chunk in self.held_chunks)

@@ -62,6 +62,7 @@ def step_costs(dense: LayerCosts, **scalars: float) -> StepCosts:
         "p2p_s": 0.0,
         "p2p_overlap": 0.0,
         "dp_overlap": 1.0,
+        "gather_once_overlap": scalars.get("dp_overlap", 1.0),
         "dp_contention": 0.0,
         "gather_every_pass": 0.0,
         "reduce_every_microbatch": 0.0,

@@ -34,6 +34,16 @@ def test_ranking_by_hand() -> None:
     assert scores.top5_hits == 1.0
 
 
+def test_pairs_within_the_noise_have_no_order() -> None:
+    """Of six pairs, the inverted one differs by 1 % in what was measured."""
+    import numpy as np
+
+    measured, predicted = np.array([1.0, 1.01, 2.0, 3.0]), np.array([1.1, 1.0, 2.0, 3.0])
+    assert kendall_tau(predicted, measured) == pytest.approx((5 - 1) / 6)
+    assert kendall_tau(predicted, measured, noise=0.02) == 1.0
+    assert kendall_tau(predicted, measured, noise=0.005) == pytest.approx((5 - 1) / 6)
+
+
 def test_kendall_tau_of_opposite_orders() -> None:
     import numpy as np
 
