@@ -87,6 +87,9 @@ class Simulation:
                 failures=campaign.expected_failures,
                 failures_by_cause=campaign.failures,
                 intervals={name: both.ends for name, both in campaign.intervals.items()},
+                joint_intervals={
+                    name: both.ends for name, both in self.prediction.intervals.items()
+                },
                 checkpoint_interval_s=campaign.checkpoint_interval_s,
                 input_needs=campaign.input_needs,
             ),
@@ -201,8 +204,10 @@ class CampaignAnswer(Spec):
     failures: float
     failures_by_cause: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    """90 % of single campaigns (low, high) of the numbers above and of every loss, by name; empty
-    in closed form."""
+    """90 % of single campaigns at this step time (low, high), by name; failures and losses by
+    events only."""
+    joint_intervals: dict[str, tuple[float, float]]
+    """The same with the 90 % interval of the step's time in it."""
     checkpoint_interval_s: float
     input_needs: InputNeeds | None
 

@@ -59,9 +59,10 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
         n_nodes = -(-plan.n_ranks // terms.devices_per_node)
         rate_s = terms.removals.per_device_s * terms.devices_per_node
         in_repair = float(offered_repairs(n_nodes, rate_s, terms.removals.repair_s))
+        spares = f"{plan.n_spare_nodes} spare{'s' * (plan.n_spare_nodes != 1)}"
         numbers = {round(factor * max(plan.n_spare_nodes, 4)) for factor in OTHER_SPARES}
         sentences.append(
-            f"{plan.n_spare_nodes} spares, for {in_repair:.3g} nodes in repair on average: "
+            f"{spares}, for {in_repair:.3g} nodes in repair on average: "
             + against.effects(
                 (f"{each} spares", {"n_spare_nodes": each}) for each in sorted(numbers)
             )

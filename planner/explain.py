@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
-from planner.numbers import NUMBERS, Case, Number, place_of
+from planner.numbers import NUMBERS, Case, Input, Number, place_of
 from planner.pricing import memory_margin
 from simulator.spec.base import Spec
 from simulator.spec.errors import unknown_name
@@ -14,7 +14,13 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile, RankedPlan
 from simulator.spec.prediction import Prediction
 from simulator.spec.scenario import Scenario
-from simulator.spec.units import format_bytes, format_seconds
+from simulator.spec.units import (
+    format_bytes,
+    format_probability,
+    format_range,
+    format_seconds,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +41,8 @@ class ExplainedNumber(Spec):
 
     name: str
     value: str
+    interval: str
+    """90 %; empty where there is none."""
     formula: str
     computed_by: str
     """File and function."""
@@ -114,15 +122,20 @@ def explain(
 
 
 def _explained(number: Number, case: Case) -> ExplainedNumber:
+    value, interval = number.value(case), number.interval(case)
+    between = "" if interval is None else format_range(*interval.ends, number.form)
+    inputs = number.inputs(case)
+    if interval is not None:
+        inputs.append(Input("90 %", between, number.interval_source))
     return ExplainedNumber(
         name=number.name,
-        value=number.value(case),
+        value="unknown" if value is None else number.form(value),
+        interval=between,
         formula=number.formula,
         computed_by=place_of(number.computed_by),
         meaning=number.meaning,
         inputs=tuple(
-            ExplainedInput(name=each.name, value=each.value, source=each.source)
-            for each in number.inputs(case)
+            ExplainedInput(name=each.name, value=each.value, source=each.source) for each in inputs
         ),
     )
 
@@ -146,10 +159,26 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
     named = [f"{name.replace('_', ' ')} {100 * share:.1f} %" for name, share in losses]
     if losses:
         sentences.append("campaign: lost to " + ", ".join(named[:_LARGEST_PARTS]))
-    if scenario.goal.finish_within is not None:
-        spare_s = scenario.goal.finish_within - campaign.calendar_s
-        sentences.append(f"deadline: {format_seconds(spare_s)} to spare")
-    return tuple(sentences)
+    return tuple(sentences + _odds(scenario, prediction))
+
+
+def _odds(scenario: Scenario, prediction: Prediction) -> list[str]:
+    """Say how likely the plan is to meet the deadline and the budget."""
+    campaign, intervals, goal = prediction.campaign, prediction.intervals, scenario.goal
+    sentences = []
+    if goal.finish_within is not None:
+        spare_s = goal.finish_within - campaign.calendar_s
+        odds = intervals["calendar_s"].share_below(goal.finish_within, campaign.calendar_s)
+        sentences.append(f"deadline: {format_seconds(spare_s)} to spare; {_met(odds)}")
+    if goal.budget is not None and campaign.cost_usd is not None:
+        odds = intervals["cost_usd"].share_below(goal.budget, campaign.cost_usd)
+        left = format_usd(goal.budget - campaign.cost_usd)
+        sentences.append(f"budget: {left} to spare; {_met(odds)}")
+    return sentences
+
+
+def _met(odds: float) -> str:
+    return f"met with a probability of {format_probability(odds)}"
 
 
 def _shown(value: object) -> str:

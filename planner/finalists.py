@@ -103,6 +103,6 @@ def _ranked(finalists: list[Finalist]) -> tuple[RankedPlan, ...]:
     ranked: list[RankedPlan] = []
     for rank, one in enumerate(finalists, start=1):
         line = RankedPlan(rank=rank, plan=one.plan, prediction=one.prediction)
-        reason = loses_to(line, ranked[-1]) if ranked else ""
+        reason = loses_to(line, ranked[0]) if ranked else ""
         ranked.append(line.model_copy(update={"loses_to": reason}))
     return tuple(ranked)

@@ -51,9 +51,18 @@ def grown_losses(plan: CampaignPrediction, better: CampaignPrediction) -> list[t
     )
 
 
-def loses_to(plan: RankedPlan, better: RankedPlan) -> str:
-    """Return the main reason in a few words: 'pipeline bubble +9.0 %'."""
-    mine, theirs = plan.prediction, better.prediction
+def loses_to(plan: RankedPlan, best: RankedPlan) -> str:
+    """Say how much longer a plan takes, and why: '3.3 % longer: pipeline bubble +4.6 %'.
+
+    The reason is the part that grew most; others may have shrunk, so it may exceed the whole.
+    """
+    mine, theirs = plan.prediction.campaign, best.prediction.campaign
+    longer, reason = mine.calendar_s / theirs.calendar_s - 1, _reason(plan, best)
+    return f"{100 * longer:.1f} % longer: {reason}" if longer >= SMALLEST_SHARE / 2 else reason
+
+
+def _reason(plan: RankedPlan, best: RankedPlan) -> str:
+    mine, theirs = plan.prediction, best.prediction
     losses = grown_losses(mine.campaign, theirs.campaign)
     if losses and losses[0][1] > max(SMALLEST_SHARE, mine.step.step_s / theirs.step.step_s - 1):
         return f"{losses[0][0]} +{100 * losses[0][1]:.1f} %"

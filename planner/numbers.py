@@ -28,9 +28,10 @@ from simulator.cost.memory import memory_held
 from simulator.cost.step import price_step
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import Prediction
+from simulator.spec.prediction import Interval, Prediction
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import (
+    Format,
     format_bytes,
     format_count,
     format_energy,
@@ -58,6 +59,12 @@ class Case:
         return self.scenario.cluster
 
     @property
+    def n_devices(self) -> int:
+        """Devices of the nodes that hold ranks."""
+        per_node = self.cluster.devices_per_node
+        return -(-self.plan.n_ranks // per_node) * per_node
+
+    @property
     def terms(self) -> CampaignTerms:
         """Failures, prices and power of the scenario, resolved."""
         return campaign_terms(decided(self.scenario, self.plan))
@@ -72,14 +79,19 @@ class Input:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
     """How to explain one number of a prediction."""
 
     name: str
     formula: str
     """In the names of the inputs."""
-    value: Callable[[Case], str]
+    value: Callable[[Case], float | None]
+    """None where it is unknown."""
+    form: Format
+    interval: Callable[[Case], Interval | None] = lambda _: None
+    """90 %; None where there is none."""
+    interval_source: str = ""
     inputs: Callable[[Case], list[Input]]
     computed_by: Function
     """Its docstring says more and names the literature."""
@@ -216,6 +228,8 @@ def _goodput_inputs(case: Case) -> list[Input]:
         if share > 0
     ]
     return [
+        *_useful_time(case),
+        Input("device_hours", f"{campaign.device_hours:,.0f}", _PAID),
         *rows,
         Input(
             "failures_per_device_day",
@@ -236,15 +250,28 @@ def _goodput_inputs(case: Case) -> list[Input]:
     ]
 
 
-def _calendar_inputs(case: Case) -> list[Input]:
+def _useful_time(case: Case) -> list[Input]:
+    """Return the factors of the time that all devices would take without failures."""
     campaign, step = case.prediction.campaign, case.prediction.step
     job = case.scenario.job
     steps = f"{format_count(job.tokens)} tokens / {format_count(job.batch_tokens)} a step"
     return [
         Input("n_steps", f"{campaign.n_steps:,}", steps),
         Input("step_s", format_seconds(step.step_s), "explain --number step_s"),
-        Input("goodput", f"{100 * campaign.goodput:.2f} %", "explain --number goodput"),
+        Input("devices", f"{case.n_devices:,}", "of the nodes that hold the plan's ranks"),
     ]
+
+
+def _calendar_inputs(case: Case) -> list[Input]:
+    campaign = case.prediction.campaign
+    return [
+        *_useful_time(case),
+        Input("goodput", f"{100 * campaign.goodput:.2f} %", "explain --number goodput"),
+        Input("paid_devices", f"{campaign.paid_devices:,.0f}", f"{_PAID}, on average"),
+    ]
+
+
+_PAID = "all that are paid for, spares among them"
 
 
 def _cost_inputs(case: Case) -> list[Input]:
@@ -256,9 +283,7 @@ def _cost_inputs(case: Case) -> list[Input]:
         (economics.price is not None, f"price {economics.price}"),
     )
     source = next((text for applies, text in sources if applies), "the device's first price")
-    rows = [
-        Input("device_hours", format_count(case.prediction.campaign.device_hours), "all devices")
-    ]
+    rows = [Input("device_hours", format_count(case.prediction.campaign.device_hours), _PAID)]
     if money is None:
         return [*rows, Input("usd_per_device_hour", "unknown", source)]
     extras = (
@@ -275,9 +300,7 @@ def _cost_inputs(case: Case) -> list[Input]:
 
 def _energy_inputs(case: Case) -> list[Input]:
     power = case.terms.power
-    rows = [
-        Input("device_hours", format_count(case.prediction.campaign.device_hours), "all devices")
-    ]
+    rows = [Input("device_hours", format_count(case.prediction.campaign.device_hours), _PAID)]
     if power is not None:
         tdp = device_source(case.cluster, "tdp_w")
         rows += [
@@ -288,71 +311,89 @@ def _energy_inputs(case: Case) -> list[Input]:
     return rows
 
 
-def _or_unknown(value: float | None, text: Callable[[float], str]) -> str:
-    return "unknown" if value is None else text(value)
+def _share(share: float, *, like: float | None = None) -> str:  # noqa: ARG001  # one unit
+    return f"{100 * share:.1f} %"
 
+
+def _total(name: str) -> Callable[[Case], Interval | None]:
+    """Return the interval of what the campaign comes to."""
+    return lambda case: case.prediction.intervals.get(name)
+
+
+_OF_STEP = "step_s over and times the factor that held 90 % of published runs"
+_OF_CAMPAIGN = "interval of step_s, and of single campaigns with their failures, joined"
 
 NUMBERS: dict[str, Number] = {
     number.name: number
     for number in (
         Number(
-            "step_s",
-            "the sum of its parts on the critical rank",
-            lambda case: format_seconds(case.prediction.step.step_s),
-            _step_inputs,
-            simulate_step,
+            name="step_s",
+            formula="the sum of its parts on the critical rank",
+            value=lambda case: case.prediction.step.step_s,
+            form=format_seconds,
+            interval=lambda case: case.prediction.step.interval_step_s,
+            interval_source=f"{_OF_STEP}; {place_of(predict_step)}",
+            inputs=_step_inputs,
+            computed_by=simulate_step,
         ),
         Number(
-            "interval_step_s",
-            "step_s over and times the factor that held 90 % of published runs",
-            lambda case: (
-                f"{format_seconds(case.prediction.step.interval_step_s.low)} to "
-                f"{format_seconds(case.prediction.step.interval_step_s.high)}"
-            ),
-            lambda case: _calendar_inputs(case)[1:2],
-            predict_step,
+            name="mfu",
+            formula="model_flops_per_token x batch_tokens / step_s / n_ranks / peak",
+            value=lambda case: case.prediction.step.mfu,
+            form=_share,
+            inputs=_mfu_inputs,
+            computed_by=model_flops_per_token,
         ),
         Number(
-            "mfu",
-            "model_flops_per_token x batch_tokens / step_s / n_ranks / peak",
-            lambda case: f"{100 * case.prediction.step.mfu:.1f} %",
-            _mfu_inputs,
-            model_flops_per_token,
+            name="peak_memory_bytes",
+            formula="the sum of what the fullest rank holds",
+            value=lambda case: case.prediction.step.peak_memory_bytes,
+            form=format_bytes,
+            interval=lambda case: case.prediction.step.interval_memory_bytes,
+            interval_source="the peak over and times the factor that held 90 % of published runs",
+            inputs=_memory_inputs,
+            computed_by=memory_held,
         ),
         Number(
-            "peak_memory_bytes",
-            "the sum of what the fullest rank holds",
-            lambda case: format_bytes(case.prediction.step.peak_memory_bytes),
-            _memory_inputs,
-            memory_held,
+            name="goodput",
+            formula="n_steps x step_s x devices / (device_hours x 3600) = 1 - all losses",
+            value=lambda case: case.prediction.campaign.goodput,
+            form=_share,
+            interval=lambda case: case.prediction.campaign.goodput_interval,
+            interval_source="of single campaigns with their failures",
+            inputs=_goodput_inputs,
+            computed_by=campaign_table,
         ),
         Number(
-            "goodput",
-            "1 - all losses",
-            lambda case: f"{100 * case.prediction.campaign.goodput:.1f} %",
-            _goodput_inputs,
-            campaign_table,
+            name="calendar_s",
+            formula="n_steps x step_s x devices / (goodput x paid_devices)",
+            value=lambda case: case.prediction.campaign.calendar_s,
+            form=format_seconds,
+            interval=_total("calendar_s"),
+            interval_source=_OF_CAMPAIGN,
+            inputs=_calendar_inputs,
+            computed_by=campaign_table,
         ),
         Number(
-            "calendar_s",
-            "n_steps x step_s / goodput (idle spares are paid, but stretch nothing)",
-            lambda case: format_seconds(case.prediction.campaign.calendar_s),
-            _calendar_inputs,
-            campaign_table,
+            name="cost_usd",
+            formula="device_hours x usd_per_device_hour, plus storage, egress and one's own "
+            "electricity",
+            value=lambda case: case.prediction.campaign.cost_usd,
+            form=format_usd,
+            interval=_total("cost_usd"),
+            interval_source=_OF_CAMPAIGN,
+            inputs=_cost_inputs,
+            computed_by=bill,
         ),
         Number(
-            "cost_usd",
-            "device_hours x usd_per_device_hour, plus storage, egress and one's own electricity",
-            lambda case: _or_unknown(case.prediction.campaign.cost_usd, format_usd),
-            _cost_inputs,
-            bill,
-        ),
-        Number(
-            "energy_j",
-            "device_hours x (busy share x busy_w + idle share x idle_w) x pue",
-            lambda case: _or_unknown(case.prediction.campaign.energy_j, format_energy),
-            _energy_inputs,
-            bill,
+            name="energy_j",
+            formula="device_hours x (busy share x busy_w + idle share x idle_w) x pue",
+            value=lambda case: case.prediction.campaign.energy_j,
+            form=format_energy,
+            interval=_total("energy_j"),
+            interval_source=_OF_CAMPAIGN,
+            inputs=_energy_inputs,
+            computed_by=bill,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -45,7 +46,7 @@ class SearchResult:
         rows = [
             {"rank": ranked.rank}
             | ranked.plan.model_dump(mode="json", exclude={"layers_per_chunk"})
-            | PredictionSummary.of(ranked.prediction).model_dump(exclude={"interval_step_s"})
+            | PredictionSummary.of(ranked.prediction).row()
             | {"loses_to": ranked.loses_to}
             for ranked in self.plans
         ]
@@ -85,28 +86,49 @@ class PredictionSummary(Spec):
     """90 %: low, high."""
     mfu: float
     peak_memory_bytes: float
+    interval_memory_bytes: tuple[float, float]
     memory_margin_bytes: float
     misfit_probability: float
     """Probability that the fullest rank needs more memory than there is."""
     goodput: float
     calendar_s: float
+    interval_calendar_s: tuple[float, float]
+    """90 %, of the step's time and of single campaigns together."""
     cost_usd: float | None
+    interval_cost_usd: tuple[float, float] | None
     energy_j: float | None
+
+    def row(self) -> dict[str, float | None]:
+        """Return the numbers by name; both ends of an interval have a name each."""
+        return dict(self._cells())
+
+    def _cells(self) -> Iterator[tuple[str, float | None]]:
+        for name, value in self:
+            if name.startswith("interval_"):
+                low, high = value or (None, None)
+                yield f"{name.removeprefix('interval_')}_low", low
+                yield f"{name.removeprefix('interval_')}_high", high
+            else:
+                yield name, value
 
     @classmethod
     def of(cls, prediction: Prediction) -> PredictionSummary:
         """Pick the summary out of a whole prediction."""
-        step, campaign = prediction.step, prediction.campaign
+        step, campaign, intervals = prediction.step, prediction.campaign, prediction.intervals
+        cost = intervals.get("cost_usd")
         return cls(
             step_s=step.step_s,
             interval_step_s=step.interval_step_s.ends,
             mfu=step.mfu,
             peak_memory_bytes=step.peak_memory_bytes,
+            interval_memory_bytes=step.interval_memory_bytes.ends,
             memory_margin_bytes=step.memory_margin_bytes,
             misfit_probability=step.misfit_probability,
             goodput=campaign.goodput,
             calendar_s=campaign.calendar_s,
+            interval_calendar_s=intervals["calendar_s"].ends,
             cost_usd=campaign.cost_usd,
+            interval_cost_usd=None if cost is None else cost.ends,
             energy_j=campaign.energy_j,
         )
 
@@ -118,7 +140,7 @@ class PlanLine(Spec):
     plan: PlanSpec
     prediction: PredictionSummary
     loses_to: str
-    """Why it is behind the plan above it; empty for the best."""
+    """How much longer it takes than the best plan, and why; empty for the best."""
 
     @classmethod
     def of(cls, ranked: RankedPlan) -> PlanLine:

@@ -27,6 +27,8 @@ class SizeOption(Spec):
 
     device: str
     n_devices: int
+    paid_devices: float
+    """With the spares, on average."""
     plan: PlanSpec
     prediction: PredictionSummary
 
@@ -53,8 +55,9 @@ class Sizing(Spec):
         import pandas as pd
 
         rows = [
-            {"device": one.device, "n_devices": one.n_devices, "plan": one.plan.label()}
-            | one.prediction.model_dump(exclude={"interval_step_s"})
+            one.model_dump(include={"device", "n_devices", "paid_devices"})
+            | {"plan": one.plan.label()}
+            | one.prediction.row()
             | {"on_front": one in self.front}
             for one in self.options
         ]
@@ -122,11 +125,13 @@ def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
         result = find_plans(sized, top=1)
         if result is None:
             continue
+        best = result.best
         option = SizeOption(
             device=sized.cluster.device.name,
             n_devices=n_devices,
-            plan=result.best.plan,
-            prediction=PredictionSummary.of(result.best.prediction),
+            paid_devices=best.prediction.campaign.paid_devices,
+            plan=best.plan,
+            prediction=PredictionSummary.of(best.prediction),
         )
         if option.prediction.calendar_s >= least_s:
             break

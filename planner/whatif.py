@@ -49,11 +49,7 @@ class WhatIf(Spec):
         rows = [
             dict(zip(self.keys, case.values, strict=True))
             | {"plan": None if case.plan is None else case.plan.label()}
-            | (
-                {}
-                if case.prediction is None
-                else case.prediction.model_dump(exclude={"interval_step_s"})
-            )
+            | ({} if case.prediction is None else case.prediction.row())
             | {"no_answer": case.no_answer}
             for case in self.cases
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from simulator.spec.units import (
     format_count,
     format_energy,
     format_flops,
+    format_range,
     format_seconds,
     format_usd,
 )
@@ -174,13 +176,12 @@ FORMATS = {
 
 
 def _cards(prediction: Prediction) -> tuple[_Card, ...]:
-    step, campaign = prediction.step, prediction.campaign
-    interval = step.interval_step_s
+    step, campaign, intervals = prediction.step, prediction.campaign, prediction.intervals
     cards = [
         _Card(
             "one step",
             format_seconds(step.step_s),
-            f"{format_seconds(interval.low)} to {format_seconds(interval.high)} (90 %)",
+            f"{format_range(*step.interval_step_s.ends, format_seconds)} (90 %)",
         ),
         _Card("tokens per second", format_count(step.tokens_per_s), _rate_detail(prediction)),
         _Card(
@@ -192,6 +193,7 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
         _Card(
             "whole training",
             format_seconds(campaign.calendar_s),
+            f"{format_range(*intervals['calendar_s'].ends, format_seconds)} (90 %); "
             f"{campaign.n_steps:,} steps, goodput {100 * campaign.goodput:.1f} %, "
             f"{campaign.expected_failures:,.0f} failures",
         ),
@@ -201,7 +203,8 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
             _Card(
                 "cost",
                 format_usd(campaign.cost_usd),
-                f"{format_count(campaign.device_hours)} device hours",
+                f"{format_range(*intervals['cost_usd'].ends, format_usd)} (90 %); "
+                f"{format_count(campaign.device_hours)} device-hours",
             )
         )
     if campaign.energy_j is not None:
@@ -222,7 +225,9 @@ def _rate_detail(prediction: Prediction) -> str:
 
 
 def _rows(comparison: Comparison) -> tuple[_Row, ...]:
-    quantities = [("step", comparison.step_s, format_seconds)]
+    quantities: list[tuple[str, Quantity, Callable[[float], str]]] = [
+        ("step", comparison.step_s, format_seconds)
+    ]
     quantities += [
         (
             part.name,

@@ -26,20 +26,26 @@ def explain_screen(explanation: Explanation) -> str:
         lines += _wrapped(sentence)
     if explanation.against is not None:
         lines += ["", *_against(explanation.against)]
-    lines += ["", f"{'number':<18}{'value':<21}formula"]
-    for number in explanation.numbers:
-        lines += textwrap.wrap(
-            f"{number.name:<18}{number.value:<21}{number.formula}",
-            WIDTH,
-            subsequent_indent=" " * 39,
-            drop_whitespace=True,
-        )
+    lines += ["", *_numbers(explanation.numbers)]
     if explanation.assumptions:
         lines += ["", "assumed"]
         for assumption in explanation.assumptions:
             lines += _wrapped(assumption)
     lines += ["", "inputs and sources of one number: armillary explain --number step_s"]
     return "\n".join(lines)
+
+
+def _numbers(numbers: tuple[ExplainedNumber, ...]) -> list[str]:
+    """Return a line or more per number: its formula is folded."""
+    column = "{:<18}{:<10}{:<19}"
+    lines = [column.format("number", "value", "90 %") + "formula"]
+    for number in numbers:
+        start = column.format(number.name, number.value, number.interval)
+        indent = " " * len(start)
+        lines += textwrap.wrap(
+            number.formula, WIDTH, initial_indent=start, subsequent_indent=indent
+        )
+    return lines
 
 
 def _in_full(number: ExplainedNumber) -> list[str]:

@@ -13,9 +13,10 @@ from planner.decisions import decisions_in_words
 from planner.export import takers
 from planner.pricing import memory_margin
 from planner.result import PredictionSummary, SearchResult
+from simulator.campaign.losses import Loss
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.target import OWN_TARGET, find_target
-from simulator.spec.units import format_bytes, format_usd
+from simulator.spec.units import format_bytes, format_probability, format_range, format_usd
 
 WIDTH = 80
 _LABEL = 29
@@ -23,7 +24,7 @@ _GIB = 2.0**30
 _COLUMNS = "{:>2}  {:<29} {:>6} {:>4} {:>5} {:>7} {:>5} {:>6} {:>7}"
 _HEAD = (
     _COLUMNS.format("#", "plan", "step", "MFU", "mem.", "(free)", "good-", "days", "cost"),
-    _COLUMNS.format("", "  loses by", "s", "%", "GiB", "GiB", "put %", "", ""),
+    _COLUMNS.format("", "  behind #1", "s", "%", "GiB", "GiB", "put %", "", ""),
 )
 
 
@@ -32,7 +33,7 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
     lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result)]
     lines += _table(result, top)
     bar, legend = step_bar(result.best.prediction.step.breakdown, width=WIDTH - 12)
-    lines += [f"step of #1: {bar}", *_wrapped(legend), *_failures(result)]
+    lines += [_uncertainty(result), f"step of #1: {bar}", *_wrapped(legend), *_failures(result)]
     lines += _next(result, plan_path)
     lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
     return "\n".join(lines)
@@ -87,9 +88,25 @@ def _numbers(ranked: RankedPlan) -> tuple[str, ...]:
     )
 
 
+def _uncertainty(result: SearchResult) -> str:
+    """Say between which values 90 % of what may come of the best plan lies."""
+    prediction = result.best.prediction
+    intervals, step = prediction.intervals, prediction.step
+    days = (_three_digits(end / 86400) for end in intervals["calendar_s"].ends)
+    parts = ["{} to {} s".format(*map(_three_digits, step.interval_step_s.ends))]
+    parts.append("{} to {} days".format(*days))
+    if "cost_usd" in intervals:
+        parts.append(format_range(*intervals["cost_usd"].ends, format_usd))
+    fits = format_probability(1 - step.misfit_probability)
+    return f"{'90 % of #1:':<12}{', '.join(parts)}; fits: {fits}"
+
+
 def _failures(result: SearchResult) -> list[str]:
     """Say what the best plan does about failures."""
     decisions = ", ".join(decisions_in_words(result.best.plan))
+    idle = result.best.prediction.campaign.losses.get(Loss.IDLE, 0.0)
+    if idle >= 0.0005:
+        decisions += f"; {idle:.1%} idle"
     return [f"{'failures:':<12}{decisions}"] if decisions else []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 from armillary.question import question
@@ -12,11 +11,20 @@ from armillary.screens.table import text_table
 from armillary.simulation import Simulation
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.links import LevelName
-from simulator.spec.prediction import AxisLinks, CampaignPrediction, MemoryBreakdown, StepPrediction
+from simulator.spec.prediction import (
+    AxisLinks,
+    CampaignPrediction,
+    Interval,
+    MemoryBreakdown,
+    Prediction,
+    StepPrediction,
+)
 from simulator.spec.units import (
+    Format,
     format_bytes,
     format_count,
     format_energy,
+    format_range,
     format_seconds,
     format_usd,
 )
@@ -57,7 +65,7 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
         "",
         *_memory(step),
         "",
-        *_campaign(campaign, step),
+        *_campaign(simulation.prediction),
         "",
         "assumed",
         *_bullets(step.assumptions + campaign.assumptions),
@@ -66,15 +74,10 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
     return "\n".join(lines)
 
 
-def _step_range(step: StepPrediction) -> str:
-    """The 90 % interval of the step."""
-    interval = step.interval_step_s
-    return f"{format_seconds(interval.low)} to {format_seconds(interval.high)}"
-
-
 def _step(step: StepPrediction) -> list[str]:
+    between = format_range(*step.interval_step_s.ends, format_seconds)
     head = (
-        f"step {format_seconds(step.step_s)} (90 %: {_step_range(step)}) by {step.engine}, "
+        f"step {format_seconds(step.step_s)} (90 %: {between}) by {step.engine}, "
         f"MFU {step.mfu:.1%}, {format_count(step.tokens_per_s)} tokens/s"
     )
     rows = [
@@ -158,26 +161,26 @@ def _shown_stages(stages: tuple[MemoryBreakdown, ...]) -> list[MemoryBreakdown]:
     return [stage for stage in stages if stage.stage in chosen]
 
 
-def _campaign(campaign: CampaignPrediction, step: StepPrediction) -> list[str]:
-    head = [f"campaign: {campaign.n_steps:,} steps by {campaign.engine}"]
+def _campaign(prediction: Prediction) -> list[str]:
+    campaign, joint = prediction.campaign, prediction.intervals
+    head = f"campaign: {campaign.n_steps:,} steps by {campaign.engine}"
     if campaign.n_replicas:
-        head[0] += f", {campaign.n_replicas:,} simulated; 90 % of them lie between"
-        head.append(f"  at this step time; the step's own 90 % range is {_step_range(step)}")
+        head += f", {campaign.n_replicas:,} simulated"
     rows = [
-        [f"  {name}", form(value), *(form(end) for end in _ends(campaign, field))]
+        [f"  {name}", form(value), _between(campaign, field, form), _range(joint.get(field), form)]
         for field, name, form in _QUANTITIES
         if (value := getattr(campaign, field)) is not None
     ]
     losses = sorted(campaign.losses.items(), key=lambda item: -item[1])
     rows += [
-        [f"  - {name.replace('_', ' ')}", f"{share:.1%}", *_shares(campaign, name)]
+        [f"  - {name.replace('_', ' ')}", _share(share), _between(campaign, name, _share), ""]
         for name, share in losses
         if share >= 0.0005
     ]
-    header = ["", "mean", "from", "to"] if campaign.n_replicas else ["", "mean"]
+    header = ["", "mean", "90 % by chance alone", "90 % with the step's"]
     sentences = [*_causes(campaign), _checkpoints(campaign), *_input(campaign)]
     return [
-        *head,
+        head,
         *text_table(header, rows),
         *(
             line
@@ -187,16 +190,14 @@ def _campaign(campaign: CampaignPrediction, step: StepPrediction) -> list[str]:
     ]
 
 
-def _ends(campaign: CampaignPrediction, name: str) -> tuple[float, ...]:
-    """Ends of the 90 % interval of single campaigns; none in closed form."""
+def _between(campaign: CampaignPrediction, name: str, form: Format) -> str:
+    """Return the range of 90 % of single campaigns at one step time."""
     interval = campaign.intervals.get(name.removeprefix("expected_"))
-    if name == "goodput" and campaign.n_replicas:
-        interval = campaign.goodput_interval
-    return () if interval is None else interval.ends
+    return _range(campaign.goodput_interval if name == "goodput" else interval, form)
 
 
-def _shares(campaign: CampaignPrediction, loss: str) -> list[str]:
-    return [f"{end:.1%}" for end in _ends(campaign, loss)]
+def _range(interval: Interval | None, form: Format) -> str:
+    return "" if interval is None else format_range(*interval.ends, form)
 
 
 def _causes(campaign: CampaignPrediction) -> list[str]:
@@ -224,23 +225,26 @@ def _input(campaign: CampaignPrediction) -> list[str]:
     ]
 
 
-def _count(mean: float) -> str:
-    return f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
+def _count(mean: float, *, like: float | None = None) -> str:
+    return f"{mean:,.0f}" if (like or mean) >= 100 else f"{mean:.3g}"
 
 
-def _tonnes(mass_kg: float) -> str:
-    tonnes = mass_kg / 1000
-    return f"{tonnes:,.0f} t" if tonnes >= 100 else f"{tonnes:.3g} t"
+def _share(share: float, *, like: float | None = None) -> str:  # noqa: ARG001  # one unit
+    return f"{100 * share:.1f} %"
 
 
-_QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+def _tonnes(mass_kg: float, *, like: float | None = None) -> str:
+    return f"{_count(mass_kg / 1000, like=like and like / 1000)} t"
+
+
+_QUANTITIES: tuple[tuple[str, str, Format], ...] = (
     ("calendar_s", "time", format_seconds),
     ("device_hours", "device-hours", format_count),
     ("cost_usd", "cost", format_usd),
     ("energy_j", "energy", format_energy),
     ("co2_kg", "CO2", _tonnes),
     ("expected_failures", "failures", _count),
-    ("goodput", "goodput", "{:.1%}".format),
+    ("goodput", "goodput", _share),
 )
 
 

@@ -5,26 +5,43 @@ from __future__ import annotations
 import textwrap
 
 from armillary.screens.table import text_table
+from planner.result import PredictionSummary
 from planner.size import SizeOption, Sizing
-from simulator.spec.units import format_energy, format_seconds, format_usd
+from simulator.spec.units import (
+    format_energy,
+    format_probability,
+    format_range,
+    format_seconds,
+    format_usd,
+)
 
 WIDTH = 80
 
 
 def size_screen(sizing: Sizing, *, question: str) -> str:
     """Return the screen: what is best at something, trade-offs, and the smallest of every kind."""
-    header = ["devices", "", "time", "cost", "energy", "goodput", "least"]
+    header = ["devices", "", "paid", "time", "cost", "energy", "goodput", "least"]
     shown = [option for option in sizing.options if _worth_showing(sizing, option)]
     rows = [_row(sizing, option) for option in shown]
     lines = [*textwrap.wrap(question, WIDTH), "", *text_table(header, rows)]
     hidden = len(sizing.options) - len(shown)
     lines += [f"({hidden} more do, and are beaten in time, cost and number)"] if hidden else []
-    lines += ["", "plans"]
+    lines.append("plans, and between which values 90 % of what may come lies")
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
+        lines.append(_uncertainty(option.prediction))
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
     return "\n".join(lines)
+
+
+def _uncertainty(summary: PredictionSummary) -> str:
+    """Say between which values 90 % of what may come lies, and how likely the plan is to fit."""
+    ranges = [format_range(*summary.interval_calendar_s, format_seconds)]
+    if summary.interval_cost_usd is not None:
+        ranges.append(format_range(*summary.interval_cost_usd, format_usd))
+    fits = format_probability(1 - summary.misfit_probability)
+    return f"    {', '.join(ranges)}; fits with a probability of {fits}"
 
 
 def _winners(sizing: Sizing) -> list[tuple[str, SizeOption]]:
@@ -50,6 +67,7 @@ def _row(sizing: Sizing, option: SizeOption) -> list[str]:
     return [
         option.device,
         f"{option.n_devices:,}",
+        f"{option.paid_devices:,.0f}",
         format_seconds(summary.calendar_s),
         "-" if summary.cost_usd is None else format_usd(summary.cost_usd).replace(" ", ""),
         "-" if summary.energy_j is None else format_energy(summary.energy_j),

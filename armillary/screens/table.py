@@ -11,9 +11,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
         return ["  ".join(header)]
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    right = [
-        at > 0 and all(_is_number(cell) for cell in column[1:]) for at, column in enumerate(columns)
-    ]
+    right = [at > 0 and _are_numbers(column[1:]) for at, column in enumerate(columns)]
     return [
         "  ".join(
             cell.rjust(width) if is_right else cell.ljust(width)
@@ -23,5 +21,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
     ]
 
 
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Return whether some cells are numbers and the others empty."""
+    return any(cells) and all(cell in ("", "-") or _is_number(cell) for cell in cells)
+
+
 def _is_number(cell: str) -> bool:
-    return cell == "-" or cell.lstrip("$")[:1].isdigit()
+    return cell.lstrip("$")[:1].isdigit()

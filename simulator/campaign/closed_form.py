@@ -10,13 +10,17 @@ from simulator.campaign.rhythm import plan_rhythm, require_room
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import CampaignPrediction, InputNeeds, Interval, StepPrediction
+from simulator.spec.prediction import (
+    NORMAL_95,
+    TOTALS,
+    CampaignPrediction,
+    InputNeeds,
+    Interval,
+    StepPrediction,
+)
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_seconds
-
-NORMAL_95 = 1.6448536269514722
-"""A 90 % interval reaches this many standard deviations to either side."""
 
 
 def predict_campaign(
@@ -50,11 +54,12 @@ def _prediction(
 ) -> CampaignPrediction:
     goodput = float(table.goodput[0])
     reach = NORMAL_95 * float(table.goodput_deviation[0])
+    interval = Interval(low=max(0.0, goodput - reach), high=min(1.0, goodput + reach))
     safest = table.rhythm.tiers[-1]
-    return CampaignPrediction(
+    prediction = CampaignPrediction(
         n_steps=terms.n_steps,
         goodput=goodput,
-        goodput_interval=Interval(low=max(0.0, goodput - reach), high=min(1.0, goodput + reach)),
+        goodput_interval=interval,
         losses={loss.value: float(share[0]) for loss, share in table.losses.items()},
         calendar_s=float(table.calendar_s[0]),
         device_hours=float(table.device_hours[0]),
@@ -67,6 +72,19 @@ def _prediction(
         input_needs=needs,
         assumptions=terms.assumptions + _warnings(terms, table, asked),
     )
+    return prediction.model_copy(update={"intervals": _spreads(prediction)})
+
+
+def _spreads(campaign: CampaignPrediction) -> dict[str, Interval]:
+    """Return the intervals of single campaigns: the time of all devices is inverse to goodput."""
+    goodput, between = campaign.goodput, campaign.goodput_interval
+    if between.low <= 0:
+        return {}
+    return {
+        name: Interval(low=total * goodput / between.high, high=total * goodput / between.low)
+        for name in TOTALS
+        if (total := getattr(campaign, name)) is not None
+    }
 
 
 def _first(column: FloatArray | None) -> float | None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.campaign.campaign_run import CampaignRun
-from simulator.campaign.closed_form import NORMAL_95
 from simulator.campaign.events import simulate_campaign
 from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.setting import CampaignSetting
 from simulator.cost.plan_table import FloatArray
-from simulator.spec.prediction import CampaignPrediction, Interval
+from simulator.spec.prediction import NORMAL_95, CampaignPrediction, Interval
 
 if TYPE_CHECKING:
     import pandas as pd

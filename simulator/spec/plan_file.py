@@ -48,7 +48,7 @@ class RankedPlan(Spec):
     plan: PlanSpec
     prediction: Prediction
     loses_to: str = ""
-    """Why it is behind the plan above it; empty for the best."""
+    """How much longer it takes than the best plan, and why; empty for the best."""
 
 
 class PlanFile(Spec):

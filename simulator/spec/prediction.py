@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 from pydantic import Field
 
 from simulator.spec.base import Basis, Spec
 from simulator.spec.fit import FitVerdict, misfit_probability, verdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.links import LevelName
+from simulator.spec.units import format_probability
+
+NORMAL_95 = 1.6448536269514722
+"""A 90 % interval reaches this many standard deviations to either side."""
 
 
 class Interval(Spec):
@@ -20,6 +27,32 @@ class Interval(Spec):
     def ends(self) -> tuple[float, float]:
         """Return both ends."""
         return self.low, self.high
+
+    def times(self, middle: float, other: Interval, other_middle: float) -> Interval:
+        """Return the interval of a product around `middle`; its other factor is independent.
+
+        Logarithms of the factors add up, and the squares of how far they reach do (exact where
+        both are lognormal). Around 0 there is no factor, and the interval stays.
+        """
+        if middle <= 0:
+            return self
+        low = math.hypot(_reach(self.low, middle), _reach(other.low, other_middle))
+        high = math.hypot(_reach(middle, self.high), _reach(other_middle, other.high))
+        return Interval(low=middle * math.exp(-low), high=middle * math.exp(high))
+
+    def share_below(self, limit: float, middle: float) -> float:
+        """Return the probability of no more than `limit` where half of all lies below `middle`."""
+        below = limit < middle
+        reach = _reach(self.low, middle) if below else _reach(middle, self.high)
+        if reach == 0:
+            return float(limit >= middle)
+        distance = math.log(max(limit, 1e-300) / middle)
+        return NormalDist().cdf(NORMAL_95 * distance / reach)
+
+
+def _reach(low: float, high: float) -> float:
+    """Logarithm of how far apart two ends are; no less than 0, as a mean may lie beside them."""
+    return math.log(high / low) if 0 < low < high else 0.0
 
 
 class StepBreakdown(Spec):
@@ -134,8 +167,8 @@ class CampaignPrediction(Spec):
     failures: dict[str, float] = Field(default_factory=dict)
     """Mean number by cause, where the engine counts them."""
     intervals: dict[str, Interval] = Field(default_factory=dict)
-    """90 % of single campaigns: of calendar_s, device_hours, failures, cost_usd, energy_j, co2_kg
-    and of every loss, by name; empty in closed form."""
+    """90 % of single campaigns at this step time: of calendar_s, device_hours, cost_usd, energy_j
+    and co2_kg, by events of failures and of every loss too, by name."""
     engine: str = "closed-form"
     """'closed-form' or 'events'."""
     n_replicas: int = 0
@@ -147,6 +180,11 @@ class CampaignPrediction(Spec):
     input_needs: InputNeeds | None = None
     """None where data are taken to be always there."""
     assumptions: tuple[str, ...] = ()
+
+    @property
+    def paid_devices(self) -> float:
+        """Devices that are paid for, spares among them, on average."""
+        return self.device_hours * 3600 / self.calendar_s
 
 
 class AxisLinks(Spec):
@@ -222,9 +260,8 @@ class StepPrediction(Spec):
 
     @property
     def fit_in_words(self) -> str:
-        """Whether it fits, with the probability that it does not."""
-        words = {"fits": "", "edge": "at the edge: ", "does not fit": ""}[self.fit]
-        return f"{words}does not fit with a probability of {100 * self.misfit_probability:.0f} %"
+        """How likely it is to fit."""
+        return f"fits with a probability of {format_probability(1 - self.misfit_probability)}"
 
 
 class Prediction(Spec):
@@ -232,3 +269,24 @@ class Prediction(Spec):
 
     step: StepPrediction
     campaign: CampaignPrediction
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """90 % intervals of what takes as long as the campaign does, by name.
+
+        The time of a step is known to a factor that all campaigns share; how many failures strike
+        differs from one to the next.
+        """
+        step, campaign = self.step, self.campaign
+        known = {name: getattr(campaign, name) for name in TOTALS}
+        return {
+            name: campaign.intervals.get(name, Interval(low=value, high=value)).times(
+                value, step.interval_step_s, step.step_s
+            )
+            for name, value in known.items()
+            if value is not None
+        }
+
+
+TOTALS = ("calendar_s", "device_hours", "cost_usd", "energy_j", "co2_kg")
+"""What a campaign comes to: all of it grows with the time of a step."""

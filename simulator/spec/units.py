@@ -6,9 +6,11 @@ only place where `GiB`, `Gb/s` or `30d` mean anything.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Protocol
 
 from pydantic import BeforeValidator, Field
 
@@ -107,26 +109,53 @@ def _scaled(value: float, unit: str, digits: int) -> str:
     return f"{value:.{digits}g} {unit}"
 
 
-def format_bytes(value: float) -> str:
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The units in which people read a quantity, each with its SI value, largest first."""
+
+    units: tuple[tuple[str, float], ...]
+    smallest: tuple[str, float] = ("", 1.0)
+    """The unit of what is less than all of them."""
+
+    def rung(self, like: float) -> tuple[str, float]:
+        """Return the unit in which a value is written."""
+        for unit, factor in self.units:
+            if abs(like) >= factor * (2 if unit in _FROM_TWO else 1):
+                return unit, factor
+        return self.smallest
+
+
+_FROM_TWO = {"d", "h", "min"}
+"""90 min say more than 1.5 h."""
+_BYTES = _Scale(
+    tuple((unit, BYTES[unit]) for unit in ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB")), ("B", 1.0)
+)
+_TIME = _Scale(
+    tuple((unit, SECONDS[unit]) for unit in ("d", "h", "min", "s", "ms", "us")), ("s", 1.0)
+)
+_USD = _Scale((("B", 1e9), ("M", 1e6), ("k", 1e3)))
+_ENERGY = _Scale((("TWh", 3.6e15), ("GWh", 3.6e12), ("MWh", 3.6e9), ("kWh", 3.6e6)), ("Wh", 3.6e3))
+_COUNTS = _Scale((("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)))
+
+
+class Format(Protocol):
+    """Writes a quantity for people, in the unit that suits `like` where that is given."""
+
+    def __call__(self, value: float, /, *, like: float | None = None) -> str: ...
+
+
+def format_bytes(value: float, *, like: float | None = None) -> str:
     """Return a size for people, in binary units: '79.6 GiB'."""
-    for unit in ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB"):
-        factor = BYTES[unit]
-        if abs(value) >= factor:
-            return f"{value / factor:.1f} {unit}"
-    return f"{value:.0f} B"
+    unit, factor = _BYTES.rung(value if like is None else like)
+    return f"{value / factor:.{0 if unit == 'B' else 1}f} {unit}"
 
 
-def format_seconds(value: float) -> str:
+def format_seconds(value: float, *, like: float | None = None) -> str:
     """Return a duration for people: '4.12 s', '53.4 d'."""
     if value == float("inf"):
         return "never"
-    for unit, factor in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if abs(value) >= 2 * factor:
-            return f"{value / factor:.3g} {unit}"
-    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {unit}"
-    return f"{value:.3g} s"
+    unit, factor = _TIME.rung(value if like is None else like)
+    return f"{value / factor:.3g} {unit}"
 
 
 def format_bandwidth(value: float) -> str:
@@ -139,28 +168,36 @@ def format_flops(value: float) -> str:
     return _scaled(value, "FLOP/s", 3)
 
 
-def format_count(value: float) -> str:
+def format_count(value: float, *, like: float | None = None) -> str:
     """Return a count for people: '15.6 T', '405 B', '8,192'."""
-    if abs(value) < 100_000:
+    shown = value if like is None else like
+    if abs(shown) < 100_000:
         return f"{value:,.0f}"
-    for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {unit}"
-    raise AssertionError("unreachable")
+    unit, factor = _COUNTS.rung(shown)
+    return f"{value / factor:.3g} {unit}"
 
 
-def format_usd(value: float) -> str:
+def format_usd(value: float, *, like: float | None = None) -> str:
     """Return money for people: '$1.23 M'."""
-    for unit, factor in ((" B", 1e9), (" M", 1e6), (" k", 1e3)):
-        if abs(value) >= factor:
-            return f"${value / factor:.3g}{unit}"
-    return f"${value:.3g}"
+    unit, factor = _USD.rung(value if like is None else like)
+    return f"${value / factor:.3g} {unit}".rstrip()
 
 
-def format_energy(value_j: float) -> str:
+def format_energy(value_j: float, *, like: float | None = None) -> str:
     """Return energy for people: '12.3 GWh'."""
-    watt_hours = value_j / 3600
-    for unit, factor in (("TWh", 1e12), ("GWh", 1e9), ("MWh", 1e6), ("kWh", 1e3)):
-        if watt_hours >= factor:
-            return f"{watt_hours / factor:.3g} {unit}"
-    return f"{watt_hours:.3g} Wh"
+    unit, factor = _ENERGY.rung(value_j if like is None else like)
+    return f"{value_j / factor:.3g} {unit}"
+
+
+def format_probability(value: float) -> str:
+    """Return a probability for people, who know none to better than a percent: 'over 99 %'."""
+    percent = 100 * value
+    shown = "under 1" if percent < 0.5 else "over 99" if percent > 99.5 else f"{percent:.0f}"
+    return f"{shown} %"
+
+
+def format_range(low: float, high: float, form: Format) -> str:
+    """Return a range for people, in one unit: '52.5 to 91.4 d', '$83.1 to $145 M'."""
+    first, last = form(low, like=high if math.isfinite(high) else low), form(high)
+    number, _, unit = first.rpartition(" ")
+    return f"{number if number and last.endswith(' ' + unit) else first} to {last}"

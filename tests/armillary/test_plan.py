@@ -45,6 +45,8 @@ def test_the_first_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "legal plans in",
         "NOT calibrated",
         "step of #1: ",
+        "90 % of #1: ",
+        "; fits: ",
         "armillary explain",
         "saved: ",
     ):
@@ -88,6 +90,12 @@ def test_json_follows_its_type(tmp_path: Path) -> None:
     answer = PlanAnswer.model_validate_json(text)
     assert [line.rank for line in answer.plans] == [1, 2]
     assert answer.plans[0].plan == read_plan_file(tmp_path / "plan.json").plan
+    best = answer.plans[0].prediction
+    for name in ("step_s", "calendar_s", "cost_usd"):
+        low, high = getattr(best, f"interval_{name}")
+        assert low < getattr(best, name) < high
+    step, calendar = best.interval_step_s, best.interval_calendar_s
+    assert calendar[1] / calendar[0] >= step[1] / step[0] * (1 - 1e-9)
 
 
 def test_every_decision_can_be_pinned(tmp_path: Path) -> None:

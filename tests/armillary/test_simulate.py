@@ -52,17 +52,17 @@ def test_memory_is_described_where_it_stands() -> None:
     assert described["fit"] == "'fits', 'edge' or 'does not fit'."
 
 
-def test_the_campaigns_range_is_told_to_be_at_one_step_time(
+def test_chance_alone_and_the_step_are_told_apart(
     capsys: pytest.CaptureFixture[str], plan_path: str
 ) -> None:
     _, screen, _ = output(capsys, plan_path, "--replicas", "3")
     lines = screen.splitlines()
-    (told,) = (line for line in lines if "at this step time" in line)
-    own = lines[[line.startswith("step ") for line in lines].index(True)]
-    assert told.split("90 % range is ")[1] == own.split("(90 %: ")[1].split(")")[0]
-    assert max(map(len, lines)) <= 80
-    _, closed, _ = output(capsys, plan_path, "--engine", "closed-form")
-    assert "at this step time" not in closed
+    (head,) = (line for line in lines if "90 % by chance alone  90 % with the step's" in line)
+    (cost,) = (line for line in lines if line.startswith("  cost "))
+    (goodput,) = (line for line in lines if line.startswith("  goodput "))
+    assert cost.count(" to ") == 2
+    assert goodput.count(" to ") == 1
+    assert len(cost) == len(head)
 
 
 def test_engines_agree(capsys: pytest.CaptureFixture[str], plan_path: str) -> None:
@@ -144,8 +144,18 @@ def test_intervals_hold_the_means(capsys: pytest.CaptureFixture[str], plan_path:
     for name in needed:
         low, high = campaign["intervals"][name]
         assert low <= campaign[name] <= high
+    step = json.loads(out)["step"]
+    apart = step["interval_step_s"][1] / step["interval_step_s"][0]
+    assert campaign["joint_intervals"].keys() == needed - {"failures"}
+    for name, (low, high) in campaign["joint_intervals"].items():
+        by_chance = campaign["intervals"][name][1] / campaign["intervals"][name][0]
+        assert max(apart, by_chance) <= high / low * (1 + 1e-9)
+        assert high / low <= apart * by_chance * (1 + 1e-9)
     _, out, _ = output(capsys, plan_path, "--engine", "closed-form", "--json")
-    assert json.loads(out)["campaign"]["intervals"] == {}
+    exact = json.loads(out)["campaign"]
+    assert exact["intervals"].keys() == needed - {"failures"}
+    low, high = exact["intervals"]["calendar_s"]
+    assert low < exact["calendar_s"] < high < 1.05 * low
 
 
 def test_the_same_in_python(example_plan_file: PlanFile) -> None:

@@ -32,9 +32,21 @@ def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24
     assert "within 3 d" in " ".join(lines)
-    for word in ("number", "cost", "energy", "time", "plans", "next: armillary plan"):
+    for word in (
+        "number",
+        "cost",
+        "energy",
+        "time",
+        "plans",
+        "plans, and between which values 90 %",
+        "next: armillary plan",
+    ):
         assert word in screen
-    assert (tmp_path / "sizes.csv").read_text().startswith("device,n_devices,plan,step_s,")
+    assert (
+        (tmp_path / "sizes.csv")
+        .read_text()
+        .startswith("device,n_devices,paid_devices,plan,step_s,step_s_low,step_s_high,")
+    )
 
 
 def test_json_and_python_say_the_same() -> None:

@@ -11,13 +11,15 @@ from planner.numbers import NUMBERS
 from planner.search import search
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
+from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.plan_file import PlanFile, RankedPlan
 from simulator.spec.prediction import StepBreakdown
 from simulator.spec.scenario import GoalSpec, Scenario
-from simulator.spec.units import format_seconds
+from simulator.spec.units import SECONDS, format_seconds, parse_quantity
 
+SPARES = ("reliability.spares=3",)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -57,6 +59,34 @@ def test_the_step_is_the_sum_of_its_inputs(plan_file: PlanFile) -> None:
     shares = [float(each.value.split("(")[1].removesuffix(" %)")) for each in parts]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     assert number.value == format_seconds(plan_file.prediction.step.step_s)
+
+
+def test_goodput_and_time_follow_from_their_inputs() -> None:
+    scenario = load_scenario("scenarios/llama3-70b-on-64-h100.yaml", overrides=SPARES)
+    explained = explain(search(scenario, top=1).plan_file())
+    values = {number.name: number for number in explained.numbers}
+    inputs = {each.name: each.value for each in values["calendar_s"].inputs}
+    inputs |= {each.name: each.value for each in values["goodput"].inputs}
+    n_steps, devices, paid, hours = (
+        float(inputs[name].replace(",", ""))
+        for name in ("n_steps", "devices", "paid_devices", "device_hours")
+    )
+    step_s = parse_quantity(inputs["step_s"], SECONDS, "duration")
+    goodput = float(inputs["goodput"].removesuffix(" %")) / 100
+    assert (devices, paid) == (64, 88)
+    assert goodput == pytest.approx(n_steps * step_s * devices / (hours * 3600), rel=0.005)
+    printed = float(values["goodput"].value.removesuffix(" %")) / 100
+    assert goodput == pytest.approx(printed, abs=0.0006)
+    calendar_s = parse_quantity(values["calendar_s"].value, SECONDS, "duration")
+    assert calendar_s == pytest.approx(n_steps * step_s * devices / (goodput * paid), rel=0.01)
+    lost = sum(float(value.removesuffix(" % lost")) for value in inputs.values() if "lost" in value)
+    assert goodput + lost / 100 == pytest.approx(1, abs=0.001)
+
+
+def test_a_number_has_its_interval(plan_file: PlanFile) -> None:
+    for number in explain(plan_file).numbers:
+        assert bool(number.interval) == (number.name != "mfu")
+        assert (number.inputs[-1].name == "90 %") == bool(number.interval)
 
 
 def test_datasheet_numbers_name_their_document(plan_file: PlanFile) -> None:
@@ -102,7 +132,10 @@ def changed(ranked: RankedPlan, **parts: float) -> RankedPlan:
     step = ranked.prediction.step.model_copy(
         update={"breakdown": breakdown, "step_s": breakdown.total_s}
     )
-    prediction = ranked.prediction.model_copy(update={"step": step})
+    campaign = ranked.prediction.campaign
+    longer = campaign.calendar_s * step.step_s / ranked.prediction.step.step_s
+    campaign = campaign.model_copy(update={"calendar_s": longer})
+    prediction = ranked.prediction.model_copy(update={"step": step, "campaign": campaign})
     return ranked.model_copy(update={"prediction": prediction})
 
 
@@ -114,7 +147,7 @@ def test_the_part_that_grew_most_is_the_reason(plan_file: PlanFile) -> None:
         bubble_s=step.breakdown.bubble_s + 0.09 * step.step_s,
         tp_s=step.breakdown.tp_s + 0.02 * step.step_s,
     )
-    assert loses_to(slower, best) == "pipeline bubble +9.0 %"
+    assert loses_to(slower, best) == "11.0 % longer: pipeline bubble +9.0 %"
     shares = dict(added_shares(slower.prediction.step, step))
     assert shares["tp"] == pytest.approx(0.02)
 
@@ -138,10 +171,11 @@ def test_failures_may_be_the_reason(plan_file: PlanFile) -> None:
     campaign = best.prediction.campaign
     goodput = campaign.goodput / 1.02
     losses = {**campaign.losses, "lost_work": campaign.losses["lost_work"] + 0.02 * goodput}
-    worse = campaign.model_copy(update={"goodput": goodput, "losses": losses})
+    longer = {"goodput": goodput, "losses": losses, "calendar_s": 1.02 * campaign.calendar_s}
+    worse = campaign.model_copy(update=longer)
     prediction = best.prediction.model_copy(update={"campaign": worse})
     other = best.model_copy(update={"prediction": prediction})
-    assert loses_to(other, best).startswith("lost work +2.0")
+    assert loses_to(other, best) == "2.0 % longer: lost work +2.0 %"
 
 
 def test_every_part_has_a_name() -> None:

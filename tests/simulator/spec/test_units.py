@@ -91,3 +91,13 @@ def test_formats_by_example() -> None:
     assert units.format_count(15.6e12) == "15.6 T"
     assert units.format_usd(1.234e6) == "$1.23 M"
     assert units.format_energy(3.6e12) == "1 GWh"
+    assert units.format_energy(360) == "0.1 Wh"
+
+
+def test_a_range_has_one_unit() -> None:
+    assert units.format_range(92.8, 155.4, units.format_seconds) == "1.55 to 2.59 min"
+    assert units.format_range(0.9, 1.1, units.format_seconds) == "0.9 to 1.1 s"
+    assert units.format_range(83.1e6, 145e6, units.format_usd) == "$83.1 to $145 M"
+    assert units.format_range(2, 3, units.format_count) == "2 to 3"
+    assert units.format_range(90e3, 2e6, units.format_count) == "0.09 to 2 M"
+    assert units.format_range(1.0, float("inf"), units.format_seconds) == "1 s to never"
