@@ -41,6 +41,10 @@ class ExportAnswer(Spec):
     """Paths that were written."""
     dropped: tuple[str, ...]
     """Decisions that the files do not express, and what then holds."""
+    to_set: tuple[str, ...]
+    """Hyper-parameters that the scenario leaves unset, and what holds until the user sets them."""
+    assumed: tuple[str, ...]
+    """Values that the files hold although nobody gave them."""
     needs: tuple[str, ...]
     """What the files do not bring along."""
     start: str
@@ -52,8 +56,10 @@ class ExportAnswer(Spec):
         return cls(
             target=export.target,
             files=tuple(map(str, written)),
-            dropped=export.dropped,
-            needs=export.needs,
+            dropped=export.notes.dropped,
+            to_set=export.notes.to_set,
+            assumed=export.notes.assumed,
+            needs=export.notes.needs,
             start=export.start,
         )
 

@@ -155,7 +155,12 @@ def explain(
 
 
 def export(
-    place: Place, rank: int | None = None, *, to: str, folder: str | Path | None = None
+    place: Place,
+    rank: int | None = None,
+    *,
+    to: str,
+    folder: str | Path | None = None,
+    force: bool = False,
 ) -> Export:
     """Return a plan in the words of another framework, and write it where a folder is given.
 
@@ -169,7 +174,7 @@ def export(
 
     exported = find_exporter(to).export(chosen_plan(place, rank))
     if folder is not None:
-        write_export(exported, some_path(folder, "folder"))
+        write_export(exported, some_path(folder, "folder"), force=force)
     return exported
 
 

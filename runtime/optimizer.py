@@ -14,13 +14,12 @@ from torch.distributed.tensor import DTensor, Replicate
 from runtime.mesh import Mesh
 from runtime.pipeline import TiedWeight
 from simulator.spec.job import JobSpec
-from simulator.spec.scenario import RunSpec, Scenario
-
-ADAM_BETAS = (0.9, 0.95)
+from simulator.spec.learning import Learning
+from simulator.spec.scenario import Scenario
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], job: JobSpec, run: RunSpec
+    parameters: Iterable[nn.Parameter], job: JobSpec, learning: Learning
 ) -> torch.optim.Optimizer:
     """Return the optimizer over the parameters of this rank.
 
@@ -32,12 +31,18 @@ def make_optimizer(
         mesh = hash(parameter.device_mesh) if isinstance(parameter, DTensor) else 0
         groups[parameter.dim() > 1, mesh].append(parameter)
     settings = [
-        {"params": members, "weight_decay": run.weight_decay if is_matrix else 0.0}
+        {"params": members, "weight_decay": learning.weight_decay if is_matrix else 0.0}
         for (is_matrix, _), members in groups.items()
     ]
     if job.optimizer == "sgd":
-        return torch.optim.SGD(settings, lr=run.learning_rate, fused=True)
-    return torch.optim.AdamW(settings, lr=run.learning_rate, betas=ADAM_BETAS, fused=True)
+        return torch.optim.SGD(settings, lr=learning.learning_rate, fused=True)
+    return torch.optim.AdamW(
+        settings,
+        lr=learning.learning_rate,
+        betas=(learning.adam_beta1, learning.adam_beta2),
+        eps=learning.adam_epsilon,
+        fused=True,
+    )
 
 
 def _n_copies(parameter: Tensor, mesh: Mesh) -> int:
@@ -78,7 +83,8 @@ class Update:
         weights: Mapping[str, nn.Parameter],
         tied: TiedWeight | None,
     ) -> None:
-        self._run = scenario.run
+        self._learning = Learning.of(scenario.run)
+        self._n_steps = scenario.job.n_steps
         self._n_loss_ranks = mesh.plan.n_ranks // mesh.plan.pp
         """Each loss is on all ranks of its stage, and on no rank of the others."""
         self._parameters = list(weights.values())
@@ -88,7 +94,7 @@ class Update:
         for parameter in self._parameters:
             is_tied = tied is not None and parameter is tied.weight
             self._by_copies[_n_copies(parameter, mesh) * (2 if is_tied else 1)].append(parameter)
-        self.optimizer = make_optimizer(self._parameters, scenario.job, scenario.run)
+        self.optimizer = make_optimizer(self._parameters, scenario.job, self._learning)
 
     def __call__(self, step: int, loss: Tensor) -> UpdateResult:
         """Update the weights in step `step` (from 0); `loss` is this rank's mean.
@@ -127,13 +133,13 @@ class Update:
         return torch.stack(shares).sum()
 
     def _clip(self, norm: float) -> None:
-        if norm > self._run.max_gradient_norm:
+        if norm > self._learning.max_gradient_norm:
             gradients = [_local_gradient(parameter) for parameter in self._parameters]
-            torch._foreach_mul_(gradients, self._run.max_gradient_norm / norm)
+            torch._foreach_mul_(gradients, self._learning.max_gradient_norm / norm)
 
     def _set_learning_rate(self, step: int) -> float:
-        """Set and return the rate of a step: linear warm-up, then constant."""
-        warmup = min(1.0, (step + 1) / (self._run.warmup_steps or 1))
+        """Set and return the rate of a step."""
+        rate = self._learning.rate(step, self._n_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._run.learning_rate * warmup
-        return self._run.learning_rate * warmup
+            group["lr"] = rate
+        return rate

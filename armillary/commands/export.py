@@ -26,8 +26,11 @@ def command(
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[
         Path | None,
-        options.filled("Folder; default armillary-out/export-NAME.", "--out", "-o"),
+        options.filled("Folder; default export-NAME beside the plan.", "--out", "-o"),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that hold something else.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a plan as files that another framework's own parser accepts.
@@ -37,13 +40,13 @@ def command(
     armillary export 2 --to torchtitan -o recipe
     """
     from armillary.choice import chosen_plan
-    from armillary.exporting import write_export
+    from armillary.exporting import folder_beside, write_export
     from planner.export import find_exporter
 
     exporter = find_exporter(to, where="--to")
     export = exporter.export(chosen_plan(plan, rank))
-    folder = out or DEFAULT_FOLDER / f"export-{exporter.name}"
-    written = write_export(export, folder)
+    folder = out or folder_beside(plan, exporter.name)
+    written = write_export(export, folder, force=force)
     if as_json:
         from armillary.answers import ExportAnswer
 
@@ -51,8 +54,6 @@ def command(
         return
     for path in written:
         typer.echo(f"saved: {path}")
-    for what in export.dropped:
-        typer.echo(f"not expressed: {what}")
-    for what in export.needs:
-        typer.echo(f"needs: {what}")
+    for line in export.notes.lines:
+        typer.echo(line)
     typer.echo(f"start: cd {folder} && {export.start}")

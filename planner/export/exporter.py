@@ -6,7 +6,7 @@ lists what its files cannot say, and refuses where leaving it out would change t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from simulator.spec.legality import require_legal
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
-from simulator.spec.target import find_target
+from simulator.spec.target import OWN_TARGET, TARGETS, find_target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +32,36 @@ class ExportedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What the files of an export do not say by themselves; it stands on top of them."""
+
+    dropped: tuple[str, ...] = ()
+    """Decisions that the files do not express, and what then holds."""
+    to_set: tuple[str, ...] = ()
+    """Hyper-parameters that the scenario leaves unset, and what holds until the user sets them."""
+    assumed: tuple[str, ...] = ()
+    """Values that the files hold although nobody gave them."""
+    needs: tuple[str, ...] = ()
+    """What the files do not bring along and the user must."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it, one sentence a line."""
+        return (
+            *(f"not expressed: {what}" for what in self.dropped),
+            *(f"you must set: {what}" for what in self.to_set),
+            *(f"assumed: {what}" for what in self.assumed),
+            *(f"needs: {what}" for what in self.needs),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """A plan in the words of another framework."""
 
     target: str
     files: tuple[ExportedFile, ...]
-    dropped: tuple[str, ...] = ()
-    """Decisions that the files do not express, and what then holds."""
-    needs: tuple[str, ...] = ()
-    """What the files do not bring along and the user must."""
+    notes: Notes
     start: str
     """The command that starts the training, in the export's folder."""
 
@@ -74,14 +95,32 @@ class Exporter:
         refusal = find_target(self.executor).refusal(scenario.model, scenario.job, plan)
         if refusal is not None:
             raise InputError(
-                f"{refusal} ({plan.label()})",
-                where="--to",
-                fix=f"plan again with --target {self.executor}",
+                f"{refusal} ({plan.label()})", where="--to", fix=_way_out(scenario, plan, self)
             )
         return self.emit(plan_file)
 
 
-def header(plan_file: PlanFile, dropped: tuple[str, ...], comment: str = "#") -> str:
+def _way_out(scenario: Scenario, plan: PlanSpec, refusing: Exporter) -> str:
+    """Return what helps where an exporter refuses: another plan for it, or another target."""
+    model, job = scenario.model, scenario.job
+    able = [
+        target
+        for target in TARGETS.values()
+        if (target.job_refusal(job) or target.model_refusal(model, plan.precision)) is None
+    ]
+    taking = [target.name for target in able if target.plan_refusal(model, plan) is None]
+    if any(target.name == refusing.executor for target in able):
+        return f"plan again with --target {refusing.executor}"
+    if taking:
+        exports = ("torchrun" if name == OWN_TARGET else name for name in taking)
+        return f"{' or '.join(f'--to {name}' for name in exports)} takes the plan as it is"
+    if able:
+        names = " or ".join(target.name for target in able)
+        return f"plan again with --target {names}: {refusing.name} runs no plan of this model"
+    return "no target runs any plan of this model"
+
+
+def header(plan_file: PlanFile, notes: Notes, comment: str = "#") -> str:
     """Return the comment on top of an exported file.
 
     It is built from numbers and from names that the schema restricts, never from free text.
@@ -91,7 +130,7 @@ def header(plan_file: PlanFile, dropped: tuple[str, ...], comment: str = "#") ->
         f"Written by armillary {plan_file.provenance.armillary_version}.",
         f"{scenario.model.name} on {plan.n_ranks} x {scenario.cluster.device.name}: {plan.label()}",
         f"predicted: {plan_file.prediction.step.step_s:.4g} s a step",
-        *(f"not expressed here: {what}" for what in dropped),
+        *notes.lines,
     ]
     return "".join(f"{comment} {line}\n" for line in lines)
 
@@ -99,6 +138,46 @@ def header(plan_file: PlanFile, dropped: tuple[str, ...], comment: str = "#") ->
 def applying(*unsaid: tuple[bool, str]) -> tuple[str, ...]:
     """Return what an export drops: the sentences whose condition holds."""
     return tuple(sentence for applies, sentence in unsaid if applies)
+
+
+Unset = Mapping[str, str]
+"""What holds for each hyper-parameter, a field of LearningSpec, while it is unset."""
+
+
+def unset(scenario: Scenario, otherwise: Unset) -> tuple[str, ...]:
+    """Return the hyper-parameters that matter and that the scenario leaves to the framework."""
+    return tuple(
+        f"run.{name}: {what}"
+        for name, what in otherwise.items()
+        if getattr(scenario.run, name) is None and matters(name, scenario)
+    )
+
+
+def matters(name: str, scenario: Scenario) -> bool:
+    """Return whether a hyper-parameter has a meaning in this training."""
+    if name.startswith("adam_"):
+        return scenario.job.optimizer == "adamw"
+    return name != "final_learning_rate" or scenario.run.learning_rate_decay != "constant"
+
+
+def common_drops(plan_file: PlanFile) -> tuple[str, ...]:
+    """Return what no foreign framework's files express."""
+    plan, scenario = plan_file.plan, plan_file.scenario
+    job, reliability = scenario.job, scenario.reliability
+    recovery = plan.recovery or reliability.recovery
+    return applying(
+        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),
+        (bool(plan.n_spare_nodes), f"n_spare_nodes={plan.n_spare_nodes}: the scheduler's matter"),
+        (
+            recovery != "wait",
+            f"recovery {recovery}: a failure ends the job, and you start it again",
+        ),
+        (
+            plan.isolation_groups is not None,
+            f"isolation_groups={plan.isolation_groups}: replicas fail together",
+        ),
+        (job.launch is not None, f"launch={job.launch}: kernels start as the framework does"),
+    )
 
 
 def steps_between_checkpoints(plan_file: PlanFile) -> int:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from planner.export.exporter import Export, ExportedFile, Exporter, header
-from planner.export.launch import PORT, nodes_and_ranks, torchrun_words
-from planner.export.torchrun import PLAN, RESUME, own_program
+from planner.export.launch import PORT, known_cores, nodes_and_ranks, torchrun_words
+from planner.export.torchrun import PLAN, RESUME, own_notes, own_program, whole_job
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
@@ -39,16 +40,17 @@ _NEEDS = (
 def _emit(plan_file: PlanFile) -> Export:
     parts = [_service(plan_file), _policy(plan_file), _plan(plan_file), _job(plan_file)]
     name = job_name(plan_file.scenario)
-    notes = (
-        *(f"needs {what}" for what in _NEEDS),
+    notes = own_notes(plan_file)
+    notes = replace(notes, needs=(*_NEEDS, *notes.needs))
+    advice = (
         f"to go on after a failure: kubectl delete job {name},",
         f"add {RESUME} as the last word of its command below, and kubectl apply -f {JOB}",
     )
-    head = header(plan_file, ()) + "".join(f"# {note}\n" for note in notes)
+    head = header(plan_file, notes) + "".join(f"# {line}\n" for line in advice)
     return Export(
         target="kubernetes",
         files=(ExportedFile(JOB, head + "---\n".join(map(_yaml, parts))),),
-        needs=_NEEDS,
+        notes=notes,
         start=f"kubectl apply -f {JOB}",
     )
 
@@ -93,12 +95,11 @@ def _policy(plan_file: PlanFile) -> dict[str, Any]:
 
 
 def _plan(plan_file: PlanFile) -> dict[str, Any]:
-    chosen = plan_file.model_copy(update={"alternatives": ()})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(plan_file),
-        "data": {PLAN: chosen.model_dump_json()},
+        "data": {PLAN: whole_job(plan_file).model_dump_json()},
     }
 
 
@@ -157,7 +158,8 @@ def _limits(plan_file: PlanFile) -> dict[str, str]:
     cluster = plan_file.scenario.cluster
     _, n_ranks = nodes_and_ranks(plan_file)
     if cluster.device.name == "cpu":
-        return {"cpu": str(max(1, cluster.host.n_cores * n_ranks // cluster.devices_per_node))}
+        cores = known_cores(cluster, n_ranks) or n_ranks * plan_file.scenario.run.threads_per_rank
+        return {"cpu": str(cores)}
     if cluster.device.vendor.lower() not in RESOURCES:
         raise InputError(
             f"no Kubernetes resource is known for {cluster.device.name}",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shlex
 
-from planner.export.exporter import ExportedFile, header
+from planner.export.exporter import ExportedFile, Notes, header
+from simulator.spec.base import Basis
+from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
 
@@ -57,15 +59,14 @@ def launch_files(
     plan_file: PlanFile,
     program: str,
     *,
-    dropped: tuple[str, ...] = (),
-    needs: tuple[str, ...] = (),
+    notes: Notes,
     setup: tuple[str, ...] = (),
     job_setup: tuple[str, ...] = (),
 ) -> tuple[ExportedFile, ...]:
     """Return launch.sh, which runs on every node, and the Slurm job that starts it there.
 
     `program` is shell text: what every rank runs. `setup` are lines of launch.sh before it, and
-    `job_setup` of the Slurm job. They and `needs` come from exporters, never from a scenario.
+    `job_setup` of the Slurm job. They come from exporters, never from a scenario.
     """
     n_nodes, _ = nodes_and_ranks(plan_file)
     torchrun, before = shlex.join(torchrun_words(plan_file)), []
@@ -76,17 +77,16 @@ def launch_files(
             ': "${HEAD_NODE:?name of the first node}" "${RUN_ID:?any word, the same on all}"',
         ]
     lines = [
-        *(f"# needs {what}" for what in needs),
         "set -euo pipefail",
         'cd "$(dirname "${BASH_SOURCE[0]}")"',
         *before,
         *setup,
         f'exec {torchrun} {program} "$@"',
     ]
-    script = "#!/usr/bin/env bash\n" + header(plan_file, dropped) + "\n".join(lines) + "\n"
+    script = "#!/usr/bin/env bash\n" + header(plan_file, notes) + "\n".join(lines) + "\n"
     return (
         ExportedFile(LAUNCH, script, executable=True),
-        ExportedFile(SBATCH, _sbatch(plan_file, job_setup), executable=True),
+        ExportedFile(SBATCH, _sbatch(plan_file, notes, job_setup), executable=True),
     )
 
 
@@ -95,7 +95,23 @@ def require_file(path: str, advice: str) -> str:
     return f'[[ -f {path} ]] || {{ echo "{LAUNCH}: no file {path}: {advice}" >&2; exit 1; }}'
 
 
-def _sbatch(plan_file: PlanFile, setup: tuple[str, ...]) -> str:
+def known_cores(cluster: ClusterSpec, n_ranks: int) -> int | None:
+    """Return the CPU cores of the ranks on one node; None where nobody said how many it has.
+
+    Known is what was measured, what the scenario says, and what the catalog has from a data sheet.
+    """
+    weakest = [
+        source.basis
+        for source in cluster.device.sources
+        if source.field in ("host", "host.n_cores")
+    ]
+    as_in_catalog = cluster.host == cluster.device.host and cluster.calibration is None
+    if as_in_catalog and (not weakest or Basis.ASSUMED in weakest):
+        return None
+    return max(1, cluster.host.n_cores * n_ranks // cluster.devices_per_node)
+
+
+def _sbatch(plan_file: PlanFile, notes: Notes, setup: tuple[str, ...]) -> str:
     """Return the Slurm script.
 
     A line that begins with #SBATCH is read to its end whatever quotes it holds, so only numbers
@@ -103,26 +119,37 @@ def _sbatch(plan_file: PlanFile, setup: tuple[str, ...]) -> str:
     """
     n_nodes, n_ranks = nodes_and_ranks(plan_file)
     cluster = plan_file.scenario.cluster
-    n_cores = max(1, cluster.host.n_cores * n_ranks // cluster.devices_per_node)
-    options = {
+    n_cores = known_cores(cluster, n_ranks)
+    options: dict[str, object] = {
         "job-name": plan_file.scenario.name,
         "nodes": n_nodes,
         "ntasks-per-node": 1,
-        "cpus-per-task": n_cores,
-        "output": "slurm-%j.out",
     }
+    if n_cores is not None:
+        options["cpus-per-task"] = n_cores
+    options["output"] = "slurm-%j.out"
     if cluster.device.name != "cpu":
         options["gpus-per-node"] = n_ranks
     lines = ["#!/usr/bin/env bash"]
     lines += [f"#SBATCH --{name}={value}" for name, value in options.items()]
     lines += ["#SBATCH --exclusive"] * (n_ranks == cluster.devices_per_node)
     lines += [
-        header(plan_file, ()).rstrip("\n"),
+        header(plan_file, notes).rstrip("\n"),
+        *_about_cores(n_cores),
         f"# Submit it in this folder. {PRIVATE}",
         "set -euo pipefail",
         'HEAD_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "export HEAD_NODE RUN_ID=$SLURM_JOB_ID",
         *setup,
-        f'srun --cpus-per-task={n_cores} --kill-on-bad-exit=1 ./{LAUNCH} "$@"',
+        f'srun --cpus-per-task="{n_cores or _ALL_CORES}" --kill-on-bad-exit=1 ./{LAUNCH} "$@"',
     ]
     return "\n".join(lines) + "\n"
+
+
+_ALL_CORES = "${SLURM_CPUS_ON_NODE:-1}"
+
+
+def _about_cores(n_cores: int | None) -> tuple[str, ...]:
+    if n_cores is not None:
+        return ()
+    return ("# How many cores a node has is not known: no --cpus-per-task, and what Slurm allots.",)

@@ -14,15 +14,19 @@ from planner.export.exporter import (
     Export,
     ExportedFile,
     Exporter,
+    Notes,
     applying,
+    common_drops,
     header,
+    matters,
     steps_between_checkpoints,
+    unset,
     with_layers,
 )
 from planner.export.launch import launch_files, require_file, start_command
+from planner.export.megatron_model import model_words, require_possible
 from simulator.spec.base import Precision
-from simulator.spec.errors import InputError
-from simulator.spec.model import MlaSpec, ModelSpec, MoeSpec
+from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.recompute import Recompute
@@ -34,6 +38,18 @@ _NEEDS = (
     f"your data and tokenizer: replace --mock-data and NullTokenizer in {ARGUMENTS}",
 )
 
+_LEARNING = {
+    "learning_rate": ("--lr", "none: launch.sh asks for it"),
+    "warmup_steps": ("--lr-warmup-iters", "0"),
+    "learning_rate_decay": ("--lr-decay-style", "linear, from the first step to the last"),
+    "final_learning_rate": ("--min-lr", "0"),
+    "adam_beta1": ("--adam-beta1", "0.9"),
+    "adam_beta2": ("--adam-beta2", "0.999"),
+    "adam_epsilon": ("--adam-eps", "1e-8"),
+    "weight_decay": ("--weight-decay", "0.01"),
+    "max_gradient_norm": ("--clip-grad", "1.0"),
+}
+"""Flag of each hyper-parameter, and Megatron's own value without it."""
 _PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.FP32: (),
     Precision.BF16: ("--bf16",),
@@ -42,73 +58,72 @@ _PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.MXFP8: ("--bf16", "--fp8-format", "e4m3", "--fp8-recipe", "mxfp8"),
     Precision.NVFP4: ("--bf16", "--fp4-format", "e2m1"),
 }
-_ACTIVATION: dict[tuple[str, bool], tuple[str, ...]] = {
-    ("silu", True): ("--swiglu",),
-    ("gelu", False): (),
-    ("relu2", False): ("--squared-relu",),
-}
-"""Activation, and whether a gate multiplies it."""
 
 
 def _emit(plan_file: PlanFile) -> Export:
-    _require_possible(plan_file.scenario)
-    dropped = _dropped(plan_file.plan)
+    require_possible(plan_file.scenario)
+    notes = Notes(
+        dropped=_dropped(plan_file),
+        to_set=_to_set(plan_file.scenario),
+        assumed=("no dropout",),
+        needs=_NEEDS,
+    )
     lines = [" ".join(map(shlex.quote, group)) for group in _grouped(arguments(plan_file))]
     launch = launch_files(
         plan_file,
         '"$MEGATRON_LM/pretrain_gpt.py" "${words[@]}"',
-        dropped=dropped,
-        needs=_NEEDS,
+        notes=notes,
         setup=(
             ': "${MEGATRON_LM:?path of a checkout of Megatron-LM}"',
             require_file("$MEGATRON_LM/pretrain_gpt.py", "MEGATRON_LM is no checkout"),
             "export CUDA_DEVICE_MAX_CONNECTIONS=1  # megatron asks for it under tp or cp",
             f'mapfile -t words < <(grep -v "^#" {ARGUMENTS} | xargs -n 1 printf "%s\\n")',
+            'case " ${words[*]} $* " in *" --lr "*) ;; '
+            '*) echo "launch.sh: give a learning rate: --lr RATE" >&2; exit 1 ;; esac',
         ),
     )
     return Export(
         target="megatron",
         files=(
-            ExportedFile(ARGUMENTS, header(plan_file, dropped) + "\n".join(lines) + "\n"),
+            ExportedFile(ARGUMENTS, header(plan_file, notes) + "\n".join(lines) + "\n"),
             *launch,
         ),
-        dropped=dropped,
-        needs=_NEEDS,
-        start=start_command(plan_file, "MEGATRON_LM=/path/to/Megatron-LM"),
+        notes=notes,
+        start=_start(plan_file),
     )
 
 
-def _require_possible(scenario: Scenario) -> None:
-    """Refuse models that Megatron's flags cannot describe."""
-    model, moe = scenario.model, scenario.model.moe
-    rules = (
-        (
-            (model.activation, model.gated_ffn) in _ACTIVATION,
-            f"activation {model.activation} {'with' if model.gated_ffn else 'without'} a gate",
-        ),
-        (model.position != "none", "a model without positions"),
-        (
-            model.position == "rope" or scenario.job.sequence_length <= model.max_positions,
-            f"sequence_length={scenario.job.sequence_length} with {model.max_positions} learned "
-            "positions",
-        ),
-        (not model.parallel_residual, "attention and feed-forward side by side"),
-        (model.attention_out_bias == model.ffn_bias, "biases in attention or feed-forward alone"),
-        (model.qkv_bias or not model.ffn_bias, "feed-forward biases without those of q, k and v"),
-        (not (model.embedding_norm or model.head_bias or model.lm_head_transform), "such a head"),
-        (model.final_norm and model.lm_head, "a model without its final norm or head"),
-        (moe is None or not moe.router_bias, "a router with biases"),
-    )
-    for allowed, what in rules:
-        if not allowed:
-            raise InputError(f"megatron cannot express {what} ({model.name})", where="--to")
+def _start(plan_file: PlanFile) -> str:
+    command = start_command(plan_file, "MEGATRON_LM=/path/to/Megatron-LM")
+    return command if plan_file.scenario.run.learning_rate is not None else f"{command} --lr RATE"
 
 
-def _dropped(plan: PlanSpec) -> tuple[str, ...]:
+def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
+    plan, scenario = plan_file.plan, plan_file.scenario
+    moe = scenario.model.moe
     return applying(
         (True, f"dp={plan.dp}: megatron derives it from the number of ranks"),
-        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),
-        (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
+        (
+            moe is not None and moe.most_nodes > 0,
+            f"most_nodes={moe.most_nodes if moe else 0}: experts are chosen by groups",
+        ),
+        (scenario.seed == 0, "seed=0: megatron takes positive ones, and 1234 unless told"),
+    ) + common_drops(plan_file)
+
+
+def _to_set(scenario: Scenario) -> tuple[str, ...]:
+    otherwise = {name: f"{flag}, else {what}" for name, (flag, what) in _LEARNING.items()}
+    moe = scenario.model.moe
+    return unset(scenario, otherwise) + applying(
+        (
+            moe is not None and moe.load_balancing is None,
+            "model.moe.load_balancing: --moe-router-load-balancing-type, else aux_loss of "
+            "coefficient 0",
+        ),
+        (
+            scenario.model.n_mtp_layers > 0,
+            "the weight of the loss of further tokens: --mtp-loss-scaling-factor, else 0.1",
+        ),
     )
 
 
@@ -117,9 +132,7 @@ def arguments(plan_file: PlanFile) -> list[str]:
     scenario, plan = plan_file.scenario, plan_file.plan
     groups = (
         _parallel(scenario, plan),
-        _model(scenario),
-        _moe(scenario.model.moe, scenario.model.n_layers, plan) if scenario.model.moe else [],
-        _mla(scenario.model.mla) if scenario.model.mla else [],
+        model_words(scenario, plan.ep),
         _training(scenario, plan),
         ["--save", "checkpoints", "--load", "checkpoints"],
         ["--save-interval", steps_between_checkpoints(plan_file)],
@@ -185,79 +198,6 @@ def layout(plan: PlanSpec, model: ModelSpec) -> str:
     return "|".join(chunks)
 
 
-def _model(scenario: Scenario) -> list[object]:
-    model = scenario.model
-    words: list[object] = [
-        "--num-layers",
-        model.n_layers,
-        "--hidden-size",
-        model.hidden_size,
-        "--num-attention-heads",
-        model.n_heads,
-        "--kv-channels",
-        model.head_dim,
-        "--ffn-hidden-size",
-        model.ffn_size or (model.moe.expert_ffn_size if model.moe else 0),
-        "--max-position-embeddings",
-        max(model.max_positions, scenario.job.sequence_length),
-        "--normalization",
-        {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}[model.norm],
-        "--position-embedding-type",
-        {"rope": "rope", "learned": "learned_absolute"}[model.position],
-        "--attention-dropout",
-        0,
-        "--hidden-dropout",
-        0,
-    ]
-    if model.n_kv_heads != model.n_heads and model.mla is None:
-        words += ["--group-query-attention", "--num-query-groups", model.n_kv_heads]
-    if model.sliding_window:
-        words += ["--window-size", f"{model.sliding_window - 1},0"]
-    if model.n_mtp_layers:
-        words += ["--mtp-num-layers", model.n_mtp_layers]
-    words += _ACTIVATION[model.activation, model.gated_ffn]
-    words += ["--attention-backend", "unfused"] * (scenario.job.attention == "unfused")
-    words += ["--disable-bias-linear"] * (not model.ffn_bias)
-    words += ["--add-qkv-bias"] * model.qkv_bias
-    words += ["--qk-layernorm"] * model.qk_norm
-    words += ["--untie-embeddings-and-output-weights"] * (not model.tied_embeddings)
-    return words
-
-
-def _moe(moe: MoeSpec, n_layers: int, plan: PlanSpec) -> list[object]:
-    words: list[object] = [
-        "--num-experts",
-        moe.n_experts,
-        "--moe-router-topk",
-        moe.top_k,
-        "--moe-ffn-hidden-size",
-        moe.expert_ffn_size,
-        "--expert-model-parallel-size",
-        plan.ep,
-        "--expert-tensor-parallel-size",
-        1,
-        "--moe-token-dispatcher-type",
-        "alltoall",
-        "--moe-grouped-gemm",
-    ]
-    if moe.shared_ffn_size:
-        words += ["--moe-shared-expert-intermediate-size", moe.shared_ffn_size]
-        words += ["--moe-shared-expert-gate"] * moe.shared_expert_gate
-    if moe.n_dense_layers or moe.layer_period > 1:
-        mixed = n_layers - moe.n_dense_layers
-        period = [int(at % moe.layer_period == moe.layer_period - 1) for at in range(mixed)]
-        words += ["--moe-layer-freq", str([0] * moe.n_dense_layers + period).replace(" ", "")]
-    return words
-
-
-def _mla(mla: MlaSpec) -> list[object]:
-    words: list[object] = ["--multi-latent-attention", "--kv-lora-rank", mla.kv_lora_rank]
-    words += ["--q-lora-rank", mla.q_lora_rank] if mla.q_lora_rank else []
-    words += ["--qk-head-dim", mla.qk_nope_head_dim]
-    words += ["--qk-pos-emb-head-dim", mla.qk_rope_head_dim, "--v-head-dim", mla.v_head_dim]
-    return words
-
-
 def _training(scenario: Scenario, plan: PlanSpec) -> list[object]:
     return [
         "--micro-batch-size",
@@ -269,13 +209,9 @@ def _training(scenario: Scenario, plan: PlanSpec) -> list[object]:
         "--train-iters",
         scenario.job.n_steps,
         "--optimizer",
-        {"adamw": "adam", "sgd": "sgd"}[scenario.job.optimizer],
-        "--lr",
-        scenario.run.learning_rate,
-        "--clip-grad",
-        scenario.run.max_gradient_norm,
-        "--weight-decay",
-        scenario.run.weight_decay,
+        *_OPTIMIZER[scenario.job.optimizer],
+        *_learning(scenario),
+        *(["--seed", scenario.seed] if scenario.seed else []),
         "--tokenizer-type",
         "NullTokenizer",
         "--vocab-size",
@@ -285,6 +221,21 @@ def _training(scenario: Scenario, plan: PlanSpec) -> list[object]:
         "transformer_engine",
         *_PRECISION[plan.precision],
     ]
+
+
+_OPTIMIZER: dict[str, tuple[object, ...]] = {
+    "adamw": ("adam",),
+    "sgd": ("sgd", "--sgd-momentum", 0),
+}
+
+
+def _learning(scenario: Scenario) -> list[object]:
+    """Return the hyper-parameters that the scenario gives, and none that it does not."""
+    words: list[object] = []
+    for name, (flag, _) in _LEARNING.items():
+        value = getattr(scenario.run, name)
+        words += [flag, value] if value is not None and matters(name, scenario) else []
+    return words
 
 
 def _grouped(words: list[str]) -> list[list[str]]:

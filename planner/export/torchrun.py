@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from planner.export.exporter import Export, ExportedFile, Exporter
+from dataclasses import fields
+
+from planner.export.exporter import (
+    Export,
+    ExportedFile,
+    Exporter,
+    Notes,
+    steps_between_checkpoints,
+    unset,
+)
 from planner.export.launch import launch_files, start_command
+from simulator.spec.learning import Learning
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
@@ -17,19 +27,48 @@ _GO_ON = (
 _SETUP = ("export PYTHONSAFEPATH=1 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1",)
 
 
+_OTHERWISE = {each.name: f"{each.default}, of armillary run" for each in fields(Learning)}
+
+
+def own_notes(plan_file: PlanFile) -> Notes:
+    """Return what a user of our own runtime must know."""
+    run = plan_file.scenario.run
+    data = {"text": "text of Python's own library", "random": "random tokens"}[run.data]
+    return Notes(
+        to_set=unset(plan_file.scenario, _OTHERWISE),
+        needs=(
+            f"data of yours in place of {data} (run.data={run.data}), which all else trains on",
+        ),
+    )
+
+
+def whole_job(plan_file: PlanFile) -> PlanFile:
+    """Return the plan alone, to be trained to the end of the job.
+
+    `armillary run` tries a few steps; an export is for all of them, with checkpoints as planned.
+    """
+    scenario = plan_file.scenario
+    every = scenario.run.checkpoint_every_steps or steps_between_checkpoints(plan_file)
+    steps = {"steps": scenario.job.n_steps, "checkpoint_every_steps": every}
+    run = scenario.run.model_copy(update=steps)
+    whole = plan_file.asked(scenario.model_copy(update={"run": run}))
+    return whole.model_copy(update={"alternatives": ()})
+
+
 def own_program(plan: str, run_dir: str) -> list[str]:
     """Return what every rank runs."""
     return ["-m", "runtime.torchrun", plan, run_dir]
 
 
 def _emit(plan_file: PlanFile, target: str, start: str) -> Export:
-    program = " ".join(own_program(PLAN, RUN))
+    program, notes = " ".join(own_program(PLAN, RUN)), own_notes(plan_file)
     return Export(
         target=target,
         files=(
-            ExportedFile(PLAN, plan_file.model_dump_json(indent=2) + "\n"),
-            *launch_files(plan_file, program, setup=_SETUP, job_setup=_GO_ON),
+            ExportedFile(PLAN, whole_job(plan_file).model_dump_json(indent=2) + "\n"),
+            *launch_files(plan_file, program, notes=notes, setup=_SETUP, job_setup=_GO_ON),
         ),
+        notes=notes,
         start=start,
     )
 

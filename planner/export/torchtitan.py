@@ -8,55 +8,28 @@ parallel_dims.py (dp_shard x cp x tp = efsdp x ep), torchtitan/trainer.py (rules
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass
-
 from planner.export.exporter import (
     Export,
     ExportedFile,
     Exporter,
+    Notes,
     applying,
-    header,
-    steps_between_checkpoints,
+    common_drops,
+    unset,
     with_layers,
 )
 from planner.export.launch import launch_files, start_command
+from planner.export.torchtitan_recipe import RECOMPUTES, SCHEDULES, Base, recipe, recipe_constants
 from simulator.catalog import find_model
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
+from simulator.spec.learning import LearningSpec
+from simulator.spec.model import MoeSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
-from simulator.spec.schedules import ScheduleName
 
 RECIPE = "armillary_recipe/config_registry.py"
-
-SCHEDULES: dict[ScheduleName, str] = {
-    "gpipe": "GPipe",
-    "1f1b": "1F1B",
-    "interleaved-1f1b": "Interleaved1F1B",
-    "looped-bfs": "LoopedBFS",
-    "zero-bubble": "InterleavedZeroBubble",
-    "zb-v": "ZBVZeroBubble",
-    "dualpipe-v": "DualPipeV",
-}
-RECOMPUTES: dict[str, str] = {
-    "none": "None",
-    "selective": "SelectiveAC.Config()",
-    "full": "FullAC.Config()",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A model of torchtitan's registry."""
-
-    module: str
-    config: str
-    flavor: str
-    max_sequence_length: int
-    """Of its rotary positions."""
-
 
 BASES: dict[str, Base] = {
     "llama3-8b": Base("llama3", "llama3_8b", "8B", 131072),
@@ -76,23 +49,25 @@ BASES: dict[str, Base] = {
 
 def _emit(plan_file: PlanFile) -> Export:
     base = _base(plan_file.scenario)
-    dropped = _dropped(plan_file, base)
-    needs = (f"the tokenizer and data of torchtitan's {base.config}, where it looks for them",)
+    scenario = plan_file.scenario
+    notes = Notes(
+        dropped=_dropped(plan_file, base),
+        to_set=_to_set(scenario, base),
+        needs=(f"the tokenizer and data of torchtitan's {base.config}, where it looks for them",),
+    )
     return Export(
         target="torchtitan",
         files=(
             ExportedFile("armillary_recipe/__init__.py", ""),
-            ExportedFile(RECIPE, _recipe(plan_file, base, dropped)),
+            ExportedFile(RECIPE, recipe(plan_file, base, notes)),
             *launch_files(
                 plan_file,
                 "-m torchtitan.train --module armillary_recipe --config plan",
-                dropped=dropped,
-                needs=needs,
+                notes=notes,
                 setup=("export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}",),
             ),
         ),
-        dropped=dropped,
-        needs=needs,
+        notes=notes,
         start=start_command(plan_file),
     )
 
@@ -124,120 +99,55 @@ def _base(scenario: Scenario) -> Base:
 
 
 def _dropped(plan_file: PlanFile, base: Base) -> tuple[str, ...]:
-    plan, job = plan_file.plan, plan_file.scenario.job
+    scenario = plan_file.scenario
+    job, run, moe = scenario.job, scenario.run, scenario.model.moe
+    scaling = scenario.model.rope_scaling
+    return (
+        applying(
+            (True, f"initial weights: those of torchtitan's {base.flavor}"),
+            (job.gradient_dtype != "fp32", f"gradients in {job.gradient_dtype}: float32"),
+            (job.attention == "unfused", "unfused attention: torchtitan's is fused"),
+            (
+                run.final_learning_rate is not None and run.learning_rate is None,
+                "final_learning_rate: torchtitan takes its share of learning_rate, which is unset",
+            ),
+            (
+                scaling is not None and scaling.mscale_all_dim != scaling.mscale,
+                "mscale_all_dim: torchtitan has one mscale",
+            ),
+        )
+        + (_unbalanced(moe) if moe else ())
+        + common_drops(plan_file)
+    )
+
+
+def _unbalanced(moe: MoeSpec) -> tuple[str, ...]:
+    """Return what torchtitan does not do about balance: it has a bias on experts and no loss."""
+    instead = "" if moe.expert_bias_rate else "; a bias of rate 0.001 balances instead"
     return applying(
-        (True, f"learning rate: that of torchtitan's {base.config}"),
-        (job.gradient_dtype != "fp32", f"gradients in {job.gradient_dtype}: reduced in float32"),
-        (job.attention == "unfused", "unfused attention: torchtitan's is fused"),
-        (plan.checkpoint_interval_s > 0, "checkpoint_interval_s: rounded to whole steps"),
-        (bool(plan.n_spare_nodes), "n_spare_nodes: a matter of the scheduler"),
-    )
-
-
-def _parallelism(plan: PlanSpec, n_layers: int) -> dict[str, object]:
-    values: dict[str, object] = {
-        "data_parallel_replicate_degree": plan.dp_replicate,
-        "data_parallel_shard_degree": plan.dp_shard,
-        "fsdp_reshard_after_forward": "always" if plan.zero_stage == 3 else "never",
-        "tensor_parallel_degree": plan.tp,
-        "enable_sequence_parallel": plan.sequence_parallel,
-        "pipeline_parallel_degree": plan.pp,
-        "context_parallel_degree": plan.cp,
-        "expert_parallel_degree": plan.ep,
-    }
-    if plan.pp > 1:
-        values |= {
-            "pipeline_parallel_schedule": SCHEDULES[plan.schedule],
-            "pipeline_parallel_microbatch_size": plan.microbatch_sequences,
-            "pipeline_parallel_first_stage_less_layers": 0,
-            "pipeline_parallel_last_stage_less_layers": 0,
-            "module_fqns_per_model_part": _modules(plan, n_layers),
-        }
-    return values
-
-
-def _modules(plan: PlanSpec, n_layers: int) -> list[list[str]]:
-    names = iter(f"layers.{layer}" for layer in range(n_layers))
-    parts = [[next(names) for _ in range(count)] for count in plan.chunk_layers(n_layers)]
-    parts[0].insert(0, "tok_embeddings")
-    parts[-1] += ["norm", "lm_head"]
-    return parts
-
-
-def _training(scenario: Scenario, plan: PlanSpec) -> dict[str, object]:
-    in_pipeline = plan.n_microbatches if plan.pp > 1 else 1
-    return {
-        "local_batch_size": plan.microbatch_sequences * in_pipeline,
-        "global_batch_size": plan.batch_sequences,
-        "seq_len": scenario.job.sequence_length,
-        "max_norm": scenario.run.max_gradient_norm,
-        "steps": scenario.job.n_steps,
-        "disable_cuda_graphs": plan.pp > 1 or plan.ep > 1,
-        "dtype": "float32",
-        "mixed_precision_param": "float32" if plan.precision is Precision.FP32 else "bfloat16",
-        "mixed_precision_reduce": "float32",
-    }
-
-
-def _recipe(plan_file: PlanFile, base: Base, dropped: tuple[str, ...]) -> str:
-    """Return the module: constants, which are read back, and the function that uses them."""
-    scenario, plan = plan_file.scenario, plan_file.plan
-    recompute = {"selective": "SelectiveAC", "full": "FullAC"}.get(plan.recompute)
-    n_mtp = scenario.model.n_mtp_layers
-    flavor = repr(base.flavor) + (f", num_mtp_layers={n_mtp}" if n_mtp else "")
-    lines = [
-        header(plan_file, dropped).rstrip("\n"),
-        '"""torchtitan 0.3.0: --module armillary_recipe --config plan."""',
-        "",
-        "from torchtitan.config import ParallelismConfig, TrainingConfig",
-        *_given(recompute, f"from torchtitan.distributed.activation_checkpoint import {recompute}"),
-        *_given(n_mtp, "from torchtitan.models.common.config_utils import decoder_vocab_size"),
-        f"from torchtitan.models.{base.module} import model_registry",
-        f"from torchtitan.models.{base.module}.config_registry import {base.config}",
-        *_given(n_mtp, f"from torchtitan.models.{base.module}.mtp import MTPLoss"),
-        "from torchtitan.trainer import Trainer",
-        "",
-        f"PARALLELISM = {_literal(_parallelism(plan, scenario.model.n_layers))}",
-        f"TRAINING = {_literal(_training(scenario, plan))}",
-        "",
-        "",
-        "def plan() -> Trainer.Config:",
-        f"    config = {base.config}()",
-        f"    config.model_spec = model_registry({flavor})  # without float8 converters",
-        *_given(
-            n_mtp,
-            "    vocabulary = decoder_vocab_size(config.model_spec)",
-            "    config.loss = MTPLoss.Config(global_vocab_size=vocabulary)",
+        (
+            moe.load_balancing not in (None, "none"),
+            f"{moe.load_balancing} of {moe.aux_loss_coefficient:g}: torchtitan has none{instead}",
         ),
-        "    config.parallelism = ParallelismConfig(**PARALLELISM)",
-        "    config.training = TrainingConfig(**TRAINING)",
-        f"    config.activation_checkpoint = {RECOMPUTES[plan.recompute]}",
-        "    config.checkpoint.enable = True",
-        f"    config.checkpoint.interval = {steps_between_checkpoints(plan_file)}",
-        "    return config",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _given(condition: object, *lines: str) -> tuple[str, ...]:
-    return lines if condition else ()
-
-
-def _literal(values: dict[str, object]) -> str:
-    return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
-
-
-def recipe_constants(recipe: str) -> tuple[dict[str, object], dict[str, object], str]:
-    """Return PARALLELISM, TRAINING and the recompute of a recipe, without running it."""
-    found: dict[str, dict[str, object]] = {}
-    tree = ast.parse(recipe)
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-    recompute = next(
-        name for name, call in RECOMPUTES.items() if f"activation_checkpoint = {call}\n" in recipe
+        (moe.z_loss_coefficient > 0, f"z_loss_coefficient={moe.z_loss_coefficient:g}"),
+        (moe.most_nodes > 0, f"most_nodes={moe.most_nodes}: experts are chosen by groups"),
     )
-    return found["PARALLELISM"], found["TRAINING"], recompute
+
+
+def _to_set(scenario: Scenario, base: Base) -> tuple[str, ...]:
+    its = f"that of torchtitan's {base.config}"
+    otherwise = dict.fromkeys(LearningSpec.model_fields, its) | {"max_gradient_norm": "1.0"}
+    moe = scenario.model.moe
+    return unset(scenario, otherwise) + applying(
+        (
+            moe is not None and moe.load_balancing is None and not moe.expert_bias_rate,
+            "model.moe.load_balancing: a bias of rate 0.001",
+        ),
+        (
+            scenario.model.n_mtp_layers > 0,
+            "the weight of the loss of further tokens: torchtitan's",
+        ),
+    )
 
 
 def _read_back(export: Export, scenario: Scenario) -> PlanSpec:

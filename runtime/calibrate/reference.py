@@ -25,6 +25,7 @@ from runtime.stage import Stage, build_stages, named_parameters
 from simulator.catalog.cluster import parse_cluster
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
+from simulator.spec.learning import Learning
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import AXES, PlanSpec
 from simulator.spec.scenario import Scenario
@@ -191,7 +192,7 @@ class _Update:
 
     def __init__(self, scenario: Scenario, stages: list[Stage]) -> None:
         self._parameters = list(named_parameters(stages).values())
-        self._optimizer = make_optimizer(self._parameters, scenario.job, scenario.run)
+        self._optimizer = make_optimizer(self._parameters, scenario.job, Learning.of(scenario.run))
 
     def __call__(self) -> None:
         gradients = [p.grad for p in self._parameters if p.grad is not None]

@@ -6,11 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.spec.base import Fraction, Name, NonNegative, Positive, Spec
+from simulator.spec.base import Fraction, Name, Spec
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.economics import EconomicsSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
+from simulator.spec.learning import LearningSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.recompute import RecomputeName
 from simulator.spec.reliability import ReliabilitySpec
@@ -53,14 +54,11 @@ class PlanLimits(Spec):
     """Memory that a rank may use, where it is less than the device has."""
 
 
-class RunSpec(Spec):
-    """How the chosen plan is executed."""
+class RunSpec(LearningSpec):
+    """How the chosen plan is executed: its hyper-parameters, and what `armillary run` does."""
 
     steps: Count = Field(default=20, ge=1)
-    learning_rate: Positive = 1e-3
-    warmup_steps: Count = Field(default=5, ge=0)
-    weight_decay: NonNegative = 0.1
-    max_gradient_norm: Positive = 1.0
+    """Steps of `armillary run`; an export trains the whole job."""
     data: Literal["text", "random"] = "text"
     """Deterministic real text that needs no download, or seeded random tokens."""
     checkpoint_every_steps: Count = Field(default=0, ge=0)

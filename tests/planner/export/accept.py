@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from simulator.spec.model import ModelSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -33,6 +35,8 @@ class Case:
     dp: int
     n_parameters: int
     """Of the whole model."""
+    model: str
+    """The model as JSON."""
 
     @property
     def path(self) -> Path:
@@ -58,7 +62,8 @@ def torchtitan(case: Case) -> None:
     from torchtitan.distributed import ParallelDims
     from torchtitan.distributed.pipeline_parallel import _get_pp_rank_to_stage_indices_mapping
 
-    from planner.export.torchtitan import RECIPE, recipe_constants
+    from planner.export.torchtitan import RECIPE
+    from planner.export.torchtitan_recipe import recipe_constants
 
     parallelism, training, _ = recipe_constants((case.path / RECIPE).read_text())
     config: Any = ParallelismConfig(**parallelism)
@@ -94,6 +99,39 @@ def torchtitan_whole(case: Case) -> None:
     found = sum(each.numel() for each in model.parameters())
     if found != case.n_parameters:
         raise ValueError(f"{found} parameters, and the plan's model has {case.n_parameters}")
+    _compare_numbers(model, ModelSpec.model_validate_json(case.model))
+
+
+def _compare_numbers(built: Any, spec: ModelSpec) -> None:
+    """Compare norms, rotary positions and routing of torchtitan's own model with the plan's."""
+    from torchtitan.models.common.moe import MoE
+    from torchtitan.models.common.nn_modules import RMSNorm
+    from torchtitan.models.common.rope import RoPE
+
+    scaling = spec.rope_scaling
+    for module in built.modules():
+        if isinstance(module, RMSNorm):
+            _expect("eps", module.eps, spec.norm_eps)
+        elif isinstance(module, RoPE):
+            _expect("theta", module.config.theta, spec.rope_base)
+            kind = scaling.kind if scaling is not None else "none"
+            _expect("scaling", module.config.scaling, {"llama3": "llama"}.get(kind, kind))
+            if scaling is not None:
+                theirs = module.config.scaling_factor, module.config.rope_factor
+                _expect("factor", theirs[scaling.kind == "yarn"], scaling.factor)
+        elif isinstance(module, MoE) and spec.moe is not None:
+            router = module.router
+            _expect("score_func", router.score_func, spec.moe.router_score)
+            _expect("route_norm", router.route_norm, spec.moe.normalize_top_k)
+            _expect("route_scale", router.route_scale, spec.moe.routed_scale)
+            _expect("groups", router.num_expert_groups or 1, spec.moe.n_groups)
+            _expect("limited groups", router.num_limited_groups or 1, spec.moe.top_groups)
+            _expect("bias rate", module.load_balance_coeff, spec.moe.expert_bias_rate or 1e-3)
+
+
+def _expect(what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise ValueError(f"{what}={found}, and the plan's model has {wanted}")
 
 
 def megatron(case: Case) -> None:
@@ -151,6 +189,7 @@ def megatron_whole(case: Case) -> None:
 
     # Fused rotary embeddings need Transformer Engine, which needs a GPU.
     words = [*shlex.split((case.path / ARGUMENTS).read_text(), comments=True), "--no-rope-fusion"]
+    words += ["--lr", "1e-4"] * ("--lr" not in words)  # the launch script asks for it
     ranks = {"WORLD_SIZE": str(case.n_ranks), "RANK": "0", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
     device = types.SimpleNamespace(major=9, minor=0)
     with (
@@ -161,7 +200,21 @@ def megatron_whole(case: Case) -> None:
     ):
         arguments = parse_args()
         validate_args(arguments, {})
-        core_transformer_config_from_args(arguments)
+        config = core_transformer_config_from_args(arguments)
+    spec = ModelSpec.model_validate_json(case.model)
+    _expect("norm epsilon", config.layernorm_epsilon, spec.norm_eps)
+    _expect("init std", config.init_method_std, spec.init_std)
+    if spec.moe is not None:
+        _expect("score function", config.moe_router_score_function, spec.moe.router_score)
+        _expect("bias", config.moe_router_enable_expert_bias, spec.moe.expert_bias_rate > 0)
+        _expect("aux loss", config.moe_aux_loss_coeff, spec.moe.aux_loss_coefficient)
+    if spec.position == "rope":
+        _expect("rotary base", arguments.rotary_base, spec.rope_base)
+        scales = spec.rope_scaling is not None and spec.rope_scaling.kind == "llama3"
+        _expect("llama3's scaling", arguments.use_rope_scaling, scales)
+    if spec.mla is not None and spec.rope_scaling is not None:
+        _expect("yarn factor", config.rotary_scaling_factor, spec.rope_scaling.factor)
+        _expect("mscale_all_dim", config.mscale_all_dim, spec.rope_scaling.mscale_all_dim)
     if arguments.data_parallel_size != case.dp:
         raise ValueError(
             f"megatron derives dp={arguments.data_parallel_size}, and the plan has dp={case.dp}"

@@ -13,6 +13,12 @@ INTERLEAVED: dict[str, Any] = {"schedule": "interleaved-1f1b", "virtual_stages":
 
 PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ddp": ("llama3-8b", "h100-sxm:8", {"dp_replicate": 8}),
+    "llama3.1 x gpipe": (
+        "llama3.1-8b",
+        "h100-sxm:8",
+        {"dp_shard": 4, "pp": 2, "zero_stage": 2, "schedule": "gpipe"},
+    ),
+    "llama3.1 x zero1": ("llama3.1-8b", "h100-sxm:8", {"dp_shard": 8, "zero_stage": 1}),
     "fsdp": ("llama3-8b", "h100-sxm:64", {"dp_shard": 64, "zero_stage": 3, "recompute": "full"}),
     "hsdp": (
         "llama3-8b",
@@ -85,6 +91,21 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "h100-sxm:64",
         {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "zb-v", "virtual_stages": 2},
     ),
+    "zero2 x pp, chunks in a V, overlapped": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "dualpipe-v", "virtual_stages": 2},
+    ),
+    "zero2 x pp, zero-bubble": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "zero-bubble", "virtual_stages": 2},
+    ),
+    "zero2 x pp, breadth first": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "looped-bfs", "virtual_stages": 2},
+    ),
     "gpt x zero2": ("gpt3-175b", "a100-sxm-80gb:64", {"dp_shard": 64, "zero_stage": 2}),
     "gpt x zero1 x pp": (
         "gpt3-175b",
@@ -108,6 +129,10 @@ PAIRS: list[tuple[str, str]] = [
         "fsdp x tp",
         "zero2 x tp x pp, interleaved, uneven",
         "zero2 x pp, chunks in a V",
+        "zero2 x pp, chunks in a V, overlapped",
+        "zero2 x pp, zero-bubble",
+        "zero2 x pp, breadth first",
+        "llama3.1 x gpipe",
         "cp",
         "moe with ep, fsdp",
         "moe with ep and multi-token prediction, fsdp",
@@ -121,6 +146,7 @@ PAIRS += [
         "zero1 x tp x pp, interleaved",
         "zero1 x pp, uneven",
         "megatron cp, two optimizer instances",
+        "llama3.1 x zero1",
         "moe with ep",
         "mixtral",
         "sliding window",

@@ -32,6 +32,7 @@ def exported(target: str, name: str, folder: Path, *, check: str | None = None) 
         n_ranks=file.plan.n_ranks,
         dp=file.plan.dp,
         n_parameters=count_parameters(file.scenario.model).total,
+        model=file.scenario.model.model_dump_json(),
     )
 
 
@@ -113,14 +114,14 @@ def test_a_misspelt_kubernetes_field_is_refused(tmp_path: Path) -> None:
         assert "'paralleel' was unexpected" in answer
 
 
-def launched(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def launched(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run launch.sh with a torchrun that prints its words, one a line."""
     stub = folder / "bin" / "torchrun"
-    stub.parent.mkdir()
+    stub.parent.mkdir(exist_ok=True)
     stub.write_text("#!/usr/bin/env bash\nprintf '%s\\n' \"$@\"\n")
     stub.chmod(0o755)
     return subprocess.run(
-        [str(folder / "launch.sh"), "--more"],
+        [str(folder / "launch.sh"), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -133,13 +134,18 @@ def test_the_launch_script_hands_over_every_word(tmp_path: Path) -> None:
     checkout = tmp_path / "megatron lm"
     checkout.mkdir()
     (checkout / "pretrain_gpt.py").touch()
-    process = launched(tmp_path, HEAD_NODE="node-1", RUN_ID="17", MEGATRON_LM=str(checkout))
+    places = {"HEAD_NODE": "node-1", "RUN_ID": "17", "MEGATRON_LM": str(checkout)}
+    process = launched(tmp_path, "--lr", "3e-4", **places)
     assert process.stdout.splitlines() == [
         *("--nproc-per-node", "8", "--nnodes", "32", "--rdzv-backend", "c10d"),
         *("--rdzv-endpoint", "node-1:29400", "--rdzv-id", "17", f"{checkout}/pretrain_gpt.py"),
         *arguments(plan_file("moe with ep")),
-        "--more",
+        *("--lr", "3e-4"),
     ]
+    process = launched(tmp_path, **places)
+    assert process.returncode != 0
+    assert process.stdout == ""
+    assert "launch.sh: give a learning rate: --lr RATE" in process.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from pydantic import ValidationError
 
 from planner.export import EXPORTERS, find_exporter
 from planner.export.kubernetes import objects
-from planner.export.torchtitan import BASES
+from planner.export.megatron import flags
+from planner.export.torchtitan import BASES, RECIPE
 from planner.space import Space
+from simulator.catalog import find_model
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.errors import InputError
+from simulator.spec.learning import LearningSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.target import TARGETS
 from tests.planner.export.plans import PAIRS, PLANS, plan_file
@@ -118,6 +121,141 @@ def test_a_model_that_the_target_has_no_words_for(
         find_exporter(target).export(file.model_copy(update={"scenario": scenario}))
 
 
+@pytest.mark.parametrize(
+    ("target", "name", "advice"),
+    [
+        # Experts and cp: no plan of that kind will do, and these can run the very plan.
+        ("torchtitan", "mixtral", "--to megatron takes the plan as it is"),
+        # The model is one of its own, the plan is not.
+        ("torchtitan", "fsdp x tp", "plan again with --target torchtitan"),
+        ("deepspeed", "fsdp x tp", "plan again with --target deepspeed"),
+    ],
+)
+def test_a_refusal_names_what_can_help(target: str, name: str, advice: str) -> None:
+    changes = {"tp": 16, "dp_shard": 4} if target == "torchtitan" and "fsdp" in name else {}
+    with pytest.raises(InputError) as caught:
+        find_exporter(target).export(plan_file(name, **changes))
+    assert caught.value.fix == advice
+
+
+def test_a_refused_model_is_sent_to_targets_that_have_plans_for_it() -> None:
+    file = plan_file("gpt x zero2")
+    with pytest.raises(InputError) as caught:
+        find_exporter("torchtitan").export(file)
+    fix = str(caught.value.fix)
+    assert "deepspeed" in fix
+    assert "torchtitan" not in fix
+
+
+def test_an_export_by_our_own_runtime_trains_the_whole_job() -> None:
+    """`armillary run` tries a few steps; what Slurm starts must not end after them."""
+    file = plan_file("tiny")
+    for target in ("torchrun", "slurm"):
+        text = find_exporter(target).export(file).text("plan.json")
+        run = PlanFile.model_validate_json(text).scenario.run
+        assert run.steps == file.scenario.job.n_steps > 20
+        assert run.checkpoint_every_steps > 0
+
+
+LEARNING = {
+    "learning_rate": 3e-4, "warmup_steps": 100, "learning_rate_decay": "cosine",
+    "final_learning_rate": 3e-5, "adam_beta1": 0.0, "adam_beta2": 0.98, "adam_epsilon": 1e-6,
+    "weight_decay": 0.05, "max_gradient_norm": 0.5,
+}  # fmt: skip
+
+
+def with_learning(name: str, **values: Any) -> PlanFile:
+    file = plan_file(name)
+    run = file.scenario.run.model_copy(update=values)
+    return file.model_copy(update={"scenario": file.scenario.model_copy(update={"run": run})})
+
+
+def test_hyper_parameters_that_are_unset_are_not_made_up() -> None:
+    file = plan_file("ddp")
+    megatron = find_exporter("megatron").export(file)
+    given = flags(megatron.text("megatron.args"))
+    assert not {"--lr", "--weight-decay", "--clip-grad", "--adam-beta2"} & set(given)
+    assert "run.learning_rate: --lr, else none: launch.sh asks for it" in megatron.notes.to_set
+    assert megatron.start.endswith("--lr RATE")
+    config = json.loads(find_exporter("deepspeed").export(file).text("ds_config.json"))
+    assert config["optimizer"]["params"] == {}
+    assert not {"scheduler", "gradient_clipping"} & set(config)
+    recipe = find_exporter("torchtitan").export(file).text(RECIPE)
+    assert "OPTIMIZER = {}\nSCHEDULE = {}\n" in recipe
+    assert "max_norm" not in recipe
+    for target in EXPORTERS:
+        unset = find_exporter(target).export(plan_file(WITH[target])).notes.to_set
+        assert sum(line.startswith("run.") for line in unset) == len(LearningSpec.model_fields)
+
+
+WITH = {"torchtitan": "ddp", "megatron": "ddp", "deepspeed": "ddp", "torchrun": "tiny",
+        "slurm": "tiny", "kubernetes": "tiny"}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", WITH)
+def test_hyper_parameters_that_are_given_leave_nothing_to_set(target: str) -> None:
+    assert set(LEARNING) == set(LearningSpec.model_fields)
+    notes = find_exporter(target).export(with_learning(WITH[target], **LEARNING)).notes
+    assert not [line for line in notes.to_set if line.startswith("run.")]
+    assert not [line for line in notes.dropped if "rate" in line]
+
+
+def test_hyper_parameters_in_the_words_of_each_target() -> None:
+    file = with_learning("ddp", **LEARNING)
+    given = flags(find_exporter("megatron").export(file).text("megatron.args"))
+    assert {
+        "--lr": "0.0003", "--lr-warmup-iters": "100", "--lr-decay-style": "cosine",
+        "--min-lr": "3e-05", "--adam-beta1": "0.0", "--adam-beta2": "0.98", "--adam-eps": "1e-06",
+        "--weight-decay": "0.05", "--clip-grad": "0.5",
+    }.items() <= given.items()  # fmt: skip
+    config = json.loads(find_exporter("deepspeed").export(file).text("ds_config.json"))
+    assert config["gradient_clipping"] == 0.5
+    assert config["optimizer"]["params"] == {
+        "lr": 3e-4, "betas": [0.0, 0.98], "eps": 1e-6, "weight_decay": 0.05,
+    }  # fmt: skip
+    assert config["scheduler"] == {
+        "type": "WarmupCosineLR",
+        "params": {
+            "warmup_num_steps": 100, "warmup_type": "linear", "cos_min_ratio": pytest.approx(0.1),
+            "total_num_steps": file.scenario.job.n_steps,
+        },
+    }  # fmt: skip
+    recipe = find_exporter("torchtitan").export(file).text(RECIPE)
+    for line in (
+        "'lr': 0.0003", "'betas': (0.0, 0.98)", "'eps': 1e-06", "'weight_decay': 0.05",
+        "'warmup_steps': 100", "'decay_type': 'cosine'", "'decay_ratio': None", "'max_norm': 0.5",
+    ):  # fmt: skip
+        assert f"    {line},\n" in recipe
+
+
+def test_norms_and_rotary_positions_in_the_words_of_megatron() -> None:
+    """Its own are base 10000, epsilon 1e-5 and, for latent attention, YaRN."""
+
+    def given(name: str, model: str) -> dict[str, str]:
+        file = plan_file(name)
+        scenario = file.scenario.model_copy(update={"model": find_model(model)})
+        file = file.model_copy(update={"scenario": scenario})
+        return flags(find_exporter("megatron").export(file).text("megatron.args"))
+
+    llama = given("ddp", "llama3.1-8b")
+    assert llama["--rotary-base"] == "500000"  # it takes whole numbers only
+    assert llama["--norm-epsilon"] == "1e-05"
+    assert ("--use-rope-scaling" in llama, llama["--rope-scaling-factor"]) == (True, "8.0")
+    assert "--use-rope-scaling" not in given("ddp", "llama3-8b")
+    deepseek = given("moe with ep", "deepseek-v3")
+    assert {
+        "--norm-epsilon": "1e-06", "--init-method-std": "0.006", "--rope-type": "yarn",
+        "--rotary-scaling-factor": "40.0", "--mscale": "1.0", "--mscale-all-dim": "1.0",
+        "--moe-router-score-function": "sigmoid", "--moe-router-topk-scaling-factor": "2.5",
+        "--moe-router-num-groups": "8", "--moe-router-group-topk": "4",
+        "--moe-router-load-balancing-type": "seq_aux_loss", "--moe-aux-loss-coeff": "0.0001",
+        "--moe-router-enable-expert-bias": "", "--moe-router-bias-update-rate": "0.001",
+    }.items() <= deepseek.items()  # fmt: skip
+    mixtral = given("mixtral", "mixtral-8x7b")
+    assert mixtral["--moe-router-load-balancing-type"] == "aux_loss"
+    assert mixtral["--moe-aux-loss-coeff"] == "0.02"
+
+
 def test_ranks_must_fill_whole_nodes() -> None:
     decisions = {"dp_replicate": 4, "dp_shard": 1, "zero_stage": 0, "pp": 3}
     with pytest.raises(InputError, match="12 ranks do not fill nodes of 8 devices"):
@@ -131,9 +269,9 @@ def test_unknown_targets_are_told_near_names() -> None:
 
 def test_what_cannot_be_said_is_listed_and_stands_in_the_files() -> None:
     export = find_exporter("deepspeed").export(plan_file("gpt x zero1 x pp"))
-    pipeline = next(what for what in export.dropped if what.startswith("pp=8"))
+    pipeline = next(what for what in export.notes.dropped if what.startswith("pp=8"))
     assert "PipelineModule(num_stages=8)" in pipeline
-    assert f"# not expressed here: {pipeline}" in export.text("launch.sh")
+    assert f"# not expressed: {pipeline}" in export.text("launch.sh")
 
 
 def test_deepspeed_keys_are_its_own() -> None:
@@ -189,6 +327,23 @@ def test_no_line_is_built_from_free_text(text: str) -> None:
         owner[field] = good
 
 
+def test_cores_are_asked_for_where_somebody_said_how_many_a_node_has() -> None:
+    """The catalog only assumes those around an H100, so Slurm is left to allot them."""
+    file = plan_file("tiny in 16 processes on nodes")
+    unknown = find_exporter("slurm").export(file).text("job.sbatch")
+    assert "#SBATCH --cpus-per-task" not in unknown
+    assert "# How many cores a node has is not known" in unknown
+    assert 'srun --cpus-per-task="${SLURM_CPUS_ON_NODE:-1}" ' in unknown
+    cluster = file.scenario.cluster
+    host = cluster.host.model_copy(update={"n_cores": 96})
+    scenario = file.scenario.model_copy(
+        update={"cluster": cluster.model_copy(update={"host": host})}
+    )
+    said = find_exporter("slurm").export(file.model_copy(update={"scenario": scenario}))
+    assert "#SBATCH --cpus-per-task=96\n" in said.text("job.sbatch")
+    assert 'srun --cpus-per-task="96" ' in said.text("job.sbatch")
+
+
 def test_sbatch_lines() -> None:
     file = plan_file("tiny in 16 processes on nodes")
     text = find_exporter("slurm").export(file).text("job.sbatch")
@@ -196,7 +351,6 @@ def test_sbatch_lines() -> None:
         f"#SBATCH --job-name={file.scenario.name}",
         "#SBATCH --nodes=2",
         "#SBATCH --ntasks-per-node=1",
-        "#SBATCH --cpus-per-task=192",
         "#SBATCH --output=slurm-%j.out",
         "#SBATCH --gpus-per-node=8",
         "#SBATCH --exclusive",
