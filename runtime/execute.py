@@ -64,7 +64,7 @@ class Accumulation:
             zip(tokens_BT.chunk(n), targets_BT.chunk(n), strict=True), start=1
         ):
             with communication(self._module, self._plan.zero_stage, last=index == n):
-                loss = self._module(tokens, targets) / n
+                loss = self._module(tokens, targets)
                 loss.backward()
             total += loss.detach()
         return total

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
 from runtime.mesh import Mesh
+from runtime.parallel.experts import is_spread
 from runtime.pipeline import TiedWeight
 from simulator.spec.job import JobSpec
 from simulator.spec.learning import Learning
@@ -89,6 +90,9 @@ class Update:
         """Each loss is on all ranks of its stage, and on no rank of the others."""
         self._parameters = list(weights.values())
         self._tied = tied
+        self._expert_share = mesh.plan.tp / mesh.plan.ep
+        """From the mean over the copies of an expert, each with the gradients of all tokens that
+        came to it, to the mean over the ranks with tokens of their own."""
         self._by_copies: dict[int, list[nn.Parameter]] = defaultdict(list)
         """Parameters by how many ranks hold the same part of them."""
         for parameter in self._parameters:
@@ -121,6 +125,8 @@ class Update:
                 and gradient.placements != parameter.placements
             ):
                 parameter.grad = gradient.redistribute(placements=parameter.placements)
+            if is_spread(parameter):
+                _local_gradient(parameter).mul_(self._expert_share)
         if self._tied is not None:
             self._tied.add_gradients()
 

@@ -37,6 +37,7 @@ class Pipeline:
             [self._pipeline_stage(scenario, mesh, stage) for stage in stages],
             mesh.plan.n_microbatches,
             loss_fn=_loss_is_output,
+            scale_grads=False,  # the losses are shares already
         )
         self._schedule.pipeline_order = {
             rank: [_Action.from_str(str(action)) for action in actions]
@@ -47,7 +48,7 @@ class Pipeline:
 
     def _pipeline_stage(self, scenario: Scenario, mesh: Mesh, stage: Stage) -> PipelineStage:
         plan = mesh.plan
-        n_tokens = scenario.job.sequence_length
+        n_tokens = scenario.job.sequence_length // plan.cp
         token_share = n_tokens // (plan.tp if plan.sequence_parallel else 1)
         device = next(stage.model.parameters()).device
         activation = torch.empty(
@@ -83,7 +84,7 @@ class Pipeline:
         )
         if not self._has_end:
             return torch.zeros((), device=tokens_BT.device)
-        return torch.stack(losses).mean().detach()
+        return torch.stack(losses).sum().detach()
 
 
 class TiedWeight:

@@ -11,7 +11,9 @@ from runtime.mesh import Mesh
 from runtime.model.initialize import initialize
 from runtime.model.transformer import Chunk, Transformer
 from runtime.parallel.activation import recompute_activations
+from runtime.parallel.context import divide_context
 from runtime.parallel.data import DTYPES, divide_data
+from runtime.parallel.experts import divide_experts
 from runtime.parallel.tensor import divide_tensors
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
@@ -52,12 +54,15 @@ def build_stages(scenario: Scenario, mesh: Mesh, device: torch.device) -> list[S
     plan, spec = mesh.plan, scenario.model
     stages = []
     for index, chunk in chunks_of_rank(plan, spec.n_layers, mesh.place("pp")).items():
-        model = Transformer(spec, chunk)
+        model = Transformer(spec, chunk, batch_share=1 / plan.n_microbatches)
         initialize(model, spec, scenario.seed)
         model.to(device)
         model.compute_dtype = DTYPES[plan.precision]
         if mesh.has("tp"):
             divide_tensors(model, spec, plan, mesh.axes("tp"))
+        if mesh.has("cp"):
+            divide_context(model, mesh)
+        divide_experts(model, mesh)
         recompute_activations(model, plan.recompute_kind)
         stages.append(Stage(index, model, divide_data(model, mesh, scenario.job)))
     return stages

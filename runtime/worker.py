@@ -15,6 +15,7 @@ from runtime.data import open_batches, share
 from runtime.execute import forward_backward_of
 from runtime.mesh import Mesh
 from runtime.optimizer import Update
+from runtime.parallel.context import held_positions
 from runtime.pipeline import tied_weight
 from runtime.result import StepMetrics
 from runtime.run_dir import RunDir
@@ -54,6 +55,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     checkpoints = Checkpoints(
         run_dir, weights, update.optimizer, kind=scenario.job.optimizer, seed=scenario.seed
     )
+    held_T = held_positions(mesh, scenario.job.sequence_length // plan.cp, device)
     steps_done = checkpoints.restore()
 
     with MetricsLog(run_dir, writes=is_first_rank) as log:
@@ -62,7 +64,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
             batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
-            loss = forward_backward(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+            loss = forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
             forward_backward_s = clock.lap()
             result = update(step, loss)
             optimizer_s = clock.lap()

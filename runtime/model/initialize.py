@@ -14,6 +14,12 @@ import torch
 from runtime.model.transformer import Transformer
 from simulator.spec.model import ModelSpec
 
+INTO_RESIDUAL = (
+    *("attention.wo.weight", "ffn.down.weight"),
+    *("ffn.experts.down", "ffn.shared.down.weight"),
+)
+"""How the names of projections into the residual stream end."""
+
 
 def _generator(seed: int, name: str) -> torch.Generator:
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
@@ -31,8 +37,7 @@ def initialize(model: Transformer, spec: ModelSpec, seed: int) -> None:
         if parameter.dim() == 1:
             parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
             continue
-        into_residual = name.endswith(("attention.wo.weight", "ffn.down.weight"))
-        scale = 1 / math.sqrt(2 * spec.n_layers) if into_residual else 1.0
+        scale = 1 / math.sqrt(2 * spec.n_layers) if name.endswith(INTO_RESIDUAL) else 1.0
         values = torch.empty(parameter.shape, dtype=torch.float32)
         values.normal_(0.0, spec.init_std * scale, generator=_generator(seed, name))
         parameter.copy_(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,14 @@ from simulator.spec.model import ModelSpec, RopeScaling
 
 Tables = tuple[Tensor, Tensor]
 """Cosines and sines of shape (T, 1, rotated width), for rotating halves (GPT-NeoX order)."""
+
+Positions = Callable[[int, torch.device], Tensor]
+"""From the number of tokens here to their places in the sequence, (T,)."""
+
+
+def consecutive(n_tokens: int, device: torch.device) -> Tensor:
+    """Return the positions of a whole sequence."""
+    return torch.arange(n_tokens, device=device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +37,11 @@ class Rope:
         scaling = self.spec.rope_scaling
         return frequencies if scaling is None else _SCALED[scaling.kind](frequencies, scaling)
 
-    def tables(self, n_positions: int, device: torch.device) -> Tables:
-        """Return cosines and sines of the first positions."""
-        positions = torch.arange(n_positions, device=device, dtype=torch.float32)
-        angles_TK = torch.outer(positions, self.frequencies(device)).repeat(1, 2)
+    def tables(self, positions_T: Tensor) -> Tables:
+        """Return cosines and sines of some positions."""
+        angles_TK = torch.outer(positions_T.float(), self.frequencies(positions_T.device)).repeat(
+            1, 2
+        )
         return angles_TK.cos().unsqueeze(1), angles_TK.sin().unsqueeze(1)
 
 

@@ -1,4 +1,4 @@
-"""A decoder-only transformer from a ModelSpec: Llama, GPT, NeoX and Qwen shapes.
+"""A decoder-only transformer from a ModelSpec: Llama, GPT, NeoX, Qwen and Mixtral shapes.
 
 The module knows no parallelism and no precision. A `Transformer` is one chunk of the model: the
 layers `first_layer` .. `first_layer + n_layers`, the embedding if it is the first chunk, the final
@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from runtime.model.rope import Rope, rotate
+from runtime.model.feed_forward import FeedForward
+from runtime.model.mixture import Mixture
+from runtime.model.rope import Positions, Rope, consecutive, rotate
 from simulator.spec.model import ModelSpec
 
 TIED_WEIGHT = "embedding.tokens.weight"
@@ -46,18 +48,6 @@ def _norm(spec: ModelSpec, size: int) -> nn.Module:
     return nn.LayerNorm(size, eps=spec.norm_eps)
 
 
-def _squared_relu(x: Tensor) -> Tensor:
-    return functional.relu(x).square()
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-    "relu2": _squared_relu,
-}
-
-
 class Attention(nn.Module):
     """Causal self-attention with grouped key-value heads.
 
@@ -75,6 +65,9 @@ class Attention(nn.Module):
         self.wo = nn.Linear(spec.q_size, spec.hidden_size, bias=spec.attention_out_bias)
         self.q_norm = _norm(spec, spec.head_dim) if spec.qk_norm else nn.Identity()
         self.k_norm = _norm(spec, spec.head_dim) if spec.qk_norm else nn.Identity()
+        self.positions: Positions = consecutive
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = self._attend_to_all
+        """From queries, keys and values (B, H, T, K) to results."""
 
     def _mask(self, n_tokens: int, device: torch.device) -> Tensor | None:
         if not 0 < self.window < n_tokens:
@@ -84,59 +77,44 @@ class Attention(nn.Module):
         return (distance >= 0) & (distance < self.window)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        n_tokens = x_BTD.shape[1]
         q_BTHK = self.q_norm(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)))
         k_BTHK = self.k_norm(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)))
         v_BTHK = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim))
         if self.rope is not None:
-            tables = self.rope.tables(n_tokens, x_BTD.device)
+            tables = self.rope.tables(self.positions(q_BTHK.shape[1], q_BTHK.device))
             q_BTHK, k_BTHK = rotate(q_BTHK, tables), rotate(k_BTHK, tables)
-        mask = self._mask(n_tokens, x_BTD.device)
-        out_BHTK = functional.scaled_dot_product_attention(
-            q_BTHK.transpose(1, 2),
-            k_BTHK.transpose(1, 2),
-            v_BTHK.transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=q_BTHK.shape[2] != k_BTHK.shape[2],
+        out_BHTK = self.attend(
+            q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2)
         )
         out: Tensor = self.wo(out_BHTK.transpose(1, 2).flatten(-2))
         return out
 
-
-class FeedForward(nn.Module):
-    """Two matrices around an activation, or three (gated, SwiGLU)."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.activation = ACTIVATIONS[spec.activation]
-        self.up = nn.Linear(spec.hidden_size, spec.ffn_size, bias=spec.ffn_bias)
-        self.gate = (
-            nn.Linear(spec.hidden_size, spec.ffn_size, bias=spec.ffn_bias)
-            if spec.gated_ffn
-            else None
+    def _attend_to_all(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
+        mask = self._mask(q_BHTK.shape[2], q_BHTK.device)
+        return functional.scaled_dot_product_attention(
+            q_BHTK,
+            k_BHTK,
+            v_BHTK,
+            attn_mask=mask,
+            is_causal=mask is None,
+            enable_gqa=q_BHTK.shape[1] != k_BHTK.shape[1],
         )
-        self.down = nn.Linear(spec.ffn_size, spec.hidden_size, bias=spec.ffn_bias)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        if self.gate is None:
-            inner = self.activation(self.up(x_BTD))
-        else:
-            inner = self.activation(self.gate(x_BTD)) * self.up(x_BTD)
-        out: Tensor = self.down(inner)
-        return out
 
 
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind a norm and beside a residual."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, layer: int, batch_share: float) -> None:
         super().__init__()
         self.parallel_residual = spec.parallel_residual
         self.attention_norm = _norm(spec, spec.hidden_size)
         self.attention = Attention(spec)
         self.ffn_norm = _norm(spec, spec.hidden_size)
-        self.ffn = FeedForward(spec)
+        self.ffn = (
+            Mixture(spec, spec.moe, batch_share)
+            if spec.moe is not None and spec.is_moe_layer(layer)
+            else FeedForward(spec, spec.ffn_size)
+        )
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         h_BTD = x_BTD + self.attention(self.attention_norm(x_BTD))
@@ -156,33 +134,42 @@ class Embedding(nn.Module):
             else None
         )
         self.norm = _norm(spec, spec.hidden_size) if spec.embedding_norm else nn.Identity()
+        self.positions_of: Positions = consecutive
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         x_BTD = self.tokens(tokens_BT)
         if self.positions is not None:
-            position_1T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device).unsqueeze(0)
-            x_BTD = x_BTD + self.positions(position_1T)
+            positions_T = self.positions_of(tokens_BT.shape[1], tokens_BT.device)
+            x_BTD = x_BTD + self.positions(positions_T.unsqueeze(0))
         out: Tensor = self.norm(x_BTD)
         return out
 
 
 class Loss(nn.Module):
-    """Mean cross entropy of the next token."""
+    """Mean cross entropy of the next token, times the share of the batch that a pass is."""
+
+    def __init__(self, batch_share: float) -> None:
+        super().__init__()
+        self.batch_share = batch_share
 
     def forward(self, logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-        return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+        logits, targets = logits_BTV.flatten(0, 1).float(), targets_BT.flatten()
+        return functional.cross_entropy(logits, targets) * self.batch_share
 
 
 class Transformer(nn.Module):
-    """One chunk of the model; the whole of it when the chunk is `whole_model`."""
+    """One chunk of the model; the whole of it when the chunk is `whole_model`.
 
-    def __init__(self, spec: ModelSpec, chunk: Chunk) -> None:
+    `batch_share` is the share of a batch that one pass is, by which losses are multiplied.
+    """
+
+    def __init__(self, spec: ModelSpec, chunk: Chunk, batch_share: float = 1.0) -> None:
         super().__init__()
         self.chunk = chunk
         self.embedding = Embedding(spec) if chunk.is_first else None
         self.layers = nn.ModuleDict(
             {
-                str(layer): Block(spec)
+                str(layer): Block(spec, layer, batch_share)
                 for layer in range(chunk.first_layer, chunk.first_layer + chunk.n_layers)
             }
         )
@@ -196,7 +183,7 @@ class Transformer(nn.Module):
         self.tied = spec.tied_embeddings
         if self.head is not None and self.embedding is not None and self.tied:
             self.head.weight = self.embedding.tokens.weight
-        self.loss = Loss()
+        self.loss = Loss(batch_share)
         self.compute_dtype = torch.float32
         """Format of the activations between layers."""
 
@@ -216,7 +203,7 @@ class Transformer(nn.Module):
                 yield name, parameter
 
     def forward(self, x: Tensor, targets_BT: Tensor | None = None) -> Tensor:
-        """Return the activations (B, T, D) for the next chunk, or the mean loss of the last one.
+        """Return the activations (B, T, D) for the next chunk, or the last one's share of the loss.
 
         The first chunk takes tokens (B, T), the others take activations.
         """

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,11 +18,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed._composable.replicate_with_fsdp import replicate
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp._fully_shard._fsdp_common import (
+    FSDPMeshInfo,
+    HSDPMeshInfo,
+    ShardPlacementResult,
+)
+from torch.distributed.tensor import Shard
 from torch.nn.parallel import DistributedDataParallel
 
-from runtime.mesh import Mesh
+from runtime.mesh import Mesh, expert_sizes
 from runtime.model.transformer import Transformer
+from runtime.parallel.experts import is_spread
 from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 
@@ -42,27 +50,64 @@ def gradient_dtype(job: JobSpec, precision: Precision) -> torch.dtype:
 
 def casts_by_policy(mesh: Mesh) -> bool:
     """Return whether data parallelism casts the weights; otherwise autocast must."""
-    return mesh.has("dp_shard") or (mesh.has("dp_replicate") and mesh.has("tp"))
+    copies, shards = mesh.data()
+    return shards is not None or (copies is not None and not _takes_ddp(mesh))
 
 
-def _sharded(model: Transformer, mesh: Mesh, policy: MixedPrecisionPolicy) -> nn.Module:
-    data_mesh = mesh.axes("dp_replicate", "dp_shard")
-    reshard = mesh.plan.zero_stage == 3
+def _takes_ddp(mesh: Mesh) -> bool:
+    """Return whether copies are DDP's, which does not take DTensors."""
+    return not mesh.has("tp")
+
+
+Placing = Callable[[nn.Parameter], ShardPlacementResult]
+"""How each weight is divided, and over which ranks."""
+
+
+def _sharded(
+    model: Transformer, policy: MixedPrecisionPolicy, mesh: DeviceMesh, placing: Placing, stage: int
+) -> None:
     units: list[nn.Module] = list(model.blocks())
     if model.embedding is not None and not (model.tied and model.head is not None):
         units.insert(0, model.embedding)
-    for unit in units:
-        fully_shard(unit, mesh=data_mesh, mp_policy=policy, reshard_after_forward=reshard)
     # The head comes last in a forward and first in the backward after it: it stays in between.
-    fully_shard(model, mesh=data_mesh, mp_policy=policy, reshard_after_forward=False)
-    return model
+    for unit in (*units, model):
+        fully_shard(
+            unit,
+            mesh=mesh,
+            mp_policy=policy,
+            reshard_after_forward=stage == 3 and unit is not model,
+            shard_placement_fn=placing,
+        )
 
 
-def _replicated(model: Transformer, mesh: Mesh, policy: MixedPrecisionPolicy) -> nn.Module:
-    data_mesh = mesh.axes("dp_replicate")
+def _placing(mesh: Mesh, dense: DeviceMesh) -> Placing:
+    """Return how weights are divided: experts among the ranks that have the same ones."""
+    common = ShardPlacementResult(Shard(0), _mesh_info(dense))
+    if not mesh.has("ep"):
+        return lambda _: common
+    _, n_copies, n_shards, _ = expert_sizes(mesh.plan)
+    axes = ("expert_replicate", "expert_shard") if n_copies > 1 else ("expert_shard",)
+    info = _mesh_info(mesh.experts(*axes))
+
+    def place(weight: nn.Parameter) -> ShardPlacementResult:
+        if not is_spread(weight):
+            return common
+        n_experts = weight.shape[0] // mesh.plan.ep
+        by_width = n_experts % n_shards > 0 and weight.shape[1] % n_shards == 0
+        return ShardPlacementResult(Shard(1) if by_width else Shard(0), info)
+
+    return place
+
+
+def _mesh_info(mesh: DeviceMesh) -> FSDPMeshInfo:
+    if mesh.ndim == 1:
+        return FSDPMeshInfo(mesh, shard_mesh_dim=0)
+    return HSDPMeshInfo(mesh, shard_mesh_dim=1, replicate_mesh_dim=0)
+
+
+def _replicated(model: Transformer, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:
     for unit in (*model.blocks(), model):
-        replicate(unit, mesh=data_mesh, mp_policy=policy)
-    return model
+        replicate(unit, mesh=mesh, mp_policy=policy)
 
 
 def _average_in_bf16(copies: dist.ProcessGroup, bucket: Any) -> torch.futures.Future[Tensor]:
@@ -80,10 +125,9 @@ def _average_in_bf16(copies: dist.ProcessGroup, bucket: Any) -> torch.futures.Fu
 
 
 def divide_data(model: Transformer, mesh: Mesh, job: JobSpec) -> nn.Module:
-    """Return a chunk whose gradients are averaged over the data-parallel ranks.
+    """Return a chunk whose gradients are averaged over the ranks that have tokens of their own.
 
-    Weights and optimizer state are divided over dp_shard. Copies under tensor parallelism use
-    torch's `replicate`, since DDP does not take DTensors.
+    Weights and optimizer state are divided over dp_shard and cp.
     """
     reduce_dtype = gradient_dtype(job, mesh.plan.precision)
     policy = MixedPrecisionPolicy(
@@ -91,13 +135,20 @@ def divide_data(model: Transformer, mesh: Mesh, job: JobSpec) -> nn.Module:
         reduce_dtype=reduce_dtype,
         output_dtype=None,
     )
-    if mesh.has("dp_shard"):
-        return _sharded(model, mesh, policy)
-    if not mesh.has("dp_replicate"):
-        return model
-    if mesh.has("tp"):
-        return _replicated(model, mesh, policy)
-    copies = mesh.axes("dp_replicate").get_group()
+    copies, shards = mesh.data()
+    if shards is not None:
+        both = shards if copies is None else DeviceMesh._concatenate([copies, shards])
+        _sharded(model, policy, both, _placing(mesh, both), mesh.plan.zero_stage)
+    elif copies is not None and _takes_ddp(mesh):
+        return _distributed(model, copies.get_group(), reduce_dtype)
+    elif copies is not None:
+        _replicated(model, copies, policy)
+    return model
+
+
+def _distributed(
+    model: Transformer, copies: dist.ProcessGroup, reduce_dtype: torch.dtype
+) -> DistributedDataParallel:
     module = DistributedDataParallel(
         model, process_group=copies, gradient_as_bucket_view=True, init_sync=False
     )

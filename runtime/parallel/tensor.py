@@ -21,6 +21,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.distributed.tensor.placement_types import Placement
 
+from runtime.model.mixture import Mixture
 from runtime.model.transformer import Transformer
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -49,37 +50,50 @@ def _edge_styles(between: Placement, *, divided_loss: bool) -> Styles:
     }
 
 
-def _block_styles(between: Placement) -> Styles:
-    # One DTensor for all projections behind it: their input gradients are summed before they
-    # are reduced.
-    whole_input = PrepareModuleInput(input_layouts=(between,), desired_input_layouts=(Replicate(),))
+def _whole_input(between: Placement) -> ParallelStyle:
+    """Have one DTensor for all projections behind it: their input gradients are summed before they
+    are reduced.
+    """
+    return PrepareModuleInput(input_layouts=(between,), desired_input_layouts=(Replicate(),))
+
+
+def _attention_styles(between: Placement) -> Styles:
     by_head = SequenceParallel(sequence_dim=2, use_local_output=True)
     return {
-        "attention": whole_input,
+        "attention": _whole_input(between),
         "attention.wq": ColwiseParallel(),
         "attention.wk": ColwiseParallel(),
         "attention.wv": ColwiseParallel(),
         "attention.q_norm": by_head,
         "attention.k_norm": by_head,
         "attention.wo": RowwiseParallel(output_layouts=between),
-        "ffn": whole_input,
-        "ffn.up": ColwiseParallel(),
-        "ffn.gate": ColwiseParallel(),
-        "ffn.down": RowwiseParallel(output_layouts=between),
+    }
+
+
+def _feed_forward_styles(between: Placement, path: str) -> Styles:
+    return {
+        path: _whole_input(between),
+        f"{path}.up": ColwiseParallel(),
+        f"{path}.gate": ColwiseParallel(),
+        f"{path}.down": RowwiseParallel(output_layouts=between),
     }
 
 
 def _styles(model: Transformer, spec: ModelSpec, plan: PlanSpec) -> Styles:
     between: Placement = TOKENS if plan.sequence_parallel else Replicate()
     edge = _edge_styles(between, divided_loss=divides_loss(spec, plan))
-    block = _block_styles(between)
+    shared = _attention_styles(between)
+    dense = _feed_forward_styles(between, "ffn")
+    mixture = _feed_forward_styles(between, "ffn.shared")
     if plan.sequence_parallel:
         by_token = SequenceParallel(use_local_output=True)
         edge |= {"embedding.norm": by_token, "norm": by_token}
-        block |= {"attention_norm": by_token, "ffn_norm": by_token}
-    return edge | {
-        f"layers.{layer}.{path}": style for layer in model.layers for path, style in block.items()
-    }
+        shared |= {"attention_norm": by_token, "ffn_norm": by_token}
+        mixture |= {"ffn.shared_gate": by_token}
+    for layer, block in model.layers.items():
+        ffn = mixture if isinstance(block.ffn, Mixture) else dense
+        edge |= {f"layers.{layer}.{path}": style for path, style in (shared | ffn).items()}
+    return edge
 
 
 def divide_tensors(model: Transformer, spec: ModelSpec, plan: PlanSpec, mesh: DeviceMesh) -> None:

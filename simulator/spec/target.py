@@ -133,8 +133,43 @@ _WHOLE_KV_HEADS = TargetRule(
     lambda model, plan: model.n_kv_heads % plan.tp == 0,
     "tp that does not divide the key and value heads",
 )
+
+
+def _experts_in_one_copy(_: ModelSpec, plan: Decisions) -> Truth:
+    """Whether every divided copy of the model has all experts."""
+    in_copy = plan.dp_shard * plan.cp * plan.tp
+    return (plan.zero_stage == 0) | (plan.dp_replicate == 1) | (in_copy % plan.ep == 0)
+
+
+_EXPERTS_BY_TOKEN_SHARES = TargetRule(
+    "sequence_parallel",
+    lambda model, plan: (
+        (model.moe is None) | (plan.tp == 1) | (plan.ep == 1) | (plan.sequence_parallel != 0)
+    ),
+    "experts spread over ranks of tp without sequence_parallel",
+)
+_EXPERTS_IN_ONE_COPY = TargetRule(
+    "dp_shard",
+    _experts_in_one_copy,
+    "copies of a divided model and ep that does not divide dp_shard x cp x tp",
+)
 _OWN_MODEL_RULES = (
-    ModelRule(lambda model: model.moe is None, "mixture-of-experts models"),
+    ModelRule(
+        lambda model: model.moe is None or not model.ffn_bias,
+        "experts with biases",
+    ),
+    ModelRule(
+        lambda model: model.moe is None or model.moe.n_groups == 1,
+        "experts of a limited number of groups for every token",
+    ),
+    ModelRule(
+        lambda model: model.moe is None or model.moe.most_nodes == 0,
+        "experts on a limited number of nodes for every token",
+    ),
+    ModelRule(
+        lambda model: model.moe is None or model.moe.expert_bias_rate == 0,
+        "experts that are balanced by a bias",
+    ),
     ModelRule(lambda model: model.mla is None, "multi-head latent attention"),
     ModelRule(lambda model: model.lm_head, "models without a language-model head"),
     ModelRule(lambda model: not model.lm_head_transform, "a layer between model and head"),
@@ -153,6 +188,22 @@ _OWN_MODEL_RULES = (
 )
 _OWN_RULES = (
     _WHOLE_KV_HEADS,
+    _EXPERTS_BY_TOKEN_SHARES,
+    _EXPERTS_IN_ONE_COPY,
+    TargetRule(
+        "ep",
+        lambda model, plan: (
+            (plan.tp == 1)
+            | (model.moe is None or model.moe.shared_ffn_size % plan.tp == 0)
+            & ((plan.ep > 1) | (model.moe is None or model.moe.expert_ffn_size % plan.tp == 0))
+        ),
+        "tp that does not divide the inner width of experts",
+    ),
+    TargetRule(
+        "cp",
+        lambda model, plan: (plan.cp == 1) | (model.sliding_window == 0),
+        "cp > 1 with a sliding window",
+    ),
     TargetRule(
         "schedule",
         lambda model, plan: (
@@ -212,11 +263,7 @@ _MEGATRON_RULES = (
     ),
     TargetRule(
         "dp_shard",
-        lambda _, plan: (
-            (plan.zero_stage == 0)
-            | (plan.dp_replicate == 1)
-            | (plan.dp_shard * plan.cp * plan.tp % plan.ep == 0)
-        ),
+        _experts_in_one_copy,
         "several optimizer instances and ep that does not divide dp_shard x cp x tp",
     ),
 )
@@ -252,8 +299,6 @@ TARGETS: dict[str, Target] = {
                 whole=frozenset({"every", "first"}),
                 mixed=True,
             ),
-            max_cp=1,
-            max_ep=1,
             model_rules=_OWN_MODEL_RULES,
             rules=_OWN_RULES,
             recoveries=("wait", "shrink", "replan"),

@@ -90,9 +90,9 @@ def test_a_plan_that_cannot_be_is_told_which_factors(
 
 def test_a_plan_that_its_target_cannot_run(tmp_path: Path, example_plan_file: PlanFile) -> None:
     file = tmp_path / "plan.json"
-    scenario = example_plan_file.scenario.model_copy(update={"target": "armillary"})
+    scenario = example_plan_file.scenario.model_copy(update={"target": "deepspeed"})
     write_plan_file(file, example_plan_file.model_copy(update={"scenario": scenario}))
-    with pytest.raises(InputError, match="plan: armillary cannot run mixture-of-experts models"):
+    with pytest.raises(InputError, match="plan: deepspeed cannot run sequence_parallel"):
         run(file)
 
 

@@ -169,8 +169,8 @@ def test_more_devices_than_the_cluster_has(make_scenario: Make) -> None:
 
 
 def test_a_target_that_cannot_train_the_model(make_scenario: Make) -> None:
-    with pytest.raises(InputError, match="armillary cannot run mixture-of-experts"):
-        Space.of(make_scenario(n_experts=4, target="armillary"))
+    with pytest.raises(InputError, match="torchtitan cannot run"):
+        Space.of(make_scenario(n_experts=4, target="torchtitan"))
 
 
 def test_no_plan_leaves_no_table(make_scenario: Make) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.spec.model import ModelSpec
+from simulator.spec.model import ModelSpec, MoeSpec
 from simulator.spec.plan import PlanSpec
 from tests.runtime.plans import TINY, fp32
 
@@ -43,6 +43,31 @@ NEOX = TINY.model_copy(
         "sliding_window": 8,
     }
 )
+BALANCED: dict[str, Any] = {
+    "load_balancing": "sequence-aux-loss",
+    "aux_loss_coefficient": 0.1,
+    "z_loss_coefficient": 0.01,
+}
+MIXTRAL = TINY.model_copy(
+    update={"name": "mixtral", "moe": MoeSpec(n_experts=4, top_k=2, expert_ffn_size=64, **BALANCED)}
+)
+DEEPSEEK = TINY.model_copy(
+    update={
+        "name": "deepseek",
+        "moe": MoeSpec(
+            n_experts=8,
+            top_k=3,
+            expert_ffn_size=32,
+            n_shared_experts=2,
+            shared_expert_gate=True,
+            n_dense_layers=1,
+            router_bias=True,
+            router_score="sigmoid",
+            routed_scale=2.5,
+            **BALANCED,
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +87,7 @@ def _case(name: str, model: ModelSpec = TINY, **decisions: object) -> Case:
 
 REFERENCES = tuple(
     _case(f"one process, {model.name}", model, microbatch_sequences=BATCH)
-    for model in (TINY, GPT, QWEN, NEOX)
+    for model in (TINY, GPT, QWEN, NEOX, MIXTRAL, DEEPSEEK)
 )
 INTERLEAVED: dict[str, Any] = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b"}
 
@@ -72,6 +97,9 @@ ONE_RANK = (
     _case("recompute selective", recompute="selective"),
     _case("recompute every second layer, of the others mlp", recompute="every-2+mlp"),
 )
+SP2: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
+ZB_V: dict[str, Any] = {"pp": 2, "virtual_stages": 2, "schedule": "zb-v"}
+
 TWO_RANKS = (
     _case("DDP", dp_replicate=2, microbatch_sequences=4),
     _case("DDP, accumulation", dp_replicate=2),
@@ -102,6 +130,42 @@ TWO_RANKS = (
     _case("PP zb-h2", pp=2, schedule="zb-h2"),
     _case("PP zb-v", pp=2, virtual_stages=2, schedule="zb-v"),
     _case("PP dualpipe-v", pp=2, virtual_stages=2, schedule="dualpipe-v"),
+    _case("TP, deepseek", DEEPSEEK, tp=2, microbatch_sequences=4),
+    _case("TP + SP, deepseek", DEEPSEEK, **SP2, microbatch_sequences=4),
+    _case("EP, mixtral", MIXTRAL, dp_replicate=2, ep=2, microbatch_sequences=2),
+    _case("EP x ZeRO-2", DEEPSEEK, dp_shard=2, zero_stage=2, ep=2),
+    _case(
+        "EP x ZeRO-3, recompute selective",
+        DEEPSEEK,
+        dp_shard=2,
+        zero_stage=3,
+        ep=2,
+        recompute="selective",
+    ),
+    _case("EP over TP + SP", DEEPSEEK, **SP2, ep=2, microbatch_sequences=4),
+    _case("PP zb-v, deepseek", DEEPSEEK, **ZB_V),
+    _case("CP, gpt", GPT, cp=2, microbatch_sequences=2),
+    _case("CP x ZeRO-1, recompute selective", cp=2, zero_stage=1, recompute="selective"),
+    _case("CP x ZeRO-3, qwen", QWEN, cp=2, zero_stage=3, microbatch_sequences=4),
+    _case("CP x EP", DEEPSEEK, cp=2, ep=2, microbatch_sequences=2),
+)
+MORE_OF_TWO_RANKS = (
+    _case("DDP, mixtral", MIXTRAL, dp_replicate=2),
+    _case("ZeRO-3, deepseek", DEEPSEEK, dp_shard=2, zero_stage=3),
+    _case("EP, deepseek", DEEPSEEK, dp_replicate=2, ep=2, microbatch_sequences=4),
+    _case(
+        "EP x ZeRO-3, recompute full",
+        DEEPSEEK,
+        dp_shard=2,
+        zero_stage=3,
+        ep=2,
+        recompute="full",
+    ),
+    _case("PP, deepseek", DEEPSEEK, pp=2),
+    _case("CP", cp=2, microbatch_sequences=4),
+    _case("CP, recompute full", cp=2, recompute="full"),
+    _case("CP, deepseek", DEEPSEEK, cp=2),
+    _case("CP x EP x ZeRO-3", DEEPSEEK, cp=2, zero_stage=3, ep=2),
 )
 FOUR_RANKS = (
     _case("HSDP 2x2, ZeRO-2", dp_replicate=2, dp_shard=2, zero_stage=2),
@@ -118,9 +182,37 @@ FOUR_RANKS = (
     _case("PP interleaved x TP + SP", tp=2, sequence_parallel=True, **INTERLEAVED),
     _case("PP x TP + SP, qwen (tied)", QWEN, pp=2, tp=2, sequence_parallel=True),
     _case("PP x ZeRO-1, qwen (tied)", QWEN, pp=2, dp_shard=2, zero_stage=1),
+    _case("EP x HSDP 2x2", DEEPSEEK, dp_replicate=2, dp_shard=2, zero_stage=3, ep=2),
+    _case("EP x ZeRO-3 x TP + SP", DEEPSEEK, dp_shard=2, zero_stage=3, ep=2, **SP2),
+    _case("EP x PP zb-v x ZeRO-1", DEEPSEEK, dp_shard=2, zero_stage=1, ep=2, **ZB_V),
+    _case("CP 4", cp=4, microbatch_sequences=4),
+    _case("CP x HSDP", cp=2, dp_replicate=2, zero_stage=3, microbatch_sequences=2),
+    _case("CP x EP x TP + SP", DEEPSEEK, cp=2, ep=4, **SP2, microbatch_sequences=4),
+    _case("CP x EP x PP", DEEPSEEK, cp=2, pp=2, ep=2),
+)
+MORE_OF_FOUR_RANKS = (
+    _case("EP x DDP", DEEPSEEK, dp_replicate=4, ep=2),
+    _case("EP 4", MIXTRAL, dp_replicate=4, ep=4),
+    _case("EP x ZeRO-3", DEEPSEEK, dp_shard=4, zero_stage=3, ep=2),
+    _case("EP 4 x ZeRO-1 x TP + SP", DEEPSEEK, dp_shard=2, zero_stage=1, ep=4, **SP2),
+    _case("EP x DDP x TP + SP", DEEPSEEK, dp_replicate=2, ep=2, **SP2),
+    _case("EP x PP x ZeRO-1", DEEPSEEK, pp=2, dp_shard=2, zero_stage=1, ep=2),
+    _case("EP x PP x DDP", DEEPSEEK, pp=2, dp_replicate=2, ep=2),
+    _case("EP x PP x TP + SP", DEEPSEEK, pp=2, ep=2, **SP2),
+    _case("CP x DDP", cp=2, dp_replicate=2),
+    _case("CP x ZeRO-2", cp=2, dp_shard=2, zero_stage=2),
+    _case("CP x TP", cp=2, tp=2),
+    _case("CP x ZeRO-3 x TP + SP", cp=2, zero_stage=3, **SP2),
+    _case("CP x PP", cp=2, pp=2),
+    _case("CP x PP x ZeRO-1, qwen (tied)", QWEN, cp=2, pp=2, zero_stage=1),
+    _case("CP x EP x ZeRO-1 x TP + SP", DEEPSEEK, cp=2, ep=2, zero_stage=1, **SP2),
+    _case("CP x EP x ZeRO-3 over 2 x 2", DEEPSEEK, cp=2, dp_shard=2, zero_stage=3, ep=2),
 )
 EIGHT_RANKS = (
     _case("PP x ZeRO-1 x TP + SP", pp=2, dp_shard=2, zero_stage=1, tp=2, sequence_parallel=True),
     _case("PP x DDP x TP", pp=2, dp_replicate=2, tp=2),
     _case("HSDP 2x2 x TP", dp_replicate=2, dp_shard=2, zero_stage=3, tp=2),
+    _case("EP x PP x ZeRO-1 x TP + SP", DEEPSEEK, pp=2, dp_shard=2, zero_stage=1, ep=2, **SP2),
+    _case("CP x EP x PP x TP + SP", DEEPSEEK, cp=2, pp=2, ep=4, zero_stage=1, **SP2),
+    _case("CP x EP x HSDP", DEEPSEEK, cp=2, ep=4, dp_replicate=2, dp_shard=2, zero_stage=3),
 )

@@ -24,12 +24,20 @@ from tests.runtime.plans_equal import (
     BATCH,
     EIGHT_RANKS,
     FOUR_RANKS,
+    MORE_OF_FOUR_RANKS,
+    MORE_OF_TWO_RANKS,
     ONE_RANK,
     REFERENCES,
     TWO_RANKS,
     Case,
 )
 
+ALL_CASES = (
+    REFERENCES + ONE_RANK,
+    TWO_RANKS + MORE_OF_TWO_RANKS,
+    FOUR_RANKS + MORE_OF_FOUR_RANKS,
+    EIGHT_RANKS,
+)
 STEPS = 10
 TOLERANCE = 1e-4
 """Relative, of losses and gradient norms."""
@@ -94,6 +102,16 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 @pytest.fixture(scope="module")
+def more_of_two(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return train_all(MORE_OF_TWO_RANKS, tmp_path_factory.mktemp("more-of-two"))
+
+
+@pytest.fixture(scope="module")
+def more_of_four(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return train_all(MORE_OF_FOUR_RANKS, tmp_path_factory.mktemp("more-of-four"))
+
+
+@pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return train_all(EIGHT_RANKS, tmp_path_factory.mktemp("eight"))
 
@@ -124,6 +142,18 @@ def test_four_ranks(case: Case, four: Runs, alone: Runs) -> None:
 
 
 @pytest.mark.slow
+@named(MORE_OF_TWO_RANKS)
+def test_more_of_two_ranks(case: Case, more_of_two: Runs, alone: Runs) -> None:
+    check(case, more_of_two, alone)
+
+
+@pytest.mark.slow
+@named(MORE_OF_FOUR_RANKS)
+def test_more_of_four_ranks(case: Case, more_of_four: Runs, alone: Runs) -> None:
+    check(case, more_of_four, alone)
+
+
+@pytest.mark.slow
 @named(EIGHT_RANKS)
 def test_eight_ranks(case: Case, eight: Runs, alone: Runs) -> None:
     check(case, eight, alone)
@@ -139,7 +169,7 @@ def table() -> Iterator[str]:
     yield f"{'plan':34} {'ranks':>5} {'loss':>9} {'grad norm':>9}   largest relative difference"
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, tuple[StepMetrics, ...]] = {}
-        for number, cases in enumerate((REFERENCES + ONE_RANK, TWO_RANKS, FOUR_RANKS, EIGHT_RANKS)):
+        for number, cases in enumerate(ALL_CASES):
             place = Path(folder) / str(number)
             place.mkdir()
             runs |= train_all(cases, place)

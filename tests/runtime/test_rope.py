@@ -58,7 +58,7 @@ def test_frequencies_equal_those_of_transformers(parameters: dict[str, Any]) -> 
 def test_the_share_that_is_not_rotated_stays() -> None:
     rope = rotated_by(rope_fraction=0.25)
     heads = torch.randn(2, 5, 4, TINY.head_dim, generator=torch.Generator().manual_seed(0))
-    turned = rotate(heads, rope.tables(5, torch.device("cpu")))
+    turned = rotate(heads, rope.tables(torch.arange(5)))
     width = TINY.head_dim // 4
     torch.testing.assert_close(turned[..., width:], heads[..., width:])
     torch.testing.assert_close(turned[:, 0], heads[:, 0])  # nothing is turned at position 0

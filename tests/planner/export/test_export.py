@@ -91,9 +91,10 @@ def test_what_the_search_offers_to_a_target_can_be_exported(target: str, model: 
         ("deepspeed", "mixtral", {"sequence_parallel": False}, "deepspeed cannot run ep=8"),
         ("deepspeed", "hsdp", {"recompute": "none"}, "dp_replicate and dp_shard together"),
         ("deepspeed", "ddp", {"zero_stage": 1}, "dp_replicate > 1 under a ZeRO stage"),
-        ("torchrun", "mixtral", {}, "armillary cannot run mixture-of-experts"),
-        ("slurm", "cp", {}, "armillary cannot run cp=4"),
-        ("kubernetes", "cp", {}, "armillary cannot run cp=4"),
+        ("torchrun", "mixtral", {"sequence_parallel": False},
+         "armillary cannot run experts spread"),
+        ("slurm", "fsdp", {"pp": 2, "dp_shard": 32}, "armillary cannot run zero_stage=3"),
+        ("kubernetes", "fsdp", {"pp": 2, "dp_shard": 32}, "armillary cannot run zero_stage=3"),
     ],
 )  # fmt: skip
 def test_refused(target: str, name: str, changes: dict[str, Any], message: str) -> None:

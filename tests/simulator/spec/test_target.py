@@ -26,8 +26,41 @@ KNOWN_MOE = MOE.model_copy(update={"name": "qwen3-30b-a3b"})
     ("target", "model", "plan", "refusal"),
     [
         ("armillary", MODEL, PlanSpec(), None),
-        ("armillary", MOE, PlanSpec(), "armillary cannot run mixture-of-experts models"),
-        ("armillary", MODEL, PlanSpec(cp=2), "armillary cannot run cp=2"),
+        ("armillary", MOE, PlanSpec(dp_replicate=2, ep=2), None),
+        ("armillary", MODEL, PlanSpec(cp=2), None),
+        (
+            "armillary",
+            MODEL.model_copy(update={"sliding_window": 64}),
+            PlanSpec(cp=2),
+            "armillary cannot run cp > 1 with a sliding window",
+        ),
+        (
+            "armillary",
+            MOE,
+            PlanSpec(tp=2, ep=2),
+            "armillary cannot run experts spread over ranks of tp without sequence_parallel",
+        ),
+        ("armillary", MOE, PlanSpec(tp=2, ep=2, sequence_parallel=True), None),
+        (
+            "armillary",
+            MOE,
+            PlanSpec(dp_replicate=2, dp_shard=2, zero_stage=1, ep=4),
+            "armillary cannot run copies of a divided model and ep that does not divide "
+            "dp_shard x cp x tp",
+        ),
+        ("armillary", MOE, PlanSpec(dp_replicate=2, dp_shard=2, zero_stage=1, ep=2), None),
+        (
+            "armillary",
+            MOE.model_copy(update={"moe": MoeSpec(n_experts=8, top_k=2, expert_ffn_size=511)}),
+            PlanSpec(tp=2),
+            "armillary cannot run tp that does not divide the inner width of experts",
+        ),
+        (
+            "armillary",
+            MOE.model_copy(update={"ffn_bias": True}),
+            PlanSpec(),
+            "armillary cannot run experts with biases",
+        ),
         (
             "armillary",
             MODEL,
