@@ -14,7 +14,7 @@ from simulator.campaign.terms import CampaignTerms
 from simulator.catalog import find_software
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
-from simulator.cost.recompute import counts_by_chunk
+from simulator.cost.recompute import in_groups, with_short_chunks
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.spec.errors import InputError
@@ -73,13 +73,14 @@ class Pricing:
 
         Looks at the first pipeline stage. With whatever virtual stages it holds as many layers,
         rounded up; no schedule keeps fewer microbatches than 1F1B does; and nothing is divided
-        over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, and some
-        kinds of recompute count by chunk, so then the answer is always yes.
+        over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, and
+        groups of layers cut by chunks, so then the answer is always yes.
         """
         model = self.scenario.model
         fits = np.ones((len(table), len(ZERO_STAGES)), dtype=np.bool_)
         if len(table) == 0 or 0 < model.n_moe_layers < model.n_layers:
             return fits
+        table = with_short_chunks(table)
         one = np.ones_like(table.dp)
         for stage in ZERO_STAGES:
             divided = replace(
@@ -89,7 +90,7 @@ class Pricing:
                 dp_replicate=one if stage else table.dp,
             )
             fits[:, stage] = self._memory(divided).stage_bytes[:, 0] <= self.allowed_bytes
-        fits[counts_by_chunk(table)] = True
+        fits[in_groups(table)] = True
         return fits
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:

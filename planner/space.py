@@ -23,7 +23,7 @@ from simulator.campaign.decided import separable_groups
 from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
-from simulator.spec.recompute import Recompute, parse_recompute
+from simulator.spec.recompute import Recompute, has_part, parse_recompute
 from simulator.spec.scenario import Scenario
 from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 from simulator.spec.target import TARGETS, Target, find_target
@@ -89,8 +89,17 @@ class Space:
     def recomputes(self) -> tuple[Recompute, ...]:
         """What may be proposed, by its code: the kind that the user names, or what is offered."""
         wanted = self.scenario.limits.recompute
-        names = [wanted] if wanted else {n for t in self.targets for n in t.recomputes.proposed}
-        return tuple(sorted(map(parse_recompute, names), key=lambda kind: kind.code))
+        if wanted is not None:
+            return (parse_recompute(wanted),)
+        names = {name for target in self.targets for name in target.recomputes.proposed}
+        kinds = sorted(map(parse_recompute, names), key=lambda kind: kind.code)
+        return tuple(kind for kind in kinds if self._pays(kind))
+
+    def _pays(self, kind: Recompute) -> bool:
+        """Whether the model has what is repeated; fused attention gives nothing back."""
+        if kind.parts == ("core-attn",) and self.scenario.job.attention == "fused":
+            return False
+        return all(has_part(self.scenario.model, part) for part in kind.parts)
 
     def tables(self, max_rows: int = 1 << 16) -> Iterator[PlanTable]:
         """Yield all plans in tables of at most `max_rows` rows (more only where one core has more).
@@ -121,9 +130,13 @@ class Space:
         legal = pairs(
             self._legal(piped, pipelines.columns), self._legal(sharded, shardings.columns)
         )
-        kinds = self.recomputes
-        allowed = np.zeros((2, len(kinds), *legal.shape), dtype=np.bool_)
-        for target in self.targets:
+        reaches = {
+            kind.code: tuple(target.recomputes.runs(kind) for target in self.targets)
+            for kind in self.recomputes
+        }
+        alike = list(dict.fromkeys(reaches.values()))
+        allowed = np.zeros((2, len(alike), *legal.shape), dtype=np.bool_)
+        for number, target in enumerate(self.targets):
             runs = legal & pairs(
                 self._runs(target, piped, pipelines.columns),
                 self._runs(target, sharded, shardings.columns),
@@ -132,18 +145,17 @@ class Space:
             for choice in range(2):
                 decided = replace(bases, sequence_parallel=np.full(n_bases, choice))
                 taken = runs & self._runs(target, decided, ("sequence_parallel",))[:, None]
-                for at, kind in enumerate(kinds):
-                    if target.recomputes.runs(kind):
+                for at, reach in enumerate(alike):
+                    if reach[number]:
                         allowed[choice, at] |= taken
-        codes = [kind.code for kind in kinds]
-        options = Options(("sequence_parallel", "recompute"), _grid(range(2), codes))
+        options = Options(("sequence_parallel", "recompute"), _grid(range(2), reaches))
         crossed = self._crossed(bases, options)
         kept = self._legal(crossed, options.columns)
         base = np.repeat(np.arange(n_bases), len(options.values))
         return Cores(
             table=crossed.take(kept),
             base=base[kept],
-            codes=np.array(codes),
+            recomputes=np.array([(code, alike.index(reach)) for code, reach in reaches.items()]),
             arrangements=Options(
                 shardings.columns + pipelines.columns,
                 np.hstack(
@@ -264,14 +276,14 @@ class Cores:
     """One row per core, with a plain pipeline and nothing divided."""
     base: IntArray
     """Row of `allowed` that a core belongs to."""
-    codes: IntArray
-    """Kinds of recompute in the order of `allowed`, which is ascending."""
+    recomputes: IntArray
+    """(code, place in `allowed`) of the kinds of recompute, by their codes."""
     arrangements: Options
     """In the order of their ZeRO stages."""
     allowed: BoolArray
-    """(sequence_parallel, recompute, base, arrangement)."""
+    """(sequence_parallel, kinds of recompute that the same executors run, base, arrangement)."""
     n_arrangements: IntArray
-    """How many are allowed: (sequence_parallel, recompute, base, ZeRO stage)."""
+    """How many are allowed: (sequence_parallel, kinds as above, base, ZeRO stage)."""
     stages: BoolArray
     """(core, ZeRO stage): whether plans with this stage are among them."""
 
@@ -292,8 +304,9 @@ class Cores:
     def _options(self, cores: IntArray) -> tuple[IntArray, IntArray, IntArray]:
         """Where in `allowed` some cores stand."""
         table = self.table
-        kinds = np.searchsorted(self.codes, table.recompute[cores])
-        return table.sequence_parallel[cores], kinds, self.base[cores]
+        codes, places = self.recomputes.T
+        place = places[np.searchsorted(codes, table.recompute[cores])]
+        return table.sequence_parallel[cores], place, self.base[cores]
 
     def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
         """Split some cores, in their order, into runs of at most `max_rows` plans."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
 from simulator.spec.model import ModelSpec
-from simulator.spec.recompute import WHOLE_LAYERS, Part, WholeLayers, count_of, repeats, whole_of
+from simulator.spec.recompute import (
+    WHOLE_LAYERS,
+    Part,
+    WholeLayers,
+    count_of,
+    parse_recompute,
+    repeats,
+    whole_of,
+)
 
+FULL = parse_recompute("full")
 PARTS_OF_ONE = 1 << 20
 """Shares of layers are told apart to one in so many."""
 
@@ -42,9 +53,14 @@ def group_layers(model: ModelSpec, table: PlanTable) -> FloatArray:
     return np.where(_is(table, "groups-of"), 1.0 * grouped, 1.0)
 
 
-def counts_by_chunk(table: PlanTable) -> BoolArray:
-    """Whether virtual stages change how many layers are repeated or kept; shape (n,)."""
-    return _is(table, "first") | _is(table, "groups-of")
+def with_short_chunks(table: PlanTable) -> PlanTable:
+    """Return the plans as if their chunks were short: the first layers of each are all of them."""
+    return replace(table, recompute=np.where(_is(table, "first"), FULL.code, table.recompute))
+
+
+def in_groups(table: PlanTable) -> BoolArray:
+    """Whether layers come back in groups, which short chunks cut; shape (n,)."""
+    return _is(table, "groups-of")
 
 
 def recompute_columns(model: ModelSpec, table: PlanTable) -> tuple[IntArray, ...]:

@@ -18,6 +18,7 @@ from simulator.spec.recompute import (
     PART_RULES,
     WHOLE_LAYERS,
     count_of,
+    has_part,
     parse_recompute,
     repeats,
     whole_of,
@@ -181,7 +182,7 @@ def _experts_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -> str:
 
 def _recomputed_parts(model: ModelSpec, _job: JobSpec, plan: Decisions) -> Truth:
     code = _recompute_code(plan)
-    lacking = [repeats(code, part) for part, rule in PART_RULES.items() if not rule.allowed(model)]
+    lacking = [repeats(code, part) for part in PART_RULES if not has_part(model, part)]
     return sum(lacking, start=0 * code) == 0
 
 
@@ -195,7 +196,7 @@ def _recomputed_parts_message(model: ModelSpec, _job: JobSpec, plan: PlanSpec) -
     lacking = {
         rule.what
         for part, rule in PART_RULES.items()
-        if part in plan.recompute_kind.parts and not rule.allowed(model)
+        if part in plan.recompute_kind.parts and not has_part(model, part)
     }
     return f"recompute={plan.recompute}, and the model has no {' and no '.join(sorted(lacking))}"
 

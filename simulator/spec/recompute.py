@@ -191,6 +191,11 @@ PART_RULES: dict[Part, PartRule] = {
 }
 
 
+def has_part(model: ModelSpec, part: Part) -> bool:
+    """Return whether a model has what a part repeats."""
+    return part not in PART_RULES or PART_RULES[part].allowed(model)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecomputeReach:
     """Which kinds an executor runs."""

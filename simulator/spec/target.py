@@ -295,6 +295,7 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
             recomputes=RecomputeReach(
+                proposed=("none", "selective", "every-2", "full"),
                 parts=frozenset({"selective", "mlp"}),
                 whole=frozenset({"every", "first"}),
                 mixed=True,
@@ -322,7 +323,12 @@ TARGETS: dict[str, Target] = {
             zero_stages_with_pp=(0, 1),
             precisions=tuple(each for each in Precision if each is not Precision.INT8),
             recomputes=RecomputeReach(
-                parts=frozenset(PARTS), whole=frozenset({"first", "groups-of"})
+                proposed=(
+                    *("none", "core-attn", "layernorm", "layernorm+moe-act"),
+                    *("layernorm+moe-act+mla-up-proj", "first-4", "full"),
+                ),
+                parts=frozenset(PARTS) - {"selective"},
+                whole=frozenset({"first", "groups-of"}),
             ),
             rules=_MEGATRON_RULES,
         ),

@@ -95,7 +95,8 @@ def test_enumeration_is_brute_force(
     model, job = scenario.model, scenario.job
     executors = [TARGETS[target]] if target else list(TARGETS.values())
     proposed = TARGETS[target].schedules if target else PLAIN_SCHEDULES
-    recomputes = sorted({name for each in executors for name in each.recomputes.proposed})
+    kinds = {name for each in executors for name in each.recomputes.proposed}
+    recomputes = sorted(kinds - {"core-attn"})  # of fused attention it gives nothing back
     expected = {
         plan
         for plan in every_combination(n_devices, batch, model.n_layers, proposed, recomputes)
