@@ -21,7 +21,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.fit import margin_at_risk
 from simulator.spec.profiles import SoftwareProfile
 from simulator.spec.scenario import Scenario
-from simulator.step.closed_form import step_times
+from simulator.step.straggling import straggling_times
 
 
 def memory_margin(scenario: Scenario) -> float:
@@ -98,8 +98,9 @@ class Pricing:
         return self._memory(table).peak_bytes
 
     def steps(self, table: PlanTable) -> Steps:
-        """Return the steps of the plans, on devices of one speed."""
-        times = step_times(self._costs(table), table, self.scenario.model)
+        """Return the steps of the plans, with the scenario's slow devices and jitter."""
+        costs, stragglers = self._costs(table), self.scenario.stragglers
+        times = straggling_times(costs, table, self.scenario.model, stragglers)
         step_s = times.step_s
         return Steps(step_s=step_s, communication_share=times.communication_s / step_s)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
 from simulator.catalog import find_software
 from simulator.cost.chunk_memory import plan_memory
 from simulator.cost.flops import model_flops_per_token
@@ -26,6 +28,7 @@ from simulator.spec.prediction import AxisLinks, Interval, StepBreakdown, StepPr
 from simulator.spec.scenario import Scenario
 from simulator.step.assumptions import step_assumptions
 from simulator.step.events import simulate_step
+from simulator.step.meetings import Meetings, column_lag_s
 from simulator.step.memory_track import MemoryTrack, memory_tracks
 from simulator.step.recurrence import recurrence_times
 from simulator.step.spans import Span, Trace
@@ -128,11 +131,9 @@ def closed_form(
         found.append(times.breakdown(0))
     slowest = max(found, key=lambda breakdown: breakdown.total_s)
     computing_s = slowest.forward_s + slowest.backward_s + slowest.recompute_s
-    passes_s = (
-        [computing_s / plan.n_microbatches / plan.virtual_stages / 2] * 2 * plan.virtual_stages
-    )
-    lag_s = stragglers.expected_lag_s(passes_s, plan.n_microbatches) if stragglers.jitter else 0.0
-    return slowest.model_copy(update={"other_s": slowest.other_s + lag_s})
+    meetings = Meetings.of(table)
+    lag_s = column_lag_s(np.array([computing_s]), table, meetings, stragglers.jitter)
+    return slowest.model_copy(update={"other_s": slowest.other_s + float(lag_s[0])})
 
 
 def events(

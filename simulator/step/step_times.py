@@ -38,6 +38,20 @@ class StepTimes:
         """Time in which nothing is computed because of communication."""
         return self.tp_s + self.cp_s + self.ep_s + self.pp_s + self.dp_s
 
+    @property
+    def computing_s(self) -> FloatArray:
+        """What the critical rank computes in passes."""
+        return self.forward_s + self.backward_s + self.recompute_s
+
+    def towards(self, other: Self, share: FloatArray) -> Self:
+        """Return steps that lie a share of the way to others."""
+        mixed = {
+            field.name: getattr(self, field.name) * (1.0 - share)
+            + getattr(other, field.name) * share
+            for field in fields(self)
+        }
+        return type(self)(**mixed)
+
     def breakdown(self, row: int) -> StepBreakdown:
         """Return the parts of one plan."""
         return StepBreakdown(

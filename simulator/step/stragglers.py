@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import log
 from statistics import NormalDist
 from typing import Self
 
+from simulator.cost.plan_table import PlanTable
 from simulator.spec.plan import PlanSpec
 from simulator.spec.stragglers import StragglerSpec
 from simulator.step.chunk_costs import ChunkCosts, slower
+from simulator.step.meetings import Meetings
 from simulator.step.slowest import expected_normal_maximum
 
 MAX_COLUMNS = 8
@@ -44,9 +45,8 @@ class Stragglers:
     @classmethod
     def of(cls, spec: StragglerSpec, plan: PlanSpec, seed: int) -> Self:
         """Draw the slow devices among the ranks of a plan."""
-        in_step = plan.zero_stage == 3 or (plan.zero_stage == 2 and plan.pp == 1) or plan.ep > 1
-        n_columns = 1 if in_step else plan.dp
-        n_together = plan.n_ranks // plan.pp // n_columns
+        meetings = Meetings.of(PlanTable.of([plan]))
+        n_together, n_columns = int(meetings.n_together[0]), int(meetings.n_columns[0])
         slow: dict[int, set[int]] = {}
         n_slow = min(spec.slow_devices, plan.n_ranks) if spec.slowdown > 1.0 else 0
         for rank in random.Random(seed).sample(range(plan.n_ranks), n_slow):
@@ -112,13 +112,3 @@ class Stragglers:
         if self.jitter == 0.0:
             return 1.0
         return 1.0 + self.jitter * float(expected_normal_maximum(self.n_together))
-
-    def expected_lag_s(self, passes_s: Sequence[float], n_microbatches: int) -> float:
-        """Return how much later than the mean column the slowest one is.
-
-        `passes_s` are those of its busiest rank over one microbatch. The largest of n normal
-        numbers scatters less than one of them (0.61 for n = 8, 0.43 for 64): 1 / (1 + 0.35 ln n).
-        """
-        scatter = self.jitter / (1.0 + 0.35 * log(self.n_together))
-        column_s = scatter * (n_microbatches * sum(each**2 for each in passes_s)) ** 0.5
-        return float(column_s * expected_normal_maximum(self.n_columns))

@@ -2,15 +2,21 @@
 
 import pytest
 
+from planner.pricing import Pricing
+from simulator.catalog import find_software
 from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.cost.plan_table import PlanTable
+from simulator.cost.step import price_step
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.stragglers import StragglerSpec
 from simulator.step.events import simulate_step
 from simulator.step.predict import ENGINES, predict_step, step_costs
 from simulator.step.stragglers import Stragglers
+from simulator.step.straggling import straggling_times
 from tests.simulator.step.price_list import layer, model
 from tests.simulator.step.price_list import step_costs as priced
+from tests.simulator.step.test_agreement import cases
 
 LAYER = layer(1.0, 2.0)
 
@@ -76,6 +82,48 @@ def test_both_clocks_see_the_same_jitter(plan: PlanSpec) -> None:
     assert events == predict_step(shaken, plan, engine="events")
     assert events.step_s > 1.03 * predict_step(calm, plan, engine="events").step_s
     assert closed.step_s == pytest.approx(events.step_s, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("spec", "mean", "largest"),
+    [
+        ({"slow_devices": 1, "slowdown": 1.2}, 0.03, 0.11),
+        ({"slow_devices": 8, "slowdown": 1.2}, 0.015, 0.08),
+        ({"pass_jitter": 0.05}, 0.01, 0.04),
+    ],
+)
+def test_the_search_stretches_plans_as_the_events_do(
+    spec: dict[str, float], mean: float, largest: float
+) -> None:
+    """Steps with stragglers over those without, for random plans: these become 0 to 20 % longer."""
+    asked, off = StragglerSpec.model_validate(spec), []
+    for case in cases(15, seed=7):
+        table = PlanTable.of([case.plan])
+        costs = price_step(case.model, case.cluster, case.job, find_software("default"), table)
+        stragglers = Stragglers.of(asked, case.plan, seed=3)
+        calm_s = simulate_step(costs, case.plan, case.model).step_s
+        shaken_s = simulate_step(costs, case.plan, case.model, stragglers=stragglers).step_s
+        both = [
+            float(straggling_times(costs, table, case.model, each).step_s[0])
+            for each in (StragglerSpec(), asked)
+        ]
+        off.append(abs(both[1] / both[0] / (shaken_s / calm_s) - 1.0))
+    assert sum(off) / len(off) < mean
+    assert max(off) < largest
+
+
+def test_jitter_costs_more_where_more_ranks_meet_in_every_pass() -> None:
+    """ZeRO 3 over 64 ranks waits for the slowest of 64 every pass, which takes 1 + 0.05 x 2.34 of
+    its mean (the expected largest of 64 normal numbers); ZeRO 1 meets once a step."""
+    asked = scenario(pass_jitter=0.05)
+    plans = [
+        PlanSpec(dp_shard=64, zero_stage=3, n_microbatches=2),
+        PlanSpec(dp_shard=64, zero_stage=1, n_microbatches=2),
+    ]
+    table = PlanTable.of(plans)
+    pricing = Pricing.of(asked)
+    stretch = pricing.steps(table).step_s / Pricing.of(scenario()).steps(table).step_s
+    assert 1.0 + 0.05 * 2.35 > stretch[0] > 1.08 > 1.06 > stretch[1] > 1.0
 
 
 def test_parts_add_up_with_stragglers() -> None:
