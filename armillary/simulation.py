@@ -154,7 +154,7 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
 def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:
     """Step time of the best plan on some of the nodes of a scenario; None when there is none."""
     found = best_on_fewer_nodes(scenario, n_nodes)
-    return None if found is None else found.best.prediction.step.step_s
+    return None if found is None else found.best.prediction.step.fed_step_s
 
 
 class StepAnswer(Spec):

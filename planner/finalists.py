@@ -77,13 +77,13 @@ def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, 
     `fastest` come in the order of the closed form, as the leaders do.
     """
     first = ranked[0]
-    best_s, best = first.prediction.step.step_s, None
+    best_s, best = first.prediction.step.fed_step_s, None
     for row, promised_s in enumerate(fastest.step_s[:FASTEST_TRIED]):
         if promised_s * (1 - AGREEMENT) > best_s:
             break
         plan = fastest.table.plan(row, judge.scenario.job.precision)
-        if grade(judge.step(plan).step_s) < grade(best_s):
-            best_s, best = judge.step(plan).step_s, plan
+        if grade(judge.step(plan).fed_step_s) < grade(best_s):
+            best_s, best = judge.step(plan).fed_step_s, plan
     if best is None:
         return first
     one, goal = judge.judge(best), judge.scenario.goal

@@ -20,6 +20,7 @@ PART_NAMES = {
     "dp": "data-parallel traffic",
     "bubble": "pipeline bubble",
     "optimizer": "optimizer",
+    "input": "waiting for data",
     "other": "jitter and scale",
 }
 

@@ -23,6 +23,7 @@ from simulator.cost.exchange import (
     tensor_exchange,
 )
 from simulator.cost.flops import model_flops_per_token
+from simulator.cost.input_pipeline import input_flow
 from simulator.cost.layer import price_layer
 from simulator.cost.memory import memory_held
 from simulator.cost.step import price_step
@@ -129,6 +130,7 @@ _PART_FUNCTIONS: dict[str, Function] = {
     "dp": layer_sync,
     "bubble": simulate_step,
     "optimizer": optimizer_s,
+    "input": input_flow,
     "other": price_step,
 }
 

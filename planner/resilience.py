@@ -110,7 +110,7 @@ class Resilience:
         one = Works(
             table=PlanTable.of([plan]),
             steps=Steps(
-                step_s=np.array([step.step_s]),
+                step_s=np.array([step.fed_step_s]),
                 communication_share=np.array([step.communication_share]),
             ),
             held_bytes=np.array([step.held_bytes]),
@@ -124,7 +124,7 @@ class Resilience:
             rhythm, campaigns = self._campaigns(terms, works, spares)
             found = self._as_outlook(terms, works, campaigns)
             meets, values = within_goal(goal, found), objective(goal, found)
-            interval_s = _interval_s(rhythm, step.step_s)
+            interval_s = _interval_s(rhythm, step.fed_step_s)
             for row, number in enumerate(numbers):
                 decisions = {
                     "n_spare_nodes": number,

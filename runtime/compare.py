@@ -96,7 +96,7 @@ PART_RULES = (
     _PartRule("optimizer", ("optimizer",), lambda step: step.optimizer_s),
     _PartRule(
         "data and the rest",
-        ("other",),
+        ("input", "other"),
         lambda step: step.step_s - step.forward_backward_s - step.optimizer_s,
     ),
 )

@@ -34,6 +34,7 @@ STEP_COLOURS = {
     "dp": "#cc79a7",
     "bubble": "#c9c9c9",
     "optimizer": "#0072b2",
+    "input": "#009e73",
     "other": "#8c8c8c",
 }
 MEMORY_COLOURS = {

@@ -15,6 +15,7 @@ _MARKS = {
     "dp": "d",
     "bubble": ".",
     "optimizer": "o",
+    "input": "i",
     "other": "-",
 }
 

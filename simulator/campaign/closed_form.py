@@ -39,13 +39,13 @@ def predict_campaign(
         terms,
         rhythm,
         n_ranks=plan.n_ranks,
-        step_s=step.step_s,
+        step_s=step.fed_step_s,
         n_groups=scenario.reliability.isolation_groups or 1,
         n_copies=droppable_copies(plan.dp_replicate, plan.dp_shard),
         communication_share=step.communication_share,
     )
     require_progress(table)
-    needs = input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks)
+    needs = input_needs(terms, step_s=step.fed_step_s, n_ranks=plan.n_ranks)
     return _prediction(terms, table, needs, scenario.reliability)
 
 

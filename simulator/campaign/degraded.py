@@ -37,7 +37,7 @@ class StepClock:
     def _predicted_s(self, compute_slowdown: float, network_slowdown: float) -> float:
         cluster = slowed(self.scenario.cluster, compute_slowdown, network_slowdown)
         scenario = self.scenario.model_copy(update={"cluster": cluster})
-        return predict_step(scenario, self.plan, engine="closed-form").step_s
+        return predict_step(scenario, self.plan, engine="closed-form").fed_step_s
 
 
 def slowed(cluster: ClusterSpec, compute_slowdown: float, network_slowdown: float) -> ClusterSpec:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.campaign.input_pipeline import InputFlow, input_flow
 from simulator.campaign.terms import CampaignTerms
+from simulator.cost.input_pipeline import InputFlow, input_flow
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.prediction import InputNeeds

@@ -95,7 +95,7 @@ def plan_rhythm(
     return checkpoint_rhythm(
         terms,
         n_ranks=plan.n_ranks,
-        step_s=step.step_s,
+        step_s=step.fed_step_s,
         state_bytes=state_bytes,
         held_bytes=step.held_bytes,
         n_copies=plan.dp,

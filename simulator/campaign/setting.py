@@ -74,32 +74,33 @@ def campaign_setting(
     fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=terms.n_spare_nodes)
     require_room(terms, state_bytes, fleet.n_nodes)
     rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
+    step_s = step.fed_step_s
     if terms.recovery == "wait":
-        require_progress(campaign_table(terms, rhythm, n_ranks=plan.n_ranks, step_s=step.step_s))
+        require_progress(campaign_table(terms, rhythm, n_ranks=plan.n_ranks, step_s=step_s))
     ranks = np.array([float(plan.n_ranks)])
-    waits = input_waits(terms, np.array([step.step_s]), ranks)
+    waits = input_waits(terms, np.array([step_s]), ranks)
     stall_s, open_s = (float(wait[0]) for wait in waits)
     restart_s = terms.startup_s + terms.restart_s_per_device * plan.n_ranks + open_s
-    full = Shape(fleet.n_nodes, step.step_s * terms.slowdown + stall_s)
+    full = Shape(fleet.n_nodes, step_s * terms.slowdown + stall_s)
     return CampaignSetting(
         terms=terms,
         fleet=fleet,
         cohorts=Cohorts.of(asked.cohorts, fleet.n_units),
         outages=asked.replay,
-        saves=_saves(terms, rhythm, step.step_s),
+        saves=_saves(terms, rhythm, step_s),
         restart_s=restart_s,
         swap_s=asked.swap_s,
         repair=_repair(terms, asked),
         hot_spares=asked.spare_kind == "hot",
         recovery=terms.recovery,
         n_groups=asked.isolation_groups or 1,
-        useful_step_s=step.step_s,
+        useful_step_s=step_s,
         input_stall_s=stall_s,
         communication_share=step.communication_share,
         full=full,
         shapes=_shapes(scenario, plan, full, replan, slowdown=terms.slowdown, stall_s=stall_s),
         clock=StepClock(scenario, plan, full.step_s),
-        input_needs=input_needs(terms, step_s=step.step_s, n_ranks=plan.n_ranks),
+        input_needs=input_needs(terms, step_s=step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
     )
 

@@ -71,6 +71,8 @@ class StepBreakdown(Spec):
     dp_s: float = 0.0
     bubble_s: float = 0.0
     optimizer_s: float = 0.0
+    input_s: float = 0.0
+    """Mean wait for the batch, where the scenario says how data arrive (`input`)."""
     other_s: float = 0.0
     """Constant per-step work, jitter and growth with scale."""
 
@@ -221,9 +223,14 @@ class StepPrediction(Spec):
     assumptions: tuple[str, ...] = ()
 
     @property
+    def fed_step_s(self) -> float:
+        """The step where its data are there: what the rest of the training adds its waits to."""
+        return self.step_s - self.breakdown.input_s
+
+    @property
     def communication_share(self) -> float:
-        """Share of the step in which nothing is computed because of communication."""
-        return self.breakdown.communication_s / self.step_s
+        """Share of `fed_step_s` in which nothing is computed because of communication."""
+        return self.breakdown.communication_s / self.fed_step_s
 
     @property
     def held_bytes(self) -> float:

@@ -37,7 +37,7 @@ def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> t
             else f"the busiest expert rank gets {job.expert_imbalance:.3g} times the mean"
         )
     if scenario.stragglers != StragglerSpec():
-        notes.append("a search prices plans without stragglers and times its finalists with them")
+        notes.append("a search prices stragglers to first order and times its finalists with them")
     return tuple(notes)
 
 

@@ -13,6 +13,7 @@ from simulator.cost.chunk_memory import plan_memory
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.flow_factors import flow_factors
 from simulator.cost.groups import AxisName, axis_group
+from simulator.cost.input_pipeline import input_flow
 from simulator.cost.kernels import FULL_PRECISIONS
 from simulator.cost.measured_kernels import Lookups
 from simulator.cost.memory import memory_breakdown
@@ -48,7 +49,7 @@ def predict_step(
     factors = _link_factors(scenario, plan)
     costs = _priced(scenario, plan, lookups, factors)
     stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
-    breakdown = ENGINES[engine](costs, plan, model, stragglers)
+    breakdown = _fed(scenario, plan, ENGINES[engine](costs, plan, model, stragglers))
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
     per_device = flops / step_s / plan.n_ranks
@@ -70,6 +71,21 @@ def predict_step(
         links=_axis_links(cluster, plan),
         assumptions=step_assumptions(scenario, factors),
     )
+
+
+def _fed(scenario: Scenario, plan: PlanSpec, breakdown: StepBreakdown) -> StepBreakdown:
+    """Return the parts of the step with its wait for data."""
+    if scenario.input is None:
+        return breakdown
+    cluster = scenario.cluster
+    flow = input_flow(
+        scenario.input,
+        scenario.job,
+        step_s=breakdown.total_s,
+        n_nodes=-(-plan.n_ranks // cluster.devices_per_node),
+        cores_per_node=cluster.host.n_cores,
+    )
+    return breakdown.model_copy(update={"input_s": float(flow.stall_s[0])})
 
 
 def step_costs(scenario: Scenario, plan: PlanSpec) -> StepCosts:

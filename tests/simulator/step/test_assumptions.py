@@ -13,7 +13,7 @@ from simulator.step.assumptions import step_assumptions
         ("cluster.power_limit_w=500", "devices limited to 500 W run at 87% of their clock"),
         (
             "stragglers.pass_jitter=0.02",
-            "a search prices plans without stragglers and times its finalists with them",
+            "a search prices stragglers to first order and times its finalists with them",
         ),
         ("cluster.collective_algorithm=tree", "collectives by tree"),
         ("job.expert_imbalance=1.25", "the busiest expert rank gets 1.25 times the mean"),

@@ -3,8 +3,9 @@
 import pytest
 
 from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.plan import PlanSpec
-from simulator.step.predict import predict_step, traced_step
+from simulator.step.predict import Engine, predict_step, traced_step
 
 SCENARIO = scenario_from_flags(
     model="gpt3-175b", cluster="a100:64", sequence_length="2048", batch="64"
@@ -27,6 +28,25 @@ def test_engines_agree_on_a_regular_plan() -> None:
     assert closed_form.step_s == pytest.approx(events.step_s, rel=0.02)
     assert events.breakdown.total_s == pytest.approx(events.step_s)
     assert events.memory == closed_form.memory
+
+
+@pytest.mark.parametrize("engine", ["closed-form", "events"])
+def test_a_step_that_waits_for_data_is_as_long_as_a_batch_takes(engine: Engine) -> None:
+    """64 sequences of 2,048 tokens of 1 MB each over 1 GB/s: 131 s, without variation."""
+    slow = InputSpec(
+        dataset_bytes=1e18,
+        bytes_per_token=1e6,
+        store_bandwidth_bytes_per_s=1e9,
+        node_bandwidth_bytes_per_s=1e12,
+        variation=0.0,
+    )
+    fed = predict_step(SCENARIO, PLAN, engine=engine)
+    starved = predict_step(SCENARIO.model_copy(update={"input": slow}), PLAN, engine=engine)
+    assert fed.breakdown.input_s == 0.0
+    assert starved.step_s == pytest.approx(64 * 2048 * 1e6 / 1e9)
+    assert starved.fed_step_s == pytest.approx(fed.step_s)
+    assert starved.breakdown.total_s == pytest.approx(starved.step_s, rel=1e-9)
+    assert starved.mfu < fed.mfu
 
 
 def test_trace_covers_every_stage_of_the_predicted_step() -> None:

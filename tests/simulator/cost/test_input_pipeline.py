@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from simulator.campaign.input_pipeline import input_flow, stall_s
+from simulator.cost.input_pipeline import input_flow, stall_s
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 
