@@ -31,7 +31,7 @@ def decisions_in_words(plan: PlanSpec) -> tuple[str, ...]:
     if plan.n_spare_nodes is not None:
         phrases.append(f"{plan.n_spare_nodes} spare node{'' if plan.n_spare_nodes == 1 else 's'}")
     recoveries = {
-        "wait": "wait for repairs",
+        "wait": "replacements at hand" if plan.n_spare_nodes is None else "wait for repairs",
         "shrink": "go on with fewer copies",
         "replan": "plan anew for what is left",
         "isolate": f"{plan.isolation_groups} groups of "
@@ -67,7 +67,7 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
                 (f"{each} spares", {"n_spare_nodes": each}) for each in sorted(numbers)
             )
         )
-    if plan.recovery is not None:
+    if plan.recovery is not None and (plan.recovery, plan.n_spare_nodes) != ("wait", None):
         sentences.append(
             f"{decisions_in_words(plan)[-1]} ({plan.recovery}): "
             + against.effects(

@@ -32,8 +32,11 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
     """Return the screen; `top` plans of the result are shown."""
     lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result)]
     lines += _table(result, top)
-    bar, legend = step_bar(result.best.prediction.step.breakdown, width=WIDTH - 12)
-    lines += [_uncertainty(result), f"step of #1: {bar}", *_wrapped(legend), *_failures(result)]
+    bar, legend = step_bar(
+        result.best.prediction.step.breakdown, width=WIDTH - 12, legend_width=WIDTH - 12
+    )
+    lines += [_uncertainty(result), f"step of #1: {bar}", f"{'':<12}{legend}", *_failures(result)]
+    lines.append(_assumed(result))
     lines += _next(result, plan_path)
     lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
     return "\n".join(lines)
@@ -115,10 +118,13 @@ def _three_digits(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def _wrapped(parts: tuple[str, ...]) -> list[str]:
-    whole = "  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    lines = textwrap.wrap(whole, WIDTH, initial_indent=" " * 12, subsequent_indent=" " * 12)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+def _assumed(result: SearchResult) -> str:
+    """Say some of what was taken for what was not given, and where all of it stands."""
+    prediction = result.best.prediction
+    sentences = [*prediction.step.assumptions, *prediction.campaign.assumptions]
+    said = "; ".join(sentence.removeprefix("by default: ") for sentence in sentences)
+    rest = f" ...; all {len(sentences)}: armillary explain"
+    return f"{'assumed:':<12}{textwrap.shorten(said, WIDTH - 12, placeholder=rest)}"
 
 
 def _next(result: SearchResult, plan_path: Path) -> list[str]:

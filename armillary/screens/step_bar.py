@@ -20,17 +20,27 @@ _MARKS = {
 }
 
 
-def step_bar(breakdown: StepBreakdown, *, width: int) -> tuple[str, tuple[str, ...]]:
+def step_bar(breakdown: StepBreakdown, *, width: int, legend_width: int) -> tuple[str, str]:
     """Return the bar and its legend; parts that round to nothing are left out of both.
 
-    The lengths are rounded so that they add up to the width.
+    The lengths are rounded so that they add up to the width. Where the legend would be longer
+    than its width, the smallest parts are counted with the others.
     """
-    total_s = breakdown.total_s
-    bar, done_s = "", 0.0
-    legend = []
-    for name, seconds in breakdown.parts():
+    parts = dict(breakdown.parts())
+    while len(legend := _legend(parts)) > legend_width:
+        smallest = min((name for name in parts if name != "other"), key=parts.__getitem__)
+        parts["other"] += parts.pop(smallest)
+    bar, done_s, total_s = "", 0.0, breakdown.total_s
+    for name, seconds in parts.items():
         done_s += seconds
         bar = bar.ljust(round(width * done_s / total_s), _MARKS[name])
-        if seconds >= 0.005 * total_s:
-            legend.append(f"{_MARKS[name]} {name} {100 * seconds / total_s:.0f}%")
-    return bar, tuple(legend)
+    return bar, legend
+
+
+def _legend(parts: dict[str, float]) -> str:
+    total_s = sum(parts.values())
+    return "  ".join(
+        f"{_MARKS[name]} {name} {seconds / total_s:.0%}"
+        for name, seconds in parts.items()
+        if seconds >= 0.005 * total_s
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from simulator.campaign.assumptions import campaign_assumptions
 from simulator.campaign.causes import first_surviving, resolve_causes, with_rates
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
@@ -126,6 +127,9 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     usual_repair_s = _first(asked.repair_s, profile.repair_s)
     n_devices = scenario.limits.devices or cluster.n_devices
     stored_bytes = _stored_bytes(scenario)
+    store = _first(
+        asked.checkpoint_write_bandwidth_bytes_per_s, profile.store_bytes_per_s(n_devices)
+    )
     money = money_terms(cluster, scenario.economics, stored_bytes=stored_bytes)
     power = power_terms(cluster, scenario.economics, spares_off=asked.spare_kind == "cold")
     return CampaignTerms(
@@ -149,14 +153,16 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         removals=removals((*sudden, *warned), cluster, asked, usual_repair_s=usual_repair_s),
         n_spare_nodes=fixed_spares(asked),
         slowdown=_slowdown(asked, cluster.n_devices),
-        tiers=_tiers(asked, profile, together, n_devices),
+        tiers=_tiers(asked, store, together, n_devices),
         device_copy_bytes_per_s=cluster.host.device_copy_bandwidth_bytes_per_s,
         node_write_bytes_per_s=_node_write_bytes_per_s(cluster),
         checkpoint_stall_s=asked.checkpoint_stall_s,
         stored_bytes=stored_bytes,
         money=money,
         power=power,
-        assumptions=_assumptions(scenario, money, power),
+        assumptions=campaign_assumptions(
+            scenario, profile, store_bytes_per_s=store, money=money, power=power
+        ),
     )
 
 
@@ -242,17 +248,14 @@ def _mean(causes: tuple[FailureCause, ...], values: list[float], n_devices: int)
 
 def _tiers(
     asked: ReliabilitySpec,
-    profile: FailureProfile,
+    store_bytes_per_s: float,
     sudden: tuple[FailureCause, ...],
     n_devices: int,
 ) -> tuple[TierTerms, ...]:
     store = CheckpointTier(
         name="store",
         survives="region",
-        write_bandwidth_bytes_per_s=_first(
-            asked.checkpoint_write_bandwidth_bytes_per_s,
-            profile.checkpoint_write_bandwidth_bytes_per_s,
-        ),
+        write_bandwidth_bytes_per_s=store_bytes_per_s,
         shared=True,
     )
     tiers = asked.checkpoint_tiers or (store,)
@@ -296,31 +299,3 @@ def _stored_bytes(scenario: Scenario) -> float:
     """Return the size of the dataset and two checkpoints."""
     dataset = 0.0 if scenario.input is None else scenario.input.dataset_bytes
     return dataset + 2 * checkpoint_bytes(scenario.model, scenario.job)
-
-
-def _assumptions(
-    scenario: Scenario, money: MoneyTerms | None, power: PowerTerms | None
-) -> tuple[str, ...]:
-    device, economics = scenario.cluster.device.name, scenario.economics
-    unsaid = (
-        (
-            scenario.reliability.spares is None,
-            "a replacement node is always at hand and costs nothing",
-        ),
-        (scenario.input is None, "data are always there in time"),
-        (money is None, f"no price is known for {device}: cost left out"),
-        (power is None, f"no power is known for {device}: energy left out"),
-        (
-            power is not None and scenario.cluster.host.power_w == 0,
-            "power of the hosts is unknown and left out",
-        ),
-        (
-            power is not None and economics.fabric_power_per_device is None,
-            "power of switches and optics is unknown and left out",
-        ),
-        (
-            money is not None and economics.usd_per_tb_month is None,
-            "storage costs nothing",
-        ),
-    )
-    return tuple(sentence for applies, sentence in unsaid if applies)

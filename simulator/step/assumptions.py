@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from simulator.cost.groups import AxisName
 from simulator.spec.cluster import ClusterSpec
+from simulator.spec.job import JobSpec
 from simulator.spec.links import LevelName
 from simulator.spec.scenario import Scenario
 from simulator.spec.stragglers import StragglerSpec
+from simulator.spec.units import format_count
 
 _LINKS: Mapping[LevelName, str] = {
     "scale-up": "the scale-up link",
@@ -21,7 +23,7 @@ _LINKS: Mapping[LevelName, str] = {
 def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> tuple[str, ...]:
     """Return what was assumed; `factors` are those of links priced as flows."""
     job, cluster = scenario.job, scenario.cluster
-    notes = [f"software generation {job.software!r}"]
+    notes = [*_by_default(job), f"software generation {job.software!r}"]
     if job.launch is not None:
         notes.append(f"kernels are launched as {job.launch}")
     if cluster.calibration is None:
@@ -39,6 +41,26 @@ def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> t
     if scenario.stragglers != StragglerSpec():
         notes.append("a search prices stragglers to first order and times its finalists with them")
     return tuple(notes)
+
+
+def _by_default(job: JobSpec) -> list[str]:
+    """Return the sizes of the job that are those of a scenario that does not say them."""
+    default = JobSpec()
+    sizes = (
+        (job.tokens == default.tokens, f"{format_count(job.tokens)} tokens"),
+        (
+            job.global_batch_sequences is None and job.global_batch_tokens is None,
+            f"{job.batch_sequences:,} sequences a step",
+        ),
+        (
+            job.sequence_length == default.sequence_length,
+            f"sequences of {job.sequence_length:,} tokens",
+        ),
+        (job.precision == default.precision, job.precision),
+        (job.optimizer == default.optimizer, job.optimizer),
+    )
+    defaults = [size for is_default, size in sizes if is_default]
+    return [f"by default: {', '.join(defaults)}"] if defaults else []
 
 
 def _of_the_cluster(cluster: ClusterSpec) -> list[str]:

@@ -47,6 +47,8 @@ def test_the_first_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "step of #1: ",
         "90 % of #1: ",
         "; fits: ",
+        "replacements at hand",
+        "assumed:    ",
         "armillary explain",
         "saved: ",
     ):
@@ -241,6 +243,10 @@ def test_python_says_the_same() -> None:
 
 def test_the_bar_is_as_long_as_it_should_be() -> None:
     breakdown = StepBreakdown(forward_s=1.0, backward_s=2.0, bubble_s=0.999, dp_s=0.001)
-    bar, legend = step_bar(breakdown, width=40)
+    bar, legend = step_bar(breakdown, width=40, legend_width=80)
     assert bar == "#" * 10 + "=" * 20 + "." * 10
-    assert legend == ("# forward 25%", "= backward 50%", ". bubble 25%")
+    assert legend == "# forward 25%  = backward 50%  . bubble 25%"
+    assert step_bar(breakdown, width=40, legend_width=42) == (
+        "#" * 10 + "=" * 20 + "-" * 10,
+        "# forward 25%  = backward 50%  - other 25%",
+    )

@@ -33,6 +33,15 @@ def test_what_one_asked_for_is_said(override: str, sentence: str) -> None:
 def test_what_one_did_not_ask_for_is_not_said() -> None:
     scenario = scenario_from_flags(model="llama3-8b", cluster="h100-sxm:16")
     assert step_assumptions(scenario, {}) == (
+        "by default: 1 T tokens, 1,024 sequences a step, sequences of 8,192 tokens, bf16, adamw",
         "software generation 'default'",
         "kernel and link efficiencies from the catalog, not measured on this cluster",
     )
+
+
+def test_what_one_said_is_no_default() -> None:
+    job = {"tokens": "2T", "batch": "512", "sequence_length": "4096", "precision": "fp8"}
+    scenario = scenario_from_flags(
+        model="llama3-8b", cluster="h100-sxm:16", **job, overrides=["job.optimizer=sgd"]
+    )
+    assert not any("default:" in sentence for sentence in step_assumptions(scenario, {}))

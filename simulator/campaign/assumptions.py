@@ -1,0 +1,92 @@
+"""What a prediction of a campaign rests on where the scenario does not say it, in sentences."""
+
+from __future__ import annotations
+
+from simulator.campaign.money import MoneyTerms
+from simulator.campaign.power import PowerTerms
+from simulator.catalog import default_price
+from simulator.spec.economics import EconomicsSpec
+from simulator.spec.profiles import FailureProfile
+from simulator.spec.reliability import ReliabilitySpec
+from simulator.spec.scenario import Scenario
+from simulator.spec.units import format_seconds
+
+DAY_S = 86400.0
+
+
+def campaign_assumptions(
+    scenario: Scenario,
+    profile: FailureProfile,
+    *,
+    store_bytes_per_s: float,
+    money: MoneyTerms | None,
+    power: PowerTerms | None,
+) -> tuple[str, ...]:
+    """Return what was taken for what was not given: failures, spares, store, money, power, data."""
+    asked, device = scenario.reliability, scenario.cluster.device.name
+    stores = asked.checkpoint_tiers or asked.checkpoint_write_bandwidth_bytes_per_s is not None
+    unsaid = (
+        (_rates_by_default(asked), _failures(scenario, profile)),
+        (
+            asked.spares is None,
+            "a replacement node is always at hand and costs nothing",
+        ),
+        (
+            not stores,
+            f"checkpoints go to a shared store of {store_bytes_per_s / 1e9:.4g} GB/s, by profile "
+            f"{profile.name}",
+        ),
+        (_price_by_default(scenario.economics) and money is not None, _price(device)),
+        (
+            power is not None and _grid_by_default(scenario.economics),
+            f"grid {scenario.economics.grid}, PUE {scenario.economics.pue:g}",
+        ),
+        (scenario.input is None, "data are always there in time"),
+        (money is None, f"no price is known for {device}: cost left out"),
+        (power is None, f"no power is known for {device}: energy left out"),
+        (
+            power is not None and scenario.cluster.host.power_w == 0,
+            "power of the hosts is unknown and left out",
+        ),
+        (
+            power is not None and scenario.economics.fabric_power_per_device is None,
+            "power of switches and optics is unknown and left out",
+        ),
+        (
+            money is not None and scenario.economics.usd_per_tb_month is None,
+            "storage costs nothing",
+        ),
+    )
+    return tuple(sentence for applies, sentence in unsaid if applies)
+
+
+def _rates_by_default(asked: ReliabilitySpec) -> bool:
+    default = ReliabilitySpec()
+    given = asked.causes or asked.failures_per_device_day is not None
+    return asked.profile == default.profile and asked.random_failures and not given
+
+
+def _failures(scenario: Scenario, profile: FailureProfile) -> str:
+    rate = profile.failures_per_device_day * scenario.reliability.failure_factor
+    every_s = DAY_S / (rate * scenario.cluster.n_devices) if rate else float("inf")
+    return (
+        f"failures and restarts as in profile {profile.name}: {rate:.3g} per device-day, here one "
+        f"every {format_seconds(every_s)}"
+    )
+
+
+def _price_by_default(economics: EconomicsSpec) -> bool:
+    given = economics.usd_per_device_hour, economics.price, economics.own
+    return not economics.price_series and all(price is None for price in given)
+
+
+def _price(device: str) -> str:
+    price = default_price(device)
+    if price is None:
+        return ""
+    return f"${price.usd_per_device_hour:g} per device-hour, the catalog's {price.name}"
+
+
+def _grid_by_default(economics: EconomicsSpec) -> bool:
+    default = EconomicsSpec()
+    return (economics.grid, economics.pue) == (default.grid, default.pue)
