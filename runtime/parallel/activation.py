@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils import checkpoint
 
+from runtime.model.feed_forward import FeedForward
 from runtime.model.transformer import Transformer
 from simulator.spec.recompute import Recompute
 
@@ -50,7 +51,7 @@ def recompute_activations(model: Transformer, kind: Recompute) -> None:
             _repeat(block)
         elif "selective" in kind.parts:
             _repeat(block, contexts=_selective_contexts)
-        elif "mlp" in kind.parts:
+        elif "mlp" in kind.parts and isinstance(block.ffn, FeedForward):
             _repeat(block.ffn)
 
 

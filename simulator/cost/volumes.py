@@ -35,11 +35,17 @@ class StepVolume:
     pp_bytes: float
     """Activations and gradients sent to other stages."""
     dp_reduce_bytes: float
-    """Gradients: reduce-scatter over dp_shard, or all-reduce over dp_replicate without sharding."""
+    """Gradients that are reduced and scattered over the ranks that divide weights."""
     dp_copies_bytes: float
-    """Shards of gradients that copies all-reduce (dp_replicate beside dp_shard)."""
+    """Gradients, or shards of them, that copies all-reduce (dp_replicate; cp where it copies)."""
     dp_gather_bytes: float
-    """Weights gathered over dp_shard."""
+    """Weights gathered over the ranks that divide them."""
+    expert_reduce_bytes: float
+    """Gradients of spread experts, over the ranks that divide the same ones."""
+    expert_copies_bytes: float
+    """The same (or shards of them) that copies all-reduce."""
+    expert_gather_bytes: float
+    """Weights of spread experts that are gathered."""
 
 
 def step_volumes(setting: Setting, plan: PlanSpec) -> tuple[StepVolume, ...]:
@@ -52,14 +58,17 @@ def _stage_volume(setting: Setting, plan: PlanSpec, rank: int) -> StepVolume:
     all_stages = StageLayers.all_of_plan(model, plan)
     stages = all_stages.only(rank)
     n_layers = float(stages.dense[0, 0] + stages.moe[0, 0])
-    n_ends = float(stages.embedding[0, 0] + stages.heads[0, 0])
+    n_mixtures = float(stages.moe[0, 0])
     again = _layers_again(model, plan, rank)
     return StepVolume(
-        tp_bytes=n * _tensor_bytes(setting, plan, n_layers, again.all, n_ends),
-        cp_bytes=n * 3.0 * n_layers * (plan.cp - 1) * float(context_message(setting)[0]),
+        tp_bytes=n * _tensor_bytes(setting, plan, stages, again),
+        cp_bytes=n
+        * (3.0 * n_layers + again.dense + again.mixtures)
+        * (plan.cp - 1)
+        * float(context_message(setting)[0]),
         ep_bytes=n
         * 2.0
-        * (2.0 * float(stages.moe[0, 0]) + again.mixtures)
+        * (2.0 * n_mixtures + again.mixtures + again.experts)
         * float(expert_message(setting)[0])
         if plan.ep > 1
         else 0.0,
@@ -68,42 +77,59 @@ def _stage_volume(setting: Setting, plan: PlanSpec, rank: int) -> StepVolume:
     )
 
 
-class _Layers(NamedTuple):
-    all: float
-    mixtures: float
+class _LayersAgain(NamedTuple):
+    """Layers whose collectives a backward pass repeats."""
+
+    dense: int
+    """Repeated whole."""
+    mixtures: int
+    """Repeated whole."""
+    experts: int
+    """Mixtures of which the experts alone are repeated."""
 
 
-def _layers_again(model: ModelSpec, plan: PlanSpec, rank: int) -> _Layers:
-    """Layers of a rank whose collectives the backward pass repeats: those repeated whole, and
-    mixtures whose experts are.
+def _layers_again(model: ModelSpec, plan: PlanSpec, rank: int) -> _LayersAgain:
+    """Count what a rank repeats.
 
-    The feed-forward network alone has none of its own: it begins with gathered tokens, and stops
-    before its sums are reduced.
+    The feed-forward network alone has no collectives of its own: it begins with gathered tokens,
+    and stops before its sums are reduced.
     """
     kind, sizes = plan.recompute_kind, plan.chunk_layers(model.n_layers)
-    whole = mixtures = 0
+    dense = mixtures = experts = 0
     for chunk in plan.chunks_of_rank(rank):
         first = sum(sizes[:chunk])
         for at in range(sizes[chunk]):
             is_whole, is_moe = kind.is_whole(first + at, at), model.is_moe_layer(first + at)
-            whole += is_whole
-            mixtures += is_moe and (is_whole or "moe" in kind.parts)
-    return _Layers(whole, mixtures)
+            dense += is_whole and not is_moe
+            mixtures += is_whole and is_moe
+            experts += is_moe and not is_whole and "moe" in kind.parts
+    return _LayersAgain(dense, mixtures, experts)
 
 
 def _tensor_bytes(
-    setting: Setting, plan: PlanSpec, n_layers: float, n_again: float, n_ends: float
+    setting: Setting, plan: PlanSpec, stages: StageLayers, again: _LayersAgain
 ) -> float:
-    """Two pairs of collectives per pass of a layer, one of embedding or head; a pair is one
-    all-reduce without sequence parallelism.
+    """Two pairs of collectives per pass of a dense layer, one of embedding or head; a pair is one
+    all-reduce without sequence parallelism. Of a mixture, shared experts have one, and so have
+    experts that are divided by tp.
 
-    A recomputed layer stops before its last collective, whose result no gradient needs.
+    A recomputed layer stops before its last collective where no gradient needs its result.
     """
     if plan.tp == 1:
         return 0.0
+    moe = setting.model.moe
+    has_shared = moe is not None and moe.shared_ffn_size > 0
     of_pair = 2.0 if plan.sequence_parallel else 1.0
-    of_layers = 4.0 * of_pair * n_layers + (2.0 * of_pair - 1.0) * n_again
-    return (of_layers + of_pair * n_ends) * float(activation_bytes(setting)[0])
+    of_mixture = of_pair * (1 + has_shared + (plan.ep == 1))
+    ends_needed = moe is not None and (moe.shared_expert_gate or (plan.ep > 1 and not has_shared))
+    n_ends = float(stages.embedding[0, 0] + stages.heads[0, 0])
+    n_collectives = (
+        of_pair * (4.0 * float(stages.dense[0, 0]) + n_ends)
+        + of_mixture * 2.0 * float(stages.moe[0, 0])
+        + (2.0 * of_pair - 1.0) * again.dense
+        + (of_mixture - (not ends_needed)) * again.mixtures
+    )
+    return n_collectives * float(activation_bytes(setting)[0])
 
 
 def _n_sent(plan: PlanSpec, rank: int) -> int:
@@ -117,27 +143,62 @@ def _n_sent(plan: PlanSpec, rank: int) -> int:
 
 
 def _data_bytes(setting: Setting, plan: PlanSpec, stages: StageLayers) -> dict[str, float]:
-    """Gradients and weights of the stage.
-
-    FSDP reduces after every microbatch without a pipeline (ZeRO 2 and 3), and gathers for every
-    pass (ZeRO 3) all but the head, which stays from a forward to its backward. Copies of shards are
-    added up once per step.
+    """Gradients and weights of the stage, those of spread experts among the ranks that have the
+    same ones.
     """
     held = stage_parameters(setting, stages)
-    n_held = float(held.common[0, 0] + held.routed[0, 0])
+    common, routed = float(held.common[0, 0]), float(held.routed[0, 0])
+    divided = plan.zero_stage > 0 and plan.dp_shard * plan.cp > 1
+    n_shards = plan.dp_shard * plan.cp if divided else 1
+    n_copies = plan.dp * plan.cp // n_shards
+    staying = _staying(setting.model, setting.table, stages)
+    if plan.ep == 1:
+        common, routed = common + routed, 0.0
+    n_expert_shards = max(n_shards * plan.tp // plan.ep, 1) if divided else 1
+    n_expert_copies = plan.n_ranks // (plan.pp * plan.ep * n_expert_shards)
+    dense = _weight_bytes(setting, plan, common, staying, n_shards, n_copies)
+    experts = _weight_bytes(setting, plan, routed, 0.0, n_expert_shards, n_expert_copies)
+    return {
+        "dp_reduce_bytes": dense.reduce,
+        "dp_copies_bytes": dense.copies,
+        "dp_gather_bytes": dense.gather,
+        "expert_reduce_bytes": experts.reduce,
+        "expert_copies_bytes": experts.copies,
+        "expert_gather_bytes": experts.gather,
+    }
+
+
+class _WeightBytes(NamedTuple):
+    reduce: float
+    copies: float
+    gather: float
+
+
+def _weight_bytes(
+    setting: Setting,
+    plan: PlanSpec,
+    n_held: float,
+    n_staying: float,
+    n_shards: int,
+    n_copies: int,
+) -> _WeightBytes:
+    """Bytes of some weights that `n_shards` ranks divide and `n_copies` have copies of.
+
+    FSDP reduces after every microbatch without a pipeline (ZeRO 2 and 3), and gathers for every
+    pass (ZeRO 3) all but the head, which stays from a forward to its backward. Copies are added up
+    once per step.
+    """
     n = plan.n_microbatches
     n_reduced = n if plan.zero_stage >= 2 and plan.pp == 1 else 1
     gradients = gradient_bytes(setting.job) * n_held
-    sharded = plan.zero_stage > 0 and plan.dp_shard * plan.cp > 1
-    gathered = n_held
+    n_gathered = n_held
     if plan.zero_stage == 3:
-        gathered = n * (2.0 * n_held - _staying(setting.model, setting.table, stages))
-    replicated = plan.dp_replicate > 1
-    return {
-        "dp_reduce_bytes": (n_reduced if sharded else float(replicated)) * gradients,
-        "dp_copies_bytes": gradients / (plan.dp_shard * plan.cp) * (sharded and replicated),
-        "dp_gather_bytes": weight_bytes(setting.job) * gathered * sharded,
-    }
+        n_gathered = n * (2.0 * n_held - n_staying)
+    return _WeightBytes(
+        reduce=n_reduced * gradients * (n_shards > 1),
+        copies=gradients / n_shards * (n_copies > 1),
+        gather=weight_bytes(setting.job) * n_gathered * (n_shards > 1),
+    )
 
 
 def _staying(model: ModelSpec, table: PlanTable, stages: StageLayers) -> float:

@@ -25,7 +25,8 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from runtime.execute import forward_backward_of
-from runtime.mesh import Mesh
+from runtime.mesh import EXPERT_AXES, Mesh
+from runtime.parallel import experts
 from runtime.pipeline import tied_weight
 from runtime.stage import build_stages, named_parameters
 from simulator.spec.plan import AXES, PlanSpec
@@ -41,6 +42,7 @@ KINDS = {
     "all_reduce": "all_reduce",
     "allreduce_": "all_reduce",
     "send": "send",
+    "all_to_all_single": "all_to_all",
 }
 """torch's names of collectives, in _c10d_functional and c10d."""
 NOT_COUNTED = {"wait_tensor", "_wrap_tensor_autograd", "recv_", "barrier"}
@@ -49,10 +51,10 @@ NOT_COUNTED = {"wait_tensor", "_wrap_tensor_autograd", "recv_", "barrier"}
 class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the full message of every collective by axis."""
 
-    def __init__(self, axis_of_ranks: dict[tuple[int, ...], str]) -> None:
+    def __init__(self, axis_of_group: dict[str, str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        self._axis_of_ranks = axis_of_ranks
+        self._axis_of_group = axis_of_group
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -74,8 +76,7 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             script = next(each for each in args if isinstance(each, torch.ScriptObject))
             group = dist.ProcessGroup.unbox(script)
-        ranks = tuple(dist.get_process_group_ranks(group))
-        return self._axis_of_ranks.get(ranks, f"other {len(ranks)}")
+        return self._axis_of_group.get(group.group_name, f"other {group.size()}")
 
 
 def _whole(space: str, kind: str, args: Any, result: Any) -> Any:
@@ -90,13 +91,24 @@ def _size(whole: Any) -> float:
     return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
-def axes_of_ranks(mesh: Mesh) -> dict[tuple[int, ...], str]:
+def axes_of_groups(mesh: Mesh) -> dict[str, str]:
     """Name the groups that this rank belongs to."""
-    named = {}
-    for axis in AXES:
-        if mesh.has(axis):
-            named[tuple(dist.get_process_group_ranks(mesh.axes(axis).get_group()))] = axis
-    return named
+    copies, shards = mesh.data()
+    meshes = {axis: mesh.axes(axis) for axis in AXES if mesh.has(axis)}
+    if mesh.has("ep"):
+        meshes |= {axis: mesh.experts(axis) for axis in EXPERT_AXES[1:]}
+    if copies is not None:
+        meshes["dp_replicate"] = copies
+    if shards is not None:
+        meshes["dp_shard"] = shards
+    return {each.get_group().group_name: axis for axis, each in meshes.items()}
+
+
+@contextmanager
+def equal_loads() -> Iterator[None]:
+    """Let every rank receive as many copies of tokens as it sends: nobody else is there."""
+    with mock.patch.object(experts, "exchange_counts", lambda sent, _: sent):
+        yield
 
 
 def reduced(bucket: Any) -> torch.futures.Future[torch.Tensor]:
@@ -130,9 +142,10 @@ def issued(scenario: Scenario, plan: PlanSpec, rank: int) -> Issued:
                 stage.module.register_comm_hook(None, lambda _, bucket: reduced(bucket))
         forward_backward = forward_backward_of(scenario, mesh, stages)
         n_sequences = plan.microbatch_sequences * plan.n_microbatches
-        tokens = torch.zeros(n_sequences, scenario.job.sequence_length, dtype=torch.int64)
+        n_tokens = scenario.job.sequence_length // plan.cp
+        tokens = torch.zeros(n_sequences, n_tokens, dtype=torch.int64)
         tied = tied_weight(scenario, mesh, stages)
-        with agreed_on_shapes(), Noting(axes_of_ranks(mesh)) as noted:
+        with agreed_on_shapes(), equal_loads(), Noting(axes_of_groups(mesh)) as noted:
             forward_backward(tokens, tokens)
             if tied is not None:
                 tied.add_gradients()
