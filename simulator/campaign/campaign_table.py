@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from simulator.campaign.losses import Loss
 from simulator.campaign.pace import Pace, pace_of
 from simulator.campaign.renewal import isolated_availability
 from simulator.campaign.rhythm import Rhythm
+from simulator.campaign.shapes import Shape
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -44,17 +46,20 @@ def campaign_table(
     n_groups: npt.ArrayLike = 1,
     n_copies: npt.ArrayLike = 1,
     communication_share: npt.ArrayLike = 0.0,
+    best: Callable[[int], Shape | None] | None = None,
 ) -> CampaignTable:
     """Return n campaigns that save in a rhythm.
 
     `n_spare_nodes` overrides the scenario's spares; `n_groups` restart apart where the recovery is
     `isolate`, and `n_copies` can be left out one by one where it is `shrink`;
-    `communication_share` is that part of a step in which devices compute nothing.
+    `communication_share` is that part of a step in which devices compute nothing. `best` is the
+    best plan on so many nodes, where the recovery is `replan`; without it nodes that are left are
+    taken to do as much as before.
     """
     step, ranks = np.asarray(step_s, float), np.broadcast_to(n_ranks, rhythm.mtbf_s.shape) * 1.0
     n_nodes = np.ceil(ranks / terms.devices_per_node)
     n_spares = terms.n_spare_nodes if n_spare_nodes is None else n_spare_nodes
-    crew = crew_of(terms, n_nodes, n_spares, n_groups=n_groups, n_copies=n_copies)
+    crew = crew_of(terms, n_nodes, n_spares, n_groups=n_groups, n_copies=n_copies, best=best)
     pace = pace_of(
         terms,
         rhythm,
@@ -97,7 +102,8 @@ class _Course:
     def __init__(self, crew: Crew, pace: Pace, up: FloatArray, *, work_s: FloatArray) -> None:
         self._crew, self._pace, self._up = crew, pace, up
         longer_s = work_s / crew.speed
-        healthy = pace.shares.productive / (1 + pace.degraded + pace.starved) * up
+        self._degraded = (1 + pace.degraded) / crew.efficiency - 1
+        healthy = pace.shares.productive / (1 + self._degraded + pace.starved) * up
         ready = (1 - crew.waiting) * (1 - pace.interrupted)
         self._stretch = 1 / (longer_s / ready + healthy * pace.startup_s)
         self._healthy = healthy
@@ -123,7 +129,7 @@ class _Course:
             + active * pace.shares.productive * (1 - self._up),
             Loss.LOST_WORK: active * pace.shares.lost_work,
             Loss.CHECKPOINT_STALL: active * pace.shares.checkpoint,
-            Loss.DEGRADED_SPEED: self.goodput * pace.degraded,
+            Loss.DEGRADED_SPEED: self.goodput * self._degraded,
             Loss.INPUT_STALL: self.goodput * pace.starved,
             Loss.PLANNED_MAINTENANCE: planned,
             Loss.WAITING_FOR_SPARES: active * crew.waiting / ready,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.decided import decided, droppable_copies
 from simulator.campaign.endless import require_progress
-from simulator.campaign.feeding import input_needs
+from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.rhythm import plan_rhythm, require_room
+from simulator.campaign.shapes import ReplannedShapes, Replanner, Shape
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.plan import PlanSpec
@@ -24,17 +29,24 @@ from simulator.spec.units import format_seconds
 
 
 def predict_campaign(
-    scenario: Scenario, plan: PlanSpec, step: StepPrediction, *, state_bytes: float
+    scenario: Scenario,
+    plan: PlanSpec,
+    step: StepPrediction,
+    *,
+    state_bytes: float,
+    replan: Replanner | None = None,
 ) -> CampaignPrediction:
     """Predict the whole training of one plan.
 
-    `state_bytes` is the size of a checkpoint. Raises NoFeasiblePlan where no progress is left and
+    `state_bytes` is the size of a checkpoint; `replan` finds the best plan for fewer nodes, where
+    the recovery asks for it. Raises NoFeasiblePlan where no progress is left and
     InputError where a checkpoint is larger than its tier.
     """
     scenario = decided(scenario, plan)
     terms = campaign_terms(scenario)
     require_room(terms, state_bytes, -(-plan.n_ranks // terms.devices_per_node))
     rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
+    best = best_on_fewer(scenario, plan, terms, step, replan)
     table = campaign_table(
         terms,
         rhythm,
@@ -43,14 +55,37 @@ def predict_campaign(
         n_groups=scenario.reliability.isolation_groups or 1,
         n_copies=droppable_copies(plan.dp_replicate, plan.dp_shard),
         communication_share=step.communication_share,
+        best=best,
     )
     require_progress(table)
     needs = input_needs(terms, step_s=step.fed_step_s, n_ranks=plan.n_ranks)
-    return _prediction(terms, table, needs, scenario.reliability)
+    return _prediction(terms, table, needs, scenario.reliability, replans=best is not None)
+
+
+def best_on_fewer(
+    scenario: Scenario,
+    plan: PlanSpec,
+    terms: CampaignTerms,
+    step: StepPrediction,
+    replan: Replanner | None,
+) -> Callable[[int], Shape | None] | None:
+    """Return the best plan by the number of nodes left; None where nobody plans anew."""
+    if replan is None or terms.recovery != "replan":
+        return None
+    ranks = np.array([float(plan.n_ranks)])
+    stall_s = float(input_waits(terms, np.array([step.fed_step_s]), ranks)[0][0])
+    n_nodes = -(-plan.n_ranks // terms.devices_per_node)
+    full = Shape(n_nodes, step.step_s * terms.slowdown + stall_s)
+    return ReplannedShapes(scenario, full, replan, terms.slowdown, stall_s).best
 
 
 def _prediction(
-    terms: CampaignTerms, table: CampaignTable, needs: InputNeeds | None, asked: ReliabilitySpec
+    terms: CampaignTerms,
+    table: CampaignTable,
+    needs: InputNeeds | None,
+    asked: ReliabilitySpec,
+    *,
+    replans: bool,
 ) -> CampaignPrediction:
     goodput = float(table.goodput[0])
     reach = NORMAL_95 * float(table.goodput_deviation[0])
@@ -70,7 +105,7 @@ def _prediction(
         checkpoint_interval_s=float(safest.interval_s[0]),
         checkpoint_stall_s=float(sum(tier.stall_s[0] for tier in table.rhythm.tiers)),
         input_needs=needs,
-        assumptions=terms.assumptions + _warnings(terms, table, asked),
+        assumptions=terms.assumptions + _warnings(terms, table, asked, replans=replans),
     )
     return prediction.model_copy(update={"intervals": _spreads(prediction)})
 
@@ -92,7 +127,7 @@ def _first(column: FloatArray | None) -> float | None:
 
 
 def _warnings(
-    terms: CampaignTerms, table: CampaignTable, asked: ReliabilitySpec
+    terms: CampaignTerms, table: CampaignTable, asked: ReliabilitySpec, *, replans: bool
 ) -> tuple[str, ...]:
     mtbf_s, restart_s = float(table.rhythm.mtbf_s[0]), float(table.restart_s[0])
     unsaid = (
@@ -102,8 +137,8 @@ def _warnings(
             f"({format_seconds(mtbf_s)})",
         ),
         (
-            terms.recovery == "replan",
-            "the closed form takes planning anew as waiting for a repair",
+            terms.recovery == "replan" and not replans,
+            "the closed form lets every node that is left do as much as before under a new plan",
         ),
         (
             bool(terms.slow),
@@ -115,11 +150,7 @@ def _warnings(
         ),
         (
             asked.repair_crews is not None and terms.n_spare_nodes is not None,
-            f"the closed form lets no repair wait for one of the {asked.repair_crews} crews",
-        ),
-        (
-            asked.spare_kind == "hot" and bool(terms.n_spare_nodes),
-            "the closed form lets no spare fail, hot as they are",
+            "the closed form takes repairs that queue for a crew as exponential",
         ),
     )
     return tuple(sentence for applies, sentence in unsaid if applies)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.campaign.partial import isolated_service, shrinking_service
-from simulator.campaign.spares import offered_repairs, waiting_share
+from simulator.campaign.partial import (
+    PartialService,
+    Upkeep,
+    isolated_service,
+    replanned_service,
+    shrinking_service,
+    waiting_service,
+)
+from simulator.campaign.shapes import Shape
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -20,7 +28,9 @@ class Crew:
     waiting: FloatArray
     """Share of the time in which the job stands still for want of nodes."""
     speed: FloatArray
-    """Mean speed over that of the whole job, the rest of the time."""
+    """Mean share of the nodes that run, the rest of the time."""
+    efficiency: FloatArray
+    """Speed over what those nodes would do in the whole job."""
     whole_groups: FloatArray
     """Mean share of the groups that have all of their nodes."""
     regrowths_per_s: FloatArray
@@ -39,50 +49,60 @@ def crew_of(
     *,
     n_groups: npt.ArrayLike,
     n_copies: npt.ArrayLike,
+    best: Callable[[int], Shape | None] | None,
 ) -> Crew:
     """Return how many nodes jobs have; None are endless spares."""
     one, zero = np.ones_like(n_nodes), np.zeros_like(n_nodes)
-    crew = Crew(
-        waiting=zero,
-        speed=one,
-        whole_groups=one,
-        regrowths_per_s=zero,
-        spare=zero,
-        idle=zero,
-        unpaid=zero,
-    )
     if n_spares is None:
-        return crew
+        return Crew(
+            waiting=zero,
+            speed=one,
+            efficiency=one,
+            whole_groups=one,
+            regrowths_per_s=zero,
+            spare=zero,
+            idle=zero,
+            unpaid=zero,
+        )
     spares = np.broadcast_to(np.asarray(n_spares, float), n_nodes.shape)
-    rate_s, repair_s = terms.removals.per_device_s * terms.devices_per_node, terms.removals.repair_s
+    service = _service(terms, n_nodes, spares, n_groups=n_groups, n_copies=n_copies, best=best)
+    apart = terms.recovery == "isolate"
+    speed = one if apart else service.speed
     spare = spares / (n_nodes + spares)
-    away = offered_repairs(n_nodes, rate_s, repair_s) / (n_nodes + spares)
-    crew = _paid(crew, terms, spare=spare, idle=spare, away=away)
+    idle = 1 - (1 - spare) * speed
+    unpaid = np.minimum(idle, terms.removals.unpaid_share * service.in_repair / (n_nodes + spares))
+    return Crew(
+        waiting=service.stopped,
+        speed=speed,
+        efficiency=service.efficiency,
+        whole_groups=service.speed if apart else one,
+        regrowths_per_s=service.regrowths_per_s,
+        spare=spare,
+        idle=(idle - unpaid) / (1 - unpaid),
+        unpaid=unpaid,
+    )
+
+
+def _service(
+    terms: CampaignTerms,
+    n_nodes: FloatArray,
+    spares: FloatArray,
+    *,
+    n_groups: npt.ArrayLike,
+    n_copies: npt.ArrayLike,
+    best: Callable[[int], Shape | None] | None,
+) -> PartialService:
+    """Return what nodes in repair leave of jobs, by what their recovery does about it."""
+    upkeep = Upkeep(
+        failures_per_node_s=terms.removals.per_device_s * terms.devices_per_node,
+        repair_s=terms.removals.repair_s,
+        n_crews=terms.removals.n_crews,
+        n_hot=terms.spares.n_hot,
+    )
     if terms.recovery == "isolate":
-        service = isolated_service(
-            n_nodes, n_groups, spares, failures_per_node_s=rate_s, repair_s=repair_s
-        )
-        return replace(crew, whole_groups=service.speed)
+        return isolated_service(n_nodes, n_groups, spares, upkeep)
     if terms.recovery == "shrink":
-        service = shrinking_service(
-            n_nodes, n_copies, spares, failures_per_node_s=rate_s, repair_s=repair_s
-        )
-        crew = replace(
-            crew,
-            waiting=service.stopped,
-            speed=service.speed,
-            regrowths_per_s=service.regrowths_per_s,
-        )
-        # Only nodes that hold ranks are struck.
-        away = away * service.speed * (1 - service.stopped)
-        return _paid(crew, terms, spare=spare, idle=1 - (1 - spare) * service.speed, away=away)
-    repairs = offered_repairs(n_nodes, rate_s, repair_s)
-    return replace(crew, waiting=waiting_share(repairs, spares))
-
-
-def _paid(
-    crew: Crew, terms: CampaignTerms, *, spare: FloatArray, idle: FloatArray, away: FloatArray
-) -> Crew:
-    """Return the crew with these shares of all nodes, of which some are not paid for."""
-    unpaid = np.minimum(idle, terms.removals.unpaid_share * away)
-    return replace(crew, spare=spare, idle=(idle - unpaid) / (1 - unpaid), unpaid=unpaid)
+        return shrinking_service(n_nodes, n_copies, spares, upkeep)
+    if terms.recovery == "replan":
+        return replanned_service(n_nodes, spares, upkeep, best=best)
+    return waiting_service(n_nodes, spares, upkeep)

@@ -88,4 +88,4 @@ def fixed_recovery(asked: ReliabilitySpec) -> Recovery:
 def fixed_spares(asked: ReliabilitySpec) -> int | None:
     """Return the spares of a scenario that does not leave them open."""
     assert asked.spares != "best", "decided() comes first"
-    return asked.spares
+    return asked.n_spares if asked.spare_pools else asked.spares

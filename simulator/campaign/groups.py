@@ -42,7 +42,7 @@ class GroupOutages:
         self._n_groups = setting.n_groups
         self._n_nodes = setting.fleet.n_nodes
         self._restart_s = setting.restart_s
-        self._swap_s = setting.swap_s
+        self._swap_s = setting.spares.swap_s
         self._moved: dict[int, int] = {}
         """Groups of the nodes that were swapped in."""
         self._down: dict[int, int] = {}
@@ -71,7 +71,7 @@ class GroupOutages:
             self._epoch += 1
             return False
         noticed_s = self._agenda.now_s + (failure.cause.detection_s or 0.0)
-        restart_s = self._restart_s + (self._swap_s if failure.removes else 0.0)
+        restart_s = self._restart_s + (self._swap_s(n_missing) if failure.removes else 0.0)
         outage = _Outage(group, n_missing, noticed_s, restart_s, self._epoch)
         if self._queue or not self._filled(outage):
             self._queue.append(outage)

@@ -202,7 +202,8 @@ class Job:
             training.go_back(target)
             restart_s = self._setting.restart_s + load_s
             if again.removes:
-                restart_s += self._setting.swap_s
+                missing = self._setting.full.n_nodes - self._trouble.pool.n_in_job
+                restart_s += self._setting.spares.swap_s(missing)
             known = cause.effect == "corrupt" or cause.notice_s > 0
             noticed_s = 0.0 if known else cause.detection_s or 0.0
             if self._gather_nodes():

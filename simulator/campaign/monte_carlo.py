@@ -40,7 +40,7 @@ def unsupported(setting: CampaignSetting) -> str | None:
         (any(phase.shape != 1 for cause in causes for phase in cause.life), "ageing parts"),
         (any(cause.scope not in ("job", "node") for cause in causes), "racks, pods and regions"),
         (setting.repair.n_crews is not None, "a limited number of repair crews"),
-        (setting.hot_spares, "hot spares"),
+        (setting.spares.n_hot > 0, "hot spares"),
     )
     return next((reason for applies, reason in reasons if applies), None)
 
@@ -122,7 +122,7 @@ class _Replicas:
             if struck.any():
                 self._roll_back(rows[struck], lost)
         self.pause_s[rows] += self.detection_s[drawn] + self.setting.restart_s
-        self.pause_s[rows] += np.where(removed, self.setting.swap_s, 0.0)
+        self.pause_s[rows] += np.where(removed, self.setting.spares.swap_s(1), 0.0)
         if not self.setting.fleet.endless_spares:
             self._wait(rows[removed], drawn[removed])
 

@@ -35,6 +35,11 @@ class NodePool:
         """Return whether a node waits as a spare."""
         return node in self._is_spare
 
+    def spare_rank(self, node: int) -> int:
+        """Return how many spares come in before this one."""
+        ready = (each for each in self._spare if each in self._is_spare)
+        return next(rank for rank, each in enumerate(ready) if each == node)
+
     def remove(self, node: int) -> bool:
         """Take a node away for repair; return whether it was there."""
         if node in self._away:

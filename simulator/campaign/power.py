@@ -33,9 +33,11 @@ class PowerTerms:
 
 
 def power_terms(
-    cluster: ClusterSpec, economics: EconomicsSpec, *, spares_off: bool
+    cluster: ClusterSpec, economics: EconomicsSpec, *, cold_spares: float
 ) -> PowerTerms | None:
     """Return the draw of one device, or None where nobody published it.
+
+    `cold_spares` is the share of the spares that are off.
 
     Raises InputError for an unknown grid.
     """
@@ -59,7 +61,7 @@ def power_terms(
         + host_w
         + fabric_w,
         idle_w=idle_w,
-        spare_w=0.0 if spares_off else idle_w,
+        spare_w=(1 - cold_spares) * idle_w,
         pue=economics.pue,
         kg_co2_per_kwh=grid.kg_co2_per_kwh if given is None else given,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from simulator.campaign.fleet import domain_nodes
 from simulator.spec.cluster import ClusterSpec
@@ -22,6 +23,8 @@ class Removals:
     """Until it is back, repairs that do not help included."""
     unpaid_share: float
     """Part of the time away in which nobody pays for it."""
+    n_crews: float
+    """Nodes that are repaired at once; infinite where all are."""
 
 
 def removals(
@@ -49,4 +52,5 @@ def removals(
         per_device_s=rate,
         repair_s=mean_s / asked.repair_success,
         unpaid_share=unpaid / away if away else 0.0,
+        n_crews=inf if asked.repair_crews is None else asked.repair_crews,
     )

@@ -23,6 +23,7 @@ from simulator.campaign.shapes import (
     Shapes,
     ShrunkShapes,
 )
+from simulator.campaign.spare_pools import SpareTerms
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import InputNeeds, StepPrediction
@@ -41,9 +42,8 @@ class CampaignSetting:
     saves: Saves
     restart_s: float
     """Detection to training again, without loading and swapping; the first start takes as long."""
-    swap_s: float
+    spares: SpareTerms
     repair: RepairTerms
-    hot_spares: bool
     recovery: Recovery
     n_groups: int
     """Replica groups that fail apart; 1 unless the recovery is `isolate`."""
@@ -89,9 +89,8 @@ def campaign_setting(
         outages=asked.replay,
         saves=_saves(terms, rhythm, step_s),
         restart_s=restart_s,
-        swap_s=asked.swap_s,
+        spares=terms.spares,
         repair=_repair(terms, asked),
-        hot_spares=asked.spare_kind == "hot",
         recovery=terms.recovery,
         n_groups=asked.isolation_groups or 1,
         useful_step_s=step_s,

@@ -9,9 +9,11 @@ from simulator.campaign.assumptions import campaign_assumptions
 from simulator.campaign.causes import first_surviving, resolve_causes, with_rates
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
+from simulator.campaign.fleet import domain_nodes
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
 from simulator.campaign.removals import DAY_S, Removals, removals
+from simulator.campaign.spare_pools import SpareTerms, spare_terms
 from simulator.catalog import find_failure_profile
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.cluster import ClusterSpec
@@ -84,6 +86,7 @@ class CampaignTerms:
     usual_repair_s: float
     """Mean time of a repair where its cause does not say."""
     removals: Removals
+    spares: SpareTerms
     n_spare_nodes: int | None
     """None: replacements are always at hand and cost nothing."""
     slowdown: float
@@ -126,12 +129,14 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     base_s, per_device_s = restart_parts(asked, profile)
     usual_repair_s = _first(asked.repair_s, profile.repair_s)
     n_devices = scenario.limits.devices or cluster.n_devices
+    spares = spare_terms(asked)
+    struck = domain_nodes(cluster, asked, cluster.n_nodes)
     stored_bytes = _stored_bytes(scenario)
     store = _first(
         asked.checkpoint_write_bandwidth_bytes_per_s, profile.store_bytes_per_s(n_devices)
     )
     money = money_terms(cluster, scenario.economics, stored_bytes=stored_bytes)
-    power = power_terms(cluster, scenario.economics, spares_off=asked.spare_kind == "cold")
+    power = power_terms(cluster, scenario.economics, cold_spares=spares.cold_share)
     return CampaignTerms(
         job=scenario.job,
         devices_per_node=cluster.devices_per_node,
@@ -145,12 +150,13 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         warned=_rate(warned),
         planned_share=_mean(warned, [float(cause.planned) for cause in warned], n_devices),
         restart_s=base_s
-        + _mean(sudden, [_before_restart_s(asked, cause) for cause in sudden], n_devices),
+        + _mean(sudden, [_before_restart_s(spares, struck, cause) for cause in sudden], n_devices),
         restart_s_per_device=per_device_s,
         loads_at_restart=asked.restart is not None,
         startup_s=base_s,
         usual_repair_s=usual_repair_s,
         removals=removals((*sudden, *warned), cluster, asked, usual_repair_s=usual_repair_s),
+        spares=spares,
         n_spare_nodes=fixed_spares(asked),
         slowdown=_slowdown(asked, cluster.n_devices),
         tiers=_tiers(asked, store, together, n_devices),
@@ -186,9 +192,10 @@ def _first(wanted: float | None, default: float) -> float:
     return default if wanted is None else wanted
 
 
-def _before_restart_s(asked: ReliabilitySpec, cause: FailureCause) -> float:
-    """Return how long a stop goes unnoticed, plus the swap where it takes a node away."""
-    swap_s = 0.0 if cause.scope == "job" else asked.swap_s * cause.repair_fraction
+def _before_restart_s(spares: SpareTerms, struck: dict[Scope, int], cause: FailureCause) -> float:
+    """Return how long a stop goes unnoticed, plus the swap where it takes nodes away."""
+    n_nodes = round(struck[cause.scope] + cause.followers)
+    swap_s = 0.0 if cause.scope == "job" else spares.swap_s(n_nodes) * cause.repair_fraction
     if cause.effect == "corrupt":  # noticed late, but by a running job
         return swap_s
     return swap_s + (cause.detection_s or 0.0)

@@ -115,7 +115,8 @@ class Trouble:
 
     def _burns(self, node: int) -> bool:
         """Return whether a node fails although it holds no ranks."""
-        return self._setting.hot_spares and self.pool.is_spare(node)
+        n_hot = self._setting.spares.n_hot
+        return n_hot > 0 and self.pool.is_spare(node) and self.pool.spare_rank(node) < n_hot
 
     def _take_away(self, failure: Failure) -> None:
         """Send the struck nodes to repair."""

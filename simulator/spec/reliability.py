@@ -165,6 +165,19 @@ class CheckpointTier(Spec):
     """Whether every data-parallel copy reads the whole state by itself at a restart."""
 
 
+SpareKind = Literal["hot", "warm", "cold"]
+
+
+class SparePool(Spec):
+    """Spares of one kind, beside others."""
+
+    kind: SpareKind = "warm"
+    """Hot spares run and fail like the others, warm ones idle, cold ones are off."""
+    nodes: Count = Field(ge=1)
+    swap_s: Seconds = Field(default=0.0, ge=0)
+    """Time to bring one in, on top of the restart."""
+
+
 class ReliabilitySpec(Spec):
     """How often things break, what a restart costs and what keeps the job going."""
 
@@ -188,10 +201,14 @@ class ReliabilitySpec(Spec):
     spares: Annotated[Count, Field(ge=0)] | Literal["best"] | None = None
     """Spare nodes paid for and kept ready; `best` leaves their number to the planner. Unset means
     that a replacement is always at hand and costs nothing while it waits (a large shared pool)."""
-    spare_kind: Literal["hot", "warm", "cold"] = "warm"
+    spare_kind: SpareKind = "warm"
     """Hot spares run and fail like the others, warm ones idle, cold ones are off."""
     swap_s: Seconds = Field(default=0.0, ge=0)
     """Time to bring a spare in, on top of the restart."""
+    spare_pools: tuple[SparePool, ...] = Field(default=(), max_length=8)
+    """Spares of several kinds, in place of the three above, in the order in which they come in. A
+    pool is filled up from the next one in the meantime, so that a later one is waited for only when
+    a failure strikes more nodes than the pools before it have."""
     restart_s: Seconds | None = Field(default=None, ge=0)
     """Failure to training again, detection included and lost work not; default is the profile's
     detection and restart together."""
@@ -209,7 +226,7 @@ class ReliabilitySpec(Spec):
     """What happens when nodes are missing and no spare is left: wait for a repair, go on with fewer
     data-parallel copies (shrink), or with the best plan for what is left (replan). `isolate`:
     replica groups go on without the one that failed. `best` leaves it to the planner, which
-    compares all of them but replan."""
+    compares all of them."""
     isolation_groups: Count | None = Field(default=None, ge=1)
     """Groups of `isolate`, a divisor of dp_replicate; default is the smallest that fill nodes."""
 
@@ -235,12 +252,18 @@ class ReliabilitySpec(Spec):
     @property
     def n_spares(self) -> int:
         """Spare nodes that are asked for; 0 where that is open."""
+        if self.spare_pools:
+            return sum(pool.nodes for pool in self.spare_pools)
         return self.spares if isinstance(self.spares, int) else 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.restart_s is not None and self.restart is not None:
             raise ValueError("give restart_s or restart, not both")
+        if self.spare_pools and (
+            self.spares is not None or self.swap_s or self.spare_kind != "warm"
+        ):
+            raise ValueError("give spare_pools or spares, spare_kind and swap_s, not both")
         shares = sum(cohort.share for cohort in self.cohorts)
         if shares > 1 + 1e-9:
             raise ValueError(f"the shares of the cohorts add up to {shares:.3g}, more than 1")

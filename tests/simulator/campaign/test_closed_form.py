@@ -1,3 +1,5 @@
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from simulator.campaign.money import MoneyTerms
 from simulator.campaign.power import PowerTerms
 from simulator.campaign.removals import Removals
 from simulator.campaign.rhythm import checkpoint_rhythm
+from simulator.campaign.spare_pools import spare_terms
 from simulator.campaign.terms import (
     CampaignTerms,
     Rate,
@@ -96,7 +99,10 @@ TERMS = CampaignTerms(
     loads_at_restart=False,
     startup_s=200,
     usual_repair_s=2 * DAY_S,
-    removals=Removals(per_device_s=RATE.per_device_s / 2, repair_s=2 * DAY_S, unpaid_share=0.0),
+    removals=Removals(
+        per_device_s=RATE.per_device_s / 2, repair_s=2 * DAY_S, unpaid_share=0.0, n_crews=inf
+    ),
+    spares=spare_terms(ReliabilitySpec()),
     n_spare_nodes=None,
     slowdown=1.01,
     tiers=(TierTerms(spec=STORE, failures=RATE, undone_s=0.0),),
@@ -214,8 +220,14 @@ def test_a_campaign_that_never_finishes_says_why(
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"repair_crews": 3}, "the closed form lets no repair wait for one of the 3 crews"),
-        ({"spare_kind": "hot"}, "the closed form lets no spare fail, hot as they are"),
+        (
+            {"repair_crews": 30},
+            "the closed form takes repairs that queue for a crew as exponential",
+        ),
+        (
+            {"recovery": "replan"},
+            "the closed form lets every node that is left do as much as before under a new plan",
+        ),
     ],
 )
 def test_what_the_closed_form_leaves_out_is_said(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulator.campaign.closed_form import predict_campaign
@@ -65,6 +66,33 @@ def test_planning_anew_asks_the_planner_once_per_number_of_nodes() -> None:
     assert run.losses_node_s[Loss.WAITING_FOR_SPARES] < 0.01 * run.paid_node_s
     booked = run.productive_node_s + sum(run.losses_node_s.values())
     assert booked == pytest.approx(run.paid_node_s, rel=1e-9)
+
+
+def test_planning_anew_in_closed_form_and_by_events() -> None:
+    """Plans are on even numbers of nodes from 120 on, and do a twentieth less on each."""
+    asked: list[int] = []
+
+    def replan(_: Scenario, n_nodes: int) -> float | None:
+        asked.append(n_nodes)
+        return None if n_nodes % 2 or n_nodes < 120 else 1.05 * 20.0 * 128 / n_nodes
+
+    scenario = scenario_of(recovery="replan", **{**SCARCE, "days": 100})
+    given = {"state_bytes": STATE_BYTES, "replan": replan}
+    exact = predict_campaign(scenario, plan_of(1024), step_of(20.0), **given)  # type: ignore[arg-type]
+    assert len(asked) == len(set(asked)) < 20
+    setting = campaign_setting(scenario, plan_of(1024), step_of(20.0), **given)  # type: ignore[arg-type]
+    runs = [simulate_campaign(setting, replica=replica) for replica in range(16)]
+    for ours, theirs in (
+        (exact.goodput, [run.goodput for run in runs]),
+        (exact.calendar_s, [run.calendar_s for run in runs]),
+        *(
+            (exact.losses[loss.value], [run.losses_node_s[loss] / run.paid_node_s for run in runs])
+            for loss in (Loss.IDLE, Loss.DEGRADED_SPEED, Loss.RESTART)
+        ),
+    ):
+        error = np.std(theirs, ddof=1) / np.sqrt(len(runs))
+        assert ours == pytest.approx(np.mean(theirs), abs=3 * error + 2e-3 * ours)
+    assert exact.goodput + sum(exact.losses.values()) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_a_new_plan_waits_for_jitter_and_data_as_the_old_one() -> None:

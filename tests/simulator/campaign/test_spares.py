@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from simulator.campaign.spares import offered_repairs, waiting_share
+from simulator.campaign.spares import offered_repairs
+from tests.simulator.campaign.erlang import waiting_share
 
 N_NODES = 2048
 RATE_PER_NODE_DAY = 3.79e-3
