@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from armillary.fewer_nodes import best_on_fewer_nodes
+from planner.fewer_nodes import best_on_fewer_nodes
 from runtime.supervise import Recovery, Replan
 from simulator.campaign.decided import decided, fixed_recovery, fixed_spares
 from simulator.spec.errors import InputError

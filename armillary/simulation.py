@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from armillary.fewer_nodes import best_on_fewer_nodes
+from planner.fewer_nodes import NewPlans
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.decided import decided, fixed_spares, with_reliability
 from simulator.campaign.predict import predict, setting_of
@@ -119,11 +119,10 @@ def simulate_plan(
     """
     scenario, plan = plan_file.scenario, plan_file.plan
     if engine == "closed-form":
-        return Simulation(
-            scenario=scenario, plan=plan, prediction=predict(scenario, plan, engine=engine)
-        )
+        prediction = predict(scenario, plan, engine=engine, replan=NewPlans())
+        return Simulation(scenario=scenario, plan=plan, prediction=prediction)
     step = predict_step(scenario, plan, engine=engine)
-    setting = setting_of(scenario, plan, step, replan=best_step_s)
+    setting = setting_of(scenario, plan, step, replan=NewPlans())
     runs = run_replicas(setting, n_replicas=n_replicas, within=within)
     prediction = Prediction(step=step, campaign=summarize(setting, runs))
     return Simulation(
@@ -149,12 +148,6 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
         )
     # The outages name the spares too, so how many there are is no longer open.
     return plan_file.asked(with_reliability(scenario, replay=outages, spares=spares))
-
-
-def best_step_s(scenario: Scenario, n_nodes: int) -> float | None:
-    """Step time of the best plan on some of the nodes of a scenario; None when there is none."""
-    found = best_on_fewer_nodes(scenario, n_nodes)
-    return None if found is None else found.best.prediction.step.fed_step_s
 
 
 class StepAnswer(Spec):

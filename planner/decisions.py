@@ -15,12 +15,15 @@ from simulator.campaign.terms import campaign_terms
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction
+from simulator.spec.reliability import Recovery
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_seconds
 
 OTHER_FACTORS = (0.5, 2.0)
 """Checkpoint intervals that a plan's own is compared with, over it."""
 OTHER_SPARES = (0.75, 1.25)
+_AT_BEST: dict[Recovery, str] = {"replan": "replan, if every node left does as much as before,"}
+"""Recoveries that are not worked out for the comparison."""
 
 
 def decisions_in_words(plan: PlanSpec) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
         sentences.append(
             f"{decisions_in_words(plan)[-1]} ({plan.recovery}): "
             + against.effects(
-                (each, {"recovery": each, "isolation_groups": None})
+                (_AT_BEST.get(each, each), {"recovery": each, "isolation_groups": None})
                 for each in COMPARED
                 if each != plan.recovery and (each != "isolate" or plan.dp_replicate > 1)
             )

@@ -10,6 +10,7 @@ from planner.objective import NEAR_TIE, Outlook, achieved, grade, meets, objecti
 from planner.resilience import Resilience
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes
+from simulator.campaign.shapes import Replanner
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction, StepPrediction
@@ -37,6 +38,8 @@ class Judge:
 
     scenario: Scenario
     resilience: Resilience
+    replan: Replanner
+    """Plans anew for the nodes that are left."""
     _steps: dict[PlanSpec, StepPrediction] = field(default_factory=dict)
 
     def step(self, plan: PlanSpec) -> StepPrediction:
@@ -48,8 +51,8 @@ class Judge:
     def judge(self, plan: PlanSpec) -> Finalist:
         """Return the plan with all of its decisions, and what it leads to."""
         step, size = self.step(plan), state_bytes(self.scenario, plan)
-        plan = self.resilience.decide(plan, step)
-        campaign = predict_campaign(self.scenario, plan, step, state_bytes=size)
+        plan = self.resilience.decide(plan, step, self.replan)
+        campaign = predict_campaign(self.scenario, plan, step, state_bytes=size, replan=self.replan)
         return Finalist(plan, Prediction(step=step, campaign=campaign))
 
 

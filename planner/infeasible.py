@@ -15,6 +15,7 @@ from planner.changes import (
     smaller_gradients,
     without_limits,
 )
+from planner.fewer_nodes import NewPlans
 from planner.finalists import Judge
 from planner.objective import Outlook
 from planner.pricing import Pricing, memory_margin
@@ -108,7 +109,7 @@ def goal_missed(scenario: Scenario) -> NoFeasiblePlan:
     found = _quickest(scenario.model_copy(update={"goal": GoalSpec()}))
     assert found is not None, "plans that fit exist, and without a goal all of them are feasible"
     plan = found.table.plan(0, scenario.job.precision)
-    best = Judge(scenario, Resilience.of(scenario)).judge(plan).prediction.campaign
+    best = Judge(scenario, Resilience.of(scenario), NewPlans()).judge(plan).prediction.campaign
     missed = []
     goal, cost_usd = scenario.goal, best.cost_usd
     if goal.finish_within is not None and best.calendar_s > goal.finish_within:

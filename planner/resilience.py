@@ -7,15 +7,17 @@ these decisions: of a few numbers of spares for all plans, of all numbers for th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from planner.objective import NEAR_TIE, Outlook, Steps, objective, within_goal
 from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.checkpoint_size import checkpoint_bytes
+from simulator.campaign.closed_form import best_on_fewer
 from simulator.campaign.decided import droppable_copies, separable_groups, with_reliability
 from simulator.campaign.rhythm import Rhythm, checkpoint_rhythm
+from simulator.campaign.shapes import BestOnFewer, Replanner
 from simulator.campaign.spares import offered_repairs
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
@@ -26,7 +28,7 @@ from simulator.spec.reliability import Recovery
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import TARGETS
 
-COMPARED: tuple[Recovery, ...] = ("wait", "shrink", "isolate")
+COMPARED: tuple[Recovery, ...] = ("wait", "shrink", "isolate", "replan")
 """Recoveries of which the best is taken, the simplest first."""
 SOME_DEVIATIONS = (0.0, 2.0, 4.0, 6.0)
 """Spares that are tried for all plans: none, and the mean number of nodes in repair with so many of
@@ -45,6 +47,22 @@ class Works:
     held_bytes: FloatArray
     """Weights and optimizer state of the fullest rank."""
     peak_bytes: FloatArray
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Tried:
+    """Decisions of one plan, and what they lead to; the best first."""
+
+    misses: bool
+    """The deadline or the budget."""
+    value: float
+    """What is to be least."""
+    device_hours: float = field(compare=False)
+    plan: PlanSpec = field(compare=False)
+
+    def by(self, factor: float) -> _Tried:
+        """Return the same with so much of the value."""
+        return replace(self, value=self.value * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,51 +118,83 @@ class Resilience:
         assert best is not None, "some recovery is always compared"
         return best
 
-    def decide(self, plan: PlanSpec, step: StepPrediction) -> PlanSpec:
+    def decide(self, plan: PlanSpec, step: StepPrediction, replan: Replanner) -> PlanSpec:
         """Return the plan with spares, recovery, groups and time between checkpoints.
 
         Of decisions as good as the best one, the one that pays for the least device time is taken,
-        then the simplest.
+        then the simplest. `replan` finds the best plan for fewer nodes.
         """
-        goal = self.scenario.goal
-        one = Works(
-            table=PlanTable.of([plan]),
-            steps=Steps(
-                step_s=np.array([step.fed_step_s]),
-                communication_share=np.array([step.communication_share]),
-            ),
-            held_bytes=np.array([step.held_bytes]),
-            peak_bytes=np.array([step.peak_memory_bytes]),
-        )
-        tried: list[tuple[bool, float, float, PlanSpec]] = []
+        tried: list[_Tried] = []
         for terms in self.terms:
-            numbers = self._all_spares(terms, one.table)
-            works = _repeated(one, len(numbers))
-            spares = None if numbers[0] is None else np.array(numbers)
-            rhythm, campaigns = self._campaigns(terms, works, spares)
-            found = self._as_outlook(terms, works, campaigns)
-            meets, values = within_goal(goal, found), objective(goal, found)
-            interval_s = _interval_s(rhythm, step.fed_step_s)
-            for row, number in enumerate(numbers):
-                decisions = {
-                    "n_spare_nodes": number,
-                    "recovery": terms.recovery,
-                    "isolation_groups": self._groups_of(terms, one.table),
-                    "checkpoint_interval_s": interval_s,
-                }
-                tried.append(
-                    (
-                        not meets[row],
-                        float(values[row]),
-                        float(campaigns.device_hours[row]),
-                        plan.model_copy(update=decisions),
-                    )
-                )
-        first = min(tried, key=lambda each: each[:2])
+            if terms.recovery == "replan":
+                self._plan_anew(tried, terms, plan, step, replan)
+            else:
+                tried += self._tried(terms, plan, step, self._all_spares(terms, plan))
+        first = min(tried)
         as_good = [
-            each for each in tried if each[0] == first[0] and each[1] <= first[1] * (1 + NEAR_TIE)
+            each
+            for each in tried
+            if each.misses == first.misses and each.value <= first.value * (1 + NEAR_TIE)
         ]
-        return min(as_good, key=lambda each: each[2])[3]
+        return min(as_good, key=lambda each: each.device_hours).plan
+
+    def _plan_anew(
+        self,
+        tried: list[_Tried],
+        terms: CampaignTerms,
+        plan: PlanSpec,
+        step: StepPrediction,
+        replan: Replanner,
+    ) -> None:
+        """Try to plan anew with the numbers of spares where that could be better, best first.
+
+        No new plan makes the nodes that are left do more than before: that is the bound, and only
+        what passes it asks the planner.
+        """
+        best = best_on_fewer(self.scenario, plan, terms, step, replan)
+        for bound in sorted(self._tried(terms, plan, step, self._all_spares(terms, plan))):
+            if tried and bound >= min(tried).by(1 - NEAR_TIE):
+                return
+            tried += self._tried(terms, plan, step, (bound.plan.n_spare_nodes,), best=best)
+
+    def _tried(
+        self,
+        terms: CampaignTerms,
+        plan: PlanSpec,
+        step: StepPrediction,
+        numbers: tuple[int | None, ...],
+        *,
+        best: BestOnFewer | None = None,
+    ) -> list[_Tried]:
+        """Return what a plan leads to under one recovery with these numbers of spares."""
+        goal, n = self.scenario.goal, len(numbers)
+        works = Works(
+            table=PlanTable.of([plan]).take(np.zeros(n, dtype=np.intp)),
+            steps=Steps(
+                step_s=np.full(n, step.fed_step_s),
+                communication_share=np.full(n, step.communication_share),
+            ),
+            held_bytes=np.full(n, step.held_bytes),
+            peak_bytes=np.full(n, step.peak_memory_bytes),
+        )
+        spares = None if numbers[0] is None else np.array(numbers)
+        rhythm, campaigns = self._campaigns(terms, works, spares, best=best)
+        found = self._as_outlook(terms, works, campaigns)
+        misses, values = ~within_goal(goal, found), objective(goal, found)
+        decisions = {
+            "recovery": terms.recovery,
+            "isolation_groups": self._groups_of(terms, works.table),
+            "checkpoint_interval_s": _interval_s(rhythm, step.fed_step_s),
+        }
+        return [
+            _Tried(
+                bool(misses[row]),
+                float(values[row]),
+                float(campaigns.device_hours[row]),
+                plan.model_copy(update={**decisions, "n_spare_nodes": number}),
+            )
+            for row, number in enumerate(numbers)
+        ]
 
     def _groups_of(self, terms: CampaignTerms, table: PlanTable) -> int | None:
         return int(self._groups(table)[0]) if terms.recovery == "isolate" else None
@@ -154,7 +204,12 @@ class Resilience:
         return self._as_outlook(terms, works, self._campaigns(terms, works, spares)[1])
 
     def _campaigns(
-        self, terms: CampaignTerms, works: Works, n_spares: IntArray | None
+        self,
+        terms: CampaignTerms,
+        works: Works,
+        n_spares: IntArray | None,
+        *,
+        best: BestOnFewer | None = None,
     ) -> tuple[Rhythm, CampaignTable]:
         table = works.table
         rhythm = checkpoint_rhythm(
@@ -175,6 +230,7 @@ class Resilience:
                 n_groups=self._groups(table),
                 n_copies=droppable_copies(table.dp_replicate, table.dp_shard),
                 communication_share=works.steps.communication_share,
+                best=best,
             )
         return rhythm, campaigns
 
@@ -216,10 +272,10 @@ class Resilience:
         some = {round(load + deviations * load**0.5) for deviations in SOME_DEVIATIONS}
         return tuple(sorted({min(number, limit) for number in {0, *some}}))
 
-    def _all_spares(self, terms: CampaignTerms, table: PlanTable) -> tuple[int | None, ...]:
+    def _all_spares(self, terms: CampaignTerms, plan: PlanSpec) -> tuple[int | None, ...]:
         if self.scenario.reliability.spares != "best":
             return (terms.n_spare_nodes,)
-        load, limit = self._load(terms, table)
+        load, limit = self._load(terms, PlanTable.of([plan]))
         most = min(limit, round(load + MANY_DEVIATIONS * load**0.5) + 1)
         numbers = np.unique(np.linspace(0, most, min(most + 1, MOST_NUMBERS)).round())
         return tuple(int(number) for number in numbers)
@@ -236,16 +292,6 @@ def _able(scenario: Scenario) -> tuple[Recovery, ...]:
     """Return the recoveries that the target carries out, or any target where none is named."""
     targets = [TARGETS[scenario.target]] if scenario.target else list(TARGETS.values())
     return tuple(dict.fromkeys(each for target in targets for each in target.recoveries))
-
-
-def _repeated(works: Works, n: int) -> Works:
-    rows = np.zeros(n, dtype=np.intp)
-    return Works(
-        table=works.table.take(rows),
-        steps=works.steps.take(rows),
-        held_bytes=works.held_bytes[rows],
-        peak_bytes=works.peak_bytes[rows],
-    )
 
 
 def _interval_s(rhythm: Rhythm, step_s: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from planner.fewer_nodes import NewPlans
 from planner.finalists import Judge, confirm, if_nothing_failed
 from planner.infeasible import goal_missed, nearest_plan, no_legal_plan, nothing_fits
 from planner.pricing import Pricing
@@ -41,7 +42,7 @@ def find_plans(
     found = sweep(pricing, scenario, space, n_leaders=top + MORE_LEADERS, max_priced=max_priced)
     if found.leaders is None or found.fastest is None:
         return None
-    judge = Judge(scenario, pricing.resilience)
+    judge = Judge(scenario, pricing.resilience, NewPlans())
     plans = confirm(judge, found.leaders, top=top)
     if not plans:
         return None

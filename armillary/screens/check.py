@@ -9,6 +9,7 @@ from simulator.campaign.causes import resolve_causes
 from simulator.campaign.removals import DAY_S
 from simulator.cost.parameters import count_parameters
 from simulator.spec.plan import PlanSpec
+from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_bandwidth, format_bytes, format_count, format_seconds
 
@@ -95,8 +96,14 @@ def _reliability(scenario: Scenario) -> str:
         if cause.effect != "slow"
     )
     every = f" (one in {format_seconds(DAY_S / (rate * n_devices))})" if rate else ""
-    spares = "a replacement always at hand" if asked.spares is None else f"{asked.spares} spares"
-    return f"{profile.name}, {rate:.3g} failures per device-day{every}, {spares}"
+    return f"{profile.name}, {rate:.3g} failures per device-day{every}, {_spares(asked)}"
+
+
+def _spares(asked: ReliabilitySpec) -> str:
+    if asked.spare_pools:
+        pools = " + ".join(f"{pool.nodes} {pool.kind}" for pool in asked.spare_pools)
+        return f"{pools} spares"
+    return "a replacement always at hand" if asked.spares is None else f"{asked.spares} spares"
 
 
 def _economics(scenario: Scenario) -> str:

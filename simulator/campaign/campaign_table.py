@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from simulator.campaign.losses import Loss
 from simulator.campaign.pace import Pace, pace_of
 from simulator.campaign.renewal import isolated_availability
 from simulator.campaign.rhythm import Rhythm
-from simulator.campaign.shapes import Shape
+from simulator.campaign.shapes import BestOnFewer
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -46,7 +45,7 @@ def campaign_table(
     n_groups: npt.ArrayLike = 1,
     n_copies: npt.ArrayLike = 1,
     communication_share: npt.ArrayLike = 0.0,
-    best: Callable[[int], Shape | None] | None = None,
+    best: BestOnFewer | None = None,
 ) -> CampaignTable:
     """Return n campaigns that save in a rhythm.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from simulator.campaign.campaign_table import CampaignTable, campaign_table
@@ -11,7 +9,7 @@ from simulator.campaign.decided import decided, droppable_copies
 from simulator.campaign.endless import require_progress
 from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.rhythm import plan_rhythm, require_room
-from simulator.campaign.shapes import ReplannedShapes, Replanner, Shape
+from simulator.campaign.shapes import BestOnFewer, ReplannedShapes, Replanner, Shape
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.plan import PlanSpec
@@ -68,14 +66,14 @@ def best_on_fewer(
     terms: CampaignTerms,
     step: StepPrediction,
     replan: Replanner | None,
-) -> Callable[[int], Shape | None] | None:
+) -> BestOnFewer | None:
     """Return the best plan by the number of nodes left; None where nobody plans anew."""
     if replan is None or terms.recovery != "replan":
         return None
     ranks = np.array([float(plan.n_ranks)])
     stall_s = float(input_waits(terms, np.array([step.fed_step_s]), ranks)[0][0])
     n_nodes = -(-plan.n_ranks // terms.devices_per_node)
-    full = Shape(n_nodes, step.step_s * terms.slowdown + stall_s)
+    full = Shape(n_nodes, step.fed_step_s * terms.slowdown + stall_s)
     return ReplannedShapes(scenario, full, replan, terms.slowdown, stall_s).best
 
 

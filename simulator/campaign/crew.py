@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from simulator.campaign.partial import (
     shrinking_service,
     waiting_service,
 )
-from simulator.campaign.shapes import Shape
+from simulator.campaign.shapes import BestOnFewer
 from simulator.campaign.terms import CampaignTerms
 from simulator.cost.plan_table import FloatArray
 
@@ -49,7 +48,7 @@ def crew_of(
     *,
     n_groups: npt.ArrayLike,
     n_copies: npt.ArrayLike,
-    best: Callable[[int], Shape | None] | None,
+    best: BestOnFewer | None,
 ) -> Crew:
     """Return how many nodes jobs have; None are endless spares."""
     one, zero = np.ones_like(n_nodes), np.zeros_like(n_nodes)
@@ -90,7 +89,7 @@ def _service(
     *,
     n_groups: npt.ArrayLike,
     n_copies: npt.ArrayLike,
-    best: Callable[[int], Shape | None] | None,
+    best: BestOnFewer | None,
 ) -> PartialService:
     """Return what nodes in repair leave of jobs, by what their recovery does about it."""
     upkeep = Upkeep(

@@ -14,14 +14,13 @@ F. P. Kelly, "Reversibility and Stochastic Networks" (1979), section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.campaign.shapes import Shape
+from simulator.campaign.shapes import BestOnFewer
 from simulator.cost.plan_table import FloatArray
 from simulator.cost.unique import Rows, distinct_rows, spread
 
@@ -29,6 +28,8 @@ _TAIL = 8.0
 """States further than this many deviations above the mean are left out."""
 _RARE = 1e-6
 """Share of the time below which a state is not worth a plan of its own."""
+_MOST_PLANS = 12
+"""New plans that are asked for; numbers of nodes between two of them make do with the lower one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +87,13 @@ def replanned_service(
     n_spares: npt.ArrayLike,
     upkeep: Upkeep,
     *,
-    best: Callable[[int], Shape | None] | None,
+    best: BestOnFewer | None,
 ) -> PartialService:
     """Return what is left of jobs that are planned anew whenever nodes are missing.
 
-    `best` is the best plan on so many nodes, of jobs that are of one size; it is asked about those
-    that happen. Without it every node that is left does as much as before: no plan does more.
+    `best` is the best plan on so many nodes, of jobs that are of one size; it is asked about some
+    of those that happen. Without it every node that is left does as much as before: no plan does
+    more.
     """
     (nodes, spares), row = _distinct(n_nodes, n_spares)
     down = _states(nodes, spares, upkeep)
@@ -103,8 +105,11 @@ def replanned_service(
     assert whole is not None, "the whole job runs"
     efficiency = np.ones_like(left)
     used = left.copy()
-    for count in np.unique(left[share > _RARE]):
-        shape = best(int(count))
+    counts = np.unique(left[share > _RARE])
+    asked = counts[:: -(-len(counts) // _MOST_PLANS)]
+    for count in counts:
+        there = count if count == counts[-1] else asked[asked <= count][-1]
+        shape = best(int(there))
         used[left == count] = 0 if shape is None else shape.n_nodes
         if shape is not None:
             speed = min(1.0, whole.step_s / shape.step_s)

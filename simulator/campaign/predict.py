@@ -12,14 +12,21 @@ from simulator.spec.scenario import Scenario
 from simulator.step.predict import Engine, predict_step
 
 
-def predict(scenario: Scenario, plan: PlanSpec, *, engine: Engine = "closed-form") -> Prediction:
+def predict(
+    scenario: Scenario,
+    plan: PlanSpec,
+    *,
+    engine: Engine = "closed-form",
+    replan: Replanner | None = None,
+) -> Prediction:
     """Predict one step of a plan and, in closed form, the whole training that repeats it.
 
-    `engine` says which clock times the step. Raises NoFeasiblePlan where failures leave no
-    progress.
+    `engine` says which clock times the step; `replan` is as in `setting_of`. Raises NoFeasiblePlan
+    where failures leave no progress.
     """
     step = predict_step(scenario, plan, engine=engine)
-    campaign = predict_campaign(scenario, plan, step, state_bytes=state_bytes(scenario, plan))
+    size = state_bytes(scenario, plan)
+    campaign = predict_campaign(scenario, plan, step, state_bytes=size, replan=replan)
     return Prediction(step=step, campaign=campaign)
 
 

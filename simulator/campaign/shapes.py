@@ -78,6 +78,9 @@ class ShrunkShapes:
         return predict_step(scenario, smaller).memory_margin_bytes >= 0
 
 
+BestOnFewer = Callable[[int], Shape | None]
+"""The best shape on so many nodes of a job; None when none can run."""
+
 Replanner = Callable[[Scenario, int], float | None]
 """Step time of the best plan for a scenario on so many nodes; None when nothing fits."""
 

@@ -14,6 +14,7 @@ from planner.result import SearchResult
 from planner.search import search
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes
+from simulator.campaign.shapes import Replanner
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
 from simulator.cost.plan_table import PlanTable
@@ -54,8 +55,12 @@ def ask(minimize: str = "time", **reliability: Any) -> Scenario:
 STEP = predict_step(ask(), PLAN)
 
 
+def no_planner(_: Scenario, n_nodes: int) -> float | None:
+    raise AssertionError(f"asked for a plan on {n_nodes} nodes, which cannot win")
+
+
 def decide(scenario: Scenario) -> PlanSpec:
-    return Resilience.of(scenario).decide(PLAN, STEP)
+    return Resilience.of(scenario).decide(PLAN, STEP, no_planner)
 
 
 def achieved(scenario: Scenario, plan: PlanSpec, minimize: str) -> float:
@@ -82,12 +87,33 @@ def test_no_other_number_of_spares_is_better(recovery: str, minimize: str) -> No
 
 
 def test_the_best_recovery_is_the_best_of_all() -> None:
-    best = decide(ask(spares=4, recovery="best"))
+    resilience = Resilience.of(ask(spares=4, recovery="best"))
+    best = resilience.decide(PLAN, STEP, lambda _, n_nodes: None)
     times = {
         recovery: achieved(ask(spares=4, recovery=recovery), PLAN, "time")
         for recovery in ("wait", "shrink", "isolate")
     }
     assert best.recovery == min(times, key=times.__getitem__)
+
+
+def test_the_planner_is_asked_about_new_plans_where_they_could_win() -> None:
+    scenario = ask(spares=0, recovery="best", repair_s="5d")
+    asked: list[int] = []
+
+    def replan(factor: float) -> Replanner:
+        def on(_: Scenario, n_nodes: int) -> float:
+            asked.append(n_nodes)
+            whole = -(-PLAN.n_ranks // scenario.cluster.devices_per_node)
+            return factor * STEP.step_s * whole / n_nodes
+
+        return on
+
+    resilience = Resilience.of(scenario)
+    assert resilience.decide(PLAN, STEP, replan(1.0)).recovery == "replan"
+    assert asked
+    assert resilience.decide(PLAN, STEP, replan(3.0)).recovery != "replan"
+    # With enough spares it could not, and nobody asks.
+    assert decide(ask(spares="best", recovery="best")).recovery != "replan"
 
 
 NETWORK = {
@@ -111,7 +137,7 @@ def test_the_search_prices_what_finalists_are_judged_by(minimize: str) -> None:
     outlook = pricing.outlook(table, steps)
     unaware = replace(steps, communication_share=np.zeros(1))
     assert pricing.outlook(table, unaware).calendar_s[0] < 0.9 * outlook.calendar_s[0]
-    plan = pricing.resilience.decide(PLAN, step)
+    plan = pricing.resilience.decide(PLAN, step, no_planner)
     size = state_bytes(scenario, plan)
     campaign = predict_campaign(scenario, plan, step, state_bytes=size)
     assert outlook.energy_j is not None

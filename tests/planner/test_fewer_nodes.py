@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from armillary.fewer_nodes import best_on_fewer_nodes, on_fewer_nodes
-from armillary.simulation import best_step_s
+from planner.fewer_nodes import NewPlans, best_on_fewer_nodes, on_fewer_nodes
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.scenario import Scenario
 
@@ -34,7 +33,7 @@ def test_two_nodes_of_four_go_on(changes: tuple[str, ...]) -> None:
     assert plain is not None
     assert found.best.plan.n_ranks == 2
     assert found.best.prediction.step.step_s == plain.best.prediction.step.step_s
-    assert best_step_s(asked(*changes), 2) == plain.best.prediction.step.step_s
+    assert NewPlans()(asked(*changes), 2) == plain.best.prediction.step.step_s
 
 
 @pytest.mark.parametrize("changes", [(), FOUR_DEVICES, IN_TIME, REPLAY])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.spec.scenario import Scenario
@@ -17,6 +18,7 @@ def on_fewer_nodes(scenario: Scenario, n_nodes: int) -> Scenario:
     training, and recorded outages of the whole cluster: they are left out.
     """
     free = {"devices": None, "dp": None, "dp_replicate": None, "dp_shard": None}
+    none_spare = {"spares": None, "spare_pools": (), "replay": ()}
     asked = scenario.reliability
     if not asked.random_failures:  # without them there has to be a replay
         none = {"profile": "none", "failures_per_device_day": None, "causes": (), "more_causes": ()}
@@ -26,7 +28,7 @@ def on_fewer_nodes(scenario: Scenario, n_nodes: int) -> Scenario:
             "cluster": scenario.cluster.model_copy(update={"n_nodes": n_nodes}),
             "limits": scenario.limits.model_copy(update=free),
             "goal": scenario.goal.model_copy(update={"finish_within": None, "budget": None}),
-            "reliability": asked.model_copy(update={"spares": None, "replay": ()}),
+            "reliability": asked.model_copy(update=none_spare),
         }
     )
 
@@ -36,3 +38,21 @@ def best_on_fewer_nodes(scenario: Scenario, n_nodes: int) -> SearchResult | None
     from planner.search import find_plans
 
     return find_plans(on_fewer_nodes(scenario, n_nodes), top=1)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPlans:
+    """Plans anew for the nodes that are left, once for every number of them."""
+
+    _known: dict[int, float | None] = field(default_factory=dict)
+
+    def __call__(self, scenario: Scenario, n_nodes: int) -> float | None:
+        """Return the step time of the best plan on so many nodes; None where none fits.
+
+        What the scenario says about spares and recovery does not matter, so that one memory serves
+        all plans of a search.
+        """
+        if n_nodes not in self._known:
+            found = best_on_fewer_nodes(scenario, n_nodes)
+            self._known[n_nodes] = None if found is None else found.best.prediction.step.fed_step_s
+        return self._known[n_nodes]
