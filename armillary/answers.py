@@ -15,6 +15,7 @@ from armillary.simulation import SimulationAnswer
 from armillary.validation import ValidationAnswer
 from planner.explain import Explanation
 from planner.export import Export
+from planner.imports import Imported
 from planner.result import PlanAnswer
 from planner.size import Sizing
 from planner.whatif import WhatIf
@@ -62,6 +63,23 @@ class ExportAnswer(Spec):
             needs=export.notes.needs,
             start=export.start,
         )
+
+
+class ImportAnswer(Spec):
+    """What `armillary import --json` prints."""
+
+    version: Literal[1] = 1
+    plan_file: str
+    """The plan as it was read, in a file that `explain`, `simulate` and `export` take."""
+    unread: tuple[str, ...]
+    """Settings that are no decision of a plan."""
+    explanation: Explanation
+    """Of that plan, against the best one of the answer."""
+
+    @classmethod
+    def of(cls, imported: Imported, explanation: Explanation, place: Path) -> ImportAnswer:
+        """Return the answer about settings that were read."""
+        return cls(plan_file=str(place), unread=imported.unread, explanation=explanation)
 
 
 class RunAnswer(Spec):
@@ -164,6 +182,7 @@ ANSWERS: dict[str, type[Spec]] = {
     "size": Sizing,
     "explain": Explanation,
     "export": ExportAnswer,
+    "import": ImportAnswer,
     "run": RunAnswer,
     "calibrate": CalibrateAnswer,
     "compare": Comparison,

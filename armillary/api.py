@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from armillary.simulation import Simulation
     from planner.explain import Explanation
     from planner.export import Export
+    from planner.imports import Imported
     from planner.result import SearchResult
     from planner.size import Sizing
     from planner.whatif import WhatIf
@@ -176,6 +177,24 @@ def export(
     if folder is not None:
         write_export(exported, some_path(folder, "folder"), force=force)
     return exported
+
+
+def import_(
+    settings: str | Path, place: Place, rank: int | None = None, *, framework: str
+) -> Imported:
+    """Return the settings of another framework as a plan, for the scenario of an answer.
+
+    `settings` is a launch script or argument file of Megatron-LM, a DeepSpeed configuration, or a
+    recipe, TOML file or script of torchtitan; it is read and never run. `framework` says which.
+    """
+    from armillary.arguments import some_path
+    from armillary.choice import chosen_plan
+    from planner.imports import MOST_BYTES, read_settings
+    from simulator.spec.files import read_text
+
+    path = some_path(settings, "settings")
+    text = read_text(path, limit_bytes=MOST_BYTES)
+    return read_settings(text, str(path), framework, chosen_plan(place, rank))
 
 
 def run(

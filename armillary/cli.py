@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from armillary import __version__
-from armillary.commands import VERBS
+from armillary.commands import VERBS, python_name
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -43,7 +43,8 @@ def _application() -> typer.Typer:
     )
     application.callback()(_options)
     for verb in VERBS:
-        application.command(verb)(import_module(f"armillary.commands.{verb}").command)
+        module = import_module(f"armillary.commands.{python_name(verb)}")
+        application.command(verb)(module.command)
     return application
 
 

@@ -7,6 +7,7 @@ from armillary.listings import Listed
 from armillary.simulation import Simulation
 from planner.explain import Explanation
 from planner.export import Export
+from planner.imports import Imported
 from planner.result import SearchResult
 from planner.size import Sizing
 from planner.whatif import WhatIf
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "Explanation",
     "Export",
+    "Imported",
     "Listed",
     "Place",
     "PlanFile",

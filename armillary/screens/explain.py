@@ -25,7 +25,7 @@ def explain_screen(explanation: Explanation) -> str:
     for sentence in explanation.decisions:
         lines += _wrapped(sentence)
     if explanation.against is not None:
-        lines += ["", *_against(explanation.against)]
+        lines += ["", *against_lines(explanation.against)]
     lines += ["", *_numbers(explanation.numbers)]
     if explanation.assumptions:
         lines += ["", "assumed"]
@@ -68,7 +68,8 @@ def _in_full(number: ExplainedNumber) -> list[str]:
     return lines
 
 
-def _against(difference: Difference) -> list[str]:
+def against_lines(difference: Difference) -> list[str]:
+    """Return what differs from another plan: decisions, step, memory, and parts of the step."""
     mine, theirs = difference.step_s
     lines = [f"against {difference.other}", *_wrapped("; ".join(difference.decisions))]
     lines.append(

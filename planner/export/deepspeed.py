@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from planner.export.deepspeed_read import read
 from planner.export.exporter import (
     Export,
     ExportedFile,
@@ -25,7 +26,6 @@ from planner.export.launch import launch_files, require_file, start_command
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.recompute import RecomputeName
 from simulator.spec.scenario import Scenario
 
 CONFIG, MODEL = "ds_config.json", "model.json"
@@ -181,33 +181,11 @@ def _scheduler(scenario: Scenario) -> dict[str, Any] | None:
     return {"type": "WarmupLR", "params": params}
 
 
-def _read_back(export: Export, _scenario: Scenario) -> PlanSpec:
-    config = json.loads(export.text(CONFIG))
-    batch, microbatch = config["train_batch_size"], config["train_micro_batch_size_per_gpu"]
-    dp = batch // (microbatch * config["gradient_accumulation_steps"])
-    stage = config["zero_optimization"]["stage"]
-    recompute: RecomputeName = "full" if "activation_checkpointing" in config else "none"
-    precision = next(
-        (name for name in (Precision.BF16, Precision.FP16) if config[name.value]["enabled"]),
-        Precision.FP32,
-    )
-    return PlanSpec(
-        pp=config.get("pipeline", {}).get("stages", 1),
-        dp_replicate=1 if stage else dp,
-        dp_shard=dp if stage else 1,
-        tp=config.get("tensor_parallel", {}).get("autotp_size", 1),
-        zero_stage=stage,
-        microbatch_sequences=microbatch,
-        n_microbatches=config["gradient_accumulation_steps"],
-        recompute=recompute,
-        precision=precision,
-    )
-
-
 EXPORTER = Exporter(
     name="deepspeed",
     description="a DeepSpeed JSON configuration",
     executor="deepspeed",
     emit=_emit,
-    read_back=_read_back,
+    read_back=lambda export, scenario: read(export.text(CONFIG), CONFIG, scenario).plan,
+    read=read,
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from planner.export.settings import Reader
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
 from simulator.spec.plan import PlanSpec
@@ -87,6 +88,8 @@ class Exporter:
     emit: Callable[[PlanFile], Export]
     read_back: Callable[[Export, Scenario], PlanSpec]
     """The plan that the files express; the scenario gives what is not a decision."""
+    read: Reader | None = None
+    """How settings that somebody else wrote are read; None where the files hold our own plan."""
 
     def export(self, plan_file: PlanFile) -> Export:
         """Return the export. Raises InputError when the plan is illegal or the target cannot."""

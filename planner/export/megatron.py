@@ -21,11 +21,10 @@ from planner.export.exporter import (
     matters,
     steps_between_checkpoints,
     unset,
-    with_layers,
 )
 from planner.export.launch import launch_files, require_file, start_command
 from planner.export.megatron_model import model_words, require_possible
-from simulator.spec.base import Precision
+from planner.export.megatron_read import PRECISION, read
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
@@ -50,14 +49,6 @@ _LEARNING = {
     "max_gradient_norm": ("--clip-grad", "1.0"),
 }
 """Flag of each hyper-parameter, and Megatron's own value without it."""
-_PRECISION: dict[Precision, tuple[str, ...]] = {
-    Precision.FP32: (),
-    Precision.BF16: ("--bf16",),
-    Precision.FP16: ("--fp16",),
-    Precision.FP8: ("--bf16", "--fp8-format", "hybrid"),
-    Precision.MXFP8: ("--bf16", "--fp8-format", "e4m3", "--fp8-recipe", "mxfp8"),
-    Precision.NVFP4: ("--bf16", "--fp4-format", "e2m1"),
-}
 
 
 def _emit(plan_file: PlanFile) -> Export:
@@ -178,15 +169,6 @@ def _recompute(kind: Recompute) -> list[object]:
     return words
 
 
-def _recompute_given(given: dict[str, str]) -> str:
-    """Return the recompute of some flags."""
-    granularity = given.get("--recompute-granularity", "none")
-    if granularity != "full":
-        return "+".join(given.get("--recompute-modules", granularity).split())
-    whole = "first" if given["--recompute-method"] == "block" else "groups-of"
-    return f"{whole}-{given['--recompute-num-layers']}"
-
-
 def layout(plan: PlanSpec, model: ModelSpec) -> str:
     """Return uneven stages in Megatron's letters, chunks separated by |.
 
@@ -219,7 +201,7 @@ def _training(scenario: Scenario, plan: PlanSpec) -> list[object]:
         "--mock-data",
         "--transformer-impl",
         "transformer_engine",
-        *_PRECISION[plan.precision],
+        *PRECISION[plan.precision],
     ]
 
 
@@ -254,46 +236,11 @@ def flags(text: str) -> dict[str, str]:
     return {name: " ".join(values) for name, *values in _grouped(words)}
 
 
-def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
-    given = flags(export.text(ARGUMENTS))
-    tp = int(given["--tensor-model-parallel-size"])
-    pp = int(given["--pipeline-model-parallel-size"])
-    cp = int(given["--context-parallel-size"])
-    n_ranks = scenario.limits.devices or scenario.cluster.n_devices
-    dp = n_ranks // (tp * pp * cp)
-    microbatch = int(given["--micro-batch-size"])
-    zero_stage = int("--use-distributed-optimizer" in given)
-    replicate = int(given.get("--num-distributed-optimizer-instances", "1")) if zero_stage else dp
-    chunks = given.get("--pipeline-model-parallel-layout", "")
-    counts = tuple(chunk.count("t") for chunk in chunks.split("|")) if chunks else ()
-    virtual = int(given.get("--num-virtual-stages-per-pipeline-rank", max(1, len(counts) // pp)))
-    words_given = {word for name, value in given.items() for word in (name, *value.split())}
-    precision = next(  # the more special ones stand last
-        one for one, words in reversed(_PRECISION.items()) if words_given.issuperset(words)
-    )
-    plan = PlanSpec(
-        pp=pp,
-        dp_replicate=replicate,
-        dp_shard=dp // replicate,
-        cp=cp,
-        tp=tp,
-        ep=int(given.get("--expert-model-parallel-size", "1")),
-        zero_stage=zero_stage,
-        sequence_parallel="--sequence-parallel" in given,
-        schedule="interleaved-1f1b" if virtual > 1 else "1f1b",
-        virtual_stages=virtual,
-        microbatch_sequences=microbatch,
-        n_microbatches=int(given["--global-batch-size"]) // (dp * microbatch),
-        recompute=_recompute_given(given),
-        precision=precision,
-    )
-    return with_layers(plan, counts, scenario.model.n_layers)
-
-
 EXPORTER = Exporter(
     name="megatron",
     description="arguments of Megatron-LM's pretrain_gpt.py",
     executor="megatron",
     emit=_emit,
-    read_back=_read_back,
+    read_back=lambda export, scenario: read(export.text(ARGUMENTS), ARGUMENTS, scenario).plan,
+    read=read,
 )

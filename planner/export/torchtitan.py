@@ -16,16 +16,14 @@ from planner.export.exporter import (
     applying,
     common_drops,
     unset,
-    with_layers,
 )
 from planner.export.launch import launch_files, start_command
-from planner.export.torchtitan_recipe import RECOMPUTES, SCHEDULES, Base, recipe, recipe_constants
+from planner.export.torchtitan_read import read
+from planner.export.torchtitan_recipe import Base, recipe
 from simulator.catalog import find_model
-from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.learning import LearningSpec
 from simulator.spec.model import MoeSpec
-from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 
@@ -150,49 +148,11 @@ def _to_set(scenario: Scenario, base: Base) -> tuple[str, ...]:
     )
 
 
-def _read_back(export: Export, scenario: Scenario) -> PlanSpec:
-    parallelism, training, recompute = recipe_constants(export.text(RECIPE))
-    shard = _whole(parallelism["data_parallel_shard_degree"])
-    pp = _whole(parallelism["pipeline_parallel_degree"])
-    cp = _whole(parallelism["context_parallel_degree"])
-    dp = shard * _whole(parallelism["data_parallel_replicate_degree"])
-    never = parallelism["fsdp_reshard_after_forward"] == "never"
-    microbatch = _whole(
-        parallelism["pipeline_parallel_microbatch_size"] if pp > 1 else training["local_batch_size"]
-    )
-    names = {theirs: ours for ours, theirs in SCHEDULES.items()}
-    parts = parallelism.get("module_fqns_per_model_part", [])
-    assert isinstance(parts, list)
-    counts = tuple(sum(name.startswith("layers.") for name in part) for part in parts)
-    full = training["mixed_precision_param"] == "float32"
-    plan = PlanSpec(
-        pp=pp,
-        dp_replicate=_whole(parallelism["data_parallel_replicate_degree"]),
-        dp_shard=shard,
-        cp=cp,
-        tp=_whole(parallelism["tensor_parallel_degree"]),
-        ep=_whole(parallelism["expert_parallel_degree"]),
-        zero_stage=0 if shard * cp == 1 else 2 if never else 3,
-        sequence_parallel=bool(parallelism["enable_sequence_parallel"]),
-        schedule=names[str(parallelism.get("pipeline_parallel_schedule", "1F1B"))],
-        virtual_stages=max(1, len(counts) // pp),
-        microbatch_sequences=microbatch,
-        n_microbatches=_whole(training["global_batch_size"]) // (dp * microbatch),
-        recompute=next(name for name in RECOMPUTES if name == recompute),
-        precision=Precision.FP32 if full else Precision.BF16,
-    )
-    return with_layers(plan, counts, scenario.model.n_layers)
-
-
-def _whole(value: object) -> int:
-    assert isinstance(value, int)
-    return value
-
-
 EXPORTER = Exporter(
     name="torchtitan",
     description="a torchtitan 0.3.0 recipe module",
     executor="torchtitan",
     emit=_emit,
-    read_back=_read_back,
+    read_back=lambda export, scenario: read(export.text(RECIPE), RECIPE, scenario).plan,
+    read=read,
 )

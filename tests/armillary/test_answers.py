@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from armillary import cli
 from armillary.answers import ANSWERS
 from armillary.commands import VERBS
+from armillary.exporting import write_export
+from planner.export import find_exporter
 from simulator.catalog.cluster import parse_cluster
 from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.cluster import Calibration
@@ -59,6 +61,7 @@ def test_every_verb_has_an_answer() -> None:
         ("size", "scenarios/llama3-70b-on-64-h100.yaml", "--finish-in", "90d"),
         ("explain", "PLAN", "--against", "1"),
         ("export", "PLAN", "--to", "megatron", "--out", "OUT"),
+        ("import", "SETTINGS", "PLAN", "--from", "megatron", "--out", "OUT.json"),
         ("compare", "RUN"),
         ("validate", "ROWS"),
         ("list",),
@@ -81,12 +84,15 @@ def test_json_follows_its_schema(
     published = PUBLISHED[0].read_text().splitlines(keepends=True)
     (tmp_path / "rows.csv").write_text("".join(published[:4]))
     leave_run(tmp_path / "run", example_plan_file, steps())
+    write_export(find_exporter("megatron").export(example_plan_file), tmp_path / "settings")
     places = {
         "PLAN": tmp_path / "plan.json",
         "ROWS": tmp_path / "rows.csv",
         "RUN": tmp_path / "run",
         "OUT": tmp_path / "out",
         "OUT.yaml": tmp_path / "out.yaml",
+        "OUT.json": tmp_path / "out.json",
+        "SETTINGS": tmp_path / "settings" / "megatron.args",
     }
     exit_code, text = run(*(places.get(word, word) for word in words), "--json")
     assert exit_code == 0

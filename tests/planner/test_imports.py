@@ -1,0 +1,214 @@
+"""Settings of other frameworks as plans, and what their own parsers let through."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from planner.export import EXPORTERS, find_exporter
+from planner.imports import READERS, read_settings
+from simulator.spec.base import Precision
+from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
+from tests.planner.export.plans import PAIRS, plan_file
+
+SCRIPT = """
+#!/bin/bash
+#SBATCH --nodes=8
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+TP=8
+PP=${PP:-2}   # stages
+MODEL_ARGS=(
+    --num-layers 80 --hidden-size 8192
+    --num-attention-heads 64 # heads
+    --seq-length 4096 --max-position-embeddings 8192
+)
+PARALLEL_ARGS=(
+    --tensor-model-parallel-size $TP --pipeline-model-parallel-size ${PP:-2}
+    --sequence-parallel --use-distributed-optimizer
+    --num-layers-per-virtual-pipeline-stage 10
+)
+torchrun --nproc_per_node 8 pretrain_gpt.py ${MODEL_ARGS[@]} ${PARALLEL_ARGS[@]} \\
+    --micro-batch-size 1 --global-batch-size=512 --bf16 --recompute-activations --lr 1.5e-4
+"""
+
+
+def read(text: str, framework: str, name: str = "fsdp x tp", where: str = "mine.sh") -> PlanSpec:
+    return read_settings(text, where, framework, plan_file(name)).plan_file.plan
+
+
+def test_a_megatron_script_of_anybody() -> None:
+    imported = read_settings(SCRIPT, "mine.sh", "megatron", plan_file("fsdp x tp"))
+    assert imported.plan_file.plan == PlanSpec(
+        tp=8, pp=2, dp_shard=4, zero_stage=1, sequence_parallel=True, virtual_stages=4,
+        schedule="interleaved-1f1b", microbatch_sequences=1, n_microbatches=128,
+        recompute="selective", precision=Precision.BF16,
+    )  # fmt: skip
+    assert set(imported.unread) == {"--nproc_per_node", "--max-position-embeddings", "--lr"}
+    assert imported.plan_file.prediction.step.step_s > 0
+
+
+def test_megatron_defaults_hold_for_what_is_missing() -> None:
+    """It derives one microbatch where no global batch is given, so the batch is another one."""
+    plan = read("--micro-batch-size 64 --bf16", "megatron", name="ddp")
+    assert plan == PlanSpec(dp_replicate=8, microbatch_sequences=64, precision=Precision.BF16)
+    with pytest.raises(InputError, match="= 16 sequences, and the job's batch is 512"):
+        read("--micro-batch-size 2 --bf16", "megatron", name="ddp")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # What Megatron's TransformerConfig lets through.
+        ("--tensor-model-parallel-size 1 --pipeline-model-parallel-size 5", "not divisible by 5"),
+        (
+            "--pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 30",
+            "= 120 chunks, and the model has 80 layers",
+        ),
+        ("--expert-model-parallel-size 3", "ep=3 does not divide"),
+        # Another question than the scenario's.
+        ("--num-layers 32", "--num-layers 32, and the scenario has 80"),
+        ("--num-experts 8", "--num-experts 8, and the scenario has none"),
+        ("--global-batch-size 64", "--global-batch-size 64, and the scenario has 512"),
+        # Values that are none.
+        ("--tensor-model-parallel-size $TP", "--tensor-model-parallel-size is \\$TP"),
+        ("--tensor-model-parallel-size 0", "is not between 1 and"),
+        ("--tensor-model-parallel-size 1e9", "is 1e9; a whole number"),
+        ("--data-parallel-sharding-strategy half --use-megatron-fsdp", "known are no_shard"),
+        ("--recompute-granularity sideways", "recompute"),
+        ("--lr 'unclosed", "cannot be split into words"),
+    ],
+)
+def test_a_megatron_script_that_is_no_plan(text: str, message: str) -> None:
+    words = f"{text} --micro-batch-size 1" + " --global-batch-size 512" * ("batch" not in text)
+    with pytest.raises(InputError, match=message):
+        read(words, "megatron")
+
+
+DEEPSPEED: dict[str, Any] = {
+    "train_batch_size": 512,
+    "train_micro_batch_size_per_gpu": 4,
+    "gradient_accumulation_steps": 2,
+    "zero_optimization": {"stage": 3, "overlap_comm": True},
+    "bf16": {"enabled": True},
+    "wall_clock_breakdown": False,
+}
+
+
+def test_a_deepspeed_configuration_of_anybody() -> None:
+    text = json.dumps(DEEPSPEED)
+    imported = read_settings(text, "ds.json", "deepspeed", plan_file("fsdp x tp"))
+    assert imported.plan_file.plan == PlanSpec(
+        dp_shard=64, zero_stage=3, microbatch_sequences=4, n_microbatches=2,
+        precision=Precision.BF16,
+    )  # fmt: skip
+    assert imported.unread == ("wall_clock_breakdown", "zero_optimization.overlap_comm")
+    for missing in ("train_batch_size", "gradient_accumulation_steps"):
+        rest = {name: value for name, value in DEEPSPEED.items() if name != missing}
+        assert read(json.dumps(rest), "deepspeed") == imported.plan_file.plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        # What DeepSpeed lets through: top-level keys that it does not know, and degrees.
+        ({"tensor_paralel": {"autotp_size": 8}}, "unknown key 'tensor_paralel'; did you mean"),
+        ({"pipeline": {"stages": 3}}, "64 is not divisible by 3"),
+        ({"tensor_parallel": {"autotp_size": 3}}, "64 is not divisible by 3"),
+        ({"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 3}}, "second copy"),
+        # With two keys, its integer division hides a remainder.
+        ({"train_micro_batch_size_per_gpu": 3}, "train_batch_size=512 is not .* 3 x 2 x 64"),
+        ({"train_batch_size": "auto"}, "train_batch_size is auto; a whole number"),
+        ({"zero_optimization": {"stage": 4}}, "less than or equal to 3"),
+        ({"zero_optimization": 3}, "zero_optimization is no object"),
+    ],
+)
+def test_a_deepspeed_configuration_that_is_no_plan(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(json.dumps(DEEPSPEED | changes), "deepspeed")
+
+
+RECIPE = """
+def mine():
+    return Trainer.Config(
+        training=TrainingConfig(local_batch_size=4, global_batch_size=512, seq_len=4096),
+        parallelism=ParallelismConfig(
+            data_parallel_replicate_degree=2,
+            tensor_parallel_degree=8,
+            pipeline_parallel_degree=STAGES or 1,
+        ),
+        activation_checkpoint=FullAC.Config(),
+    )
+"""
+TOML = """
+[training]
+local_batch_size = 4
+global_batch_size = 512
+[parallelism]
+data_parallel_replicate_degree = 2
+tensor_parallel_degree = 8
+[activation_checkpoint]
+mode = "full"
+"""
+FLAGS = (
+    "torchrun -m torchtitan.train --training.local_batch_size=4 --training.global-batch-size 512 "
+    "--parallelism.data_parallel_replicate_degree 2 --parallelism.tensor_parallel_degree 8 "
+    "--activation_checkpoint.mode full"
+)
+
+
+@pytest.mark.parametrize(
+    ("where", "text"), [("mine.py", RECIPE), ("mine.toml", TOML), ("mine.sh", FLAGS)]
+)
+def test_settings_of_torchtitan_in_each_form(where: str, text: str) -> None:
+    assert read(text, "torchtitan", where=where) == PlanSpec(
+        tp=8, dp_replicate=2, dp_shard=4, zero_stage=3, sequence_parallel=True,
+        microbatch_sequences=4, n_microbatches=16, recompute="full", precision=Precision.BF16,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # What torchtitan's ParallelDims lets through.
+        ("--parallelism.expert_parallel_degree 3", "ep=3 does not divide"),
+        ("--parallelism.pipeline_parallel_schedule nope --parallelism.pipeline_parallel_degree 2",
+         "pipeline_parallel_schedule=nope is no decision of a plan; known are GPipe"),
+        ("--parallelism.tensor_parallel_degree 3", "64 is not divisible by 3"),
+        ("--parallelism.data_parallel_shard_degree 7", "dp"),
+        ("--training.dtype float8", "dtype float8 is none of"),
+        ("--nothing.of_it 3", "it sets nothing of torchtitan's parallelism"),
+    ],
+)  # fmt: skip
+def test_settings_of_torchtitan_that_are_no_plan(text: str, message: str) -> None:
+    rest = " --training.local_batch_size 1 --training.global_batch_size 512"
+    with pytest.raises(InputError, match=message):
+        read(text + rest * ("nothing" not in text), "torchtitan")
+
+
+def test_a_recipe_is_read_and_never_run() -> None:
+    text = 'import os\nos.remove("/nowhere")\nraise SystemExit\n' + RECIPE
+    assert read(text, "torchtitan", where="mine.py").tp == 8
+    with pytest.raises(InputError, match="not valid Python"):
+        read("(" * 10_000, "torchtitan", where="mine.py")
+
+
+def test_frameworks_without_settings_are_refused() -> None:
+    assert set(READERS) == {"torchtitan", "megatron", "deepspeed"}
+    for name in set(EXPORTERS) - set(READERS):
+        with pytest.raises(InputError, match=f"{name} has no settings of its own"):
+            read("", name)
+    with pytest.raises(InputError, match="did you mean megatron"):
+        read("", "megatorn")
+
+
+@pytest.mark.parametrize(("target", "name"), [pair for pair in PAIRS if pair[0] in READERS][::4])
+def test_an_export_is_read_as_the_plan_that_it_is(target: str, name: str) -> None:
+    file = plan_file(name)
+    export = find_exporter(target).export(file)
+    main = next(each for each in export.files if each.text and not each.executable
+                and each.name != "model.json")  # fmt: skip
+    found = read_settings(main.text, main.name, target, file).plan_file.plan
+    assert found == file.plan
