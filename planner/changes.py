@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from simulator.catalog import find_device, list_names
 from simulator.catalog.cluster import build_cluster, default_fabric
-from simulator.spec.cluster import ClusterRequest, ClusterSpec
+from simulator.catalog.registry import prices_of
+from simulator.spec.base import Precision
+from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec
 from simulator.spec.errors import InputError
 from simulator.spec.scenario import PlanLimits, Scenario
 
@@ -17,12 +19,20 @@ LARGEST_FACTOR = 64
 """More devices than this many times as many are no advice."""
 
 
+TRAINED_IN = (Precision.BF16, Precision.FP8, Precision.MXFP8, Precision.NVFP4)
+"""Formats that large models are trained in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change, and the scenario after it."""
 
     what: str
     scenario: Scenario
+
+
+Changes = Callable[[Scenario], Iterator[Change]]
+"""One kind of change, the smallest or the most promising first."""
 
 
 def resized(cluster: ClusterSpec, n_devices: int) -> ClusterSpec:
@@ -114,6 +124,59 @@ def larger_devices(scenario: Scenario) -> Iterator[Change]:
             yield Change(f"{device.name} devices", with_device(scenario, device.name))
         except InputError:  # so many do not make whole nodes
             continue
+
+
+def other_devices(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario on as many other devices of the catalog, most compute for a dollar first.
+
+    Where prices do not matter the fastest come first; devices of which none is known come last.
+    """
+    precision, now = scenario.job.precision, scenario.cluster.device.name
+
+    def worth(device: DeviceSpec) -> tuple[float, str]:
+        prices = prices_of(device.name)
+        usd = prices[0].usd_per_device_hour if prices else float("inf")
+        per = usd if scenario.goal.budget is not None else 1.0
+        return -device.peak.of(precision) / per, device.name
+
+    devices = [find_device(name) for name in list_names("devices") if name not in (now, "cpu")]
+    for device in sorted(devices, key=worth):
+        try:
+            yield Change(f"{device.name} devices", with_device(scenario, device.name))
+        except InputError:  # so many do not make whole nodes
+            continue
+
+
+def faster_precisions(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario in number formats in which its device is faster, the slowest first."""
+    peak, now = scenario.cluster.device.peak, scenario.job.precision
+    faster = [each for each in TRAINED_IN if peak.of(each) > peak.of(now)]
+    for precision in sorted(faster, key=peak.of):
+        job = scenario.job.model_copy(update={"precision": precision})
+        yield Change(f"job.precision={precision}", scenario.model_copy(update={"job": job}))
+
+
+def cheaper_prices(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario at the catalog's lower prices of its device, the lowest first."""
+    economics, device = scenario.economics, scenario.cluster.device.name
+    if scenario.goal.budget is None:
+        return
+    for price in sorted(prices_of(device), key=lambda price: price.usd_per_device_hour):
+        update = {"price": price.name, "usd_per_device_hour": None, "own": None, "price_series": ()}
+        changed = economics.model_copy(update=update)
+        yield Change(
+            f"economics.price={price.name} (${price.usd_per_device_hour:g} a device-hour)",
+            scenario.model_copy(update={"economics": changed}),
+        )
+
+
+def fewer_nodes(scenario: Scenario) -> Iterator[Change]:
+    """Yield the scenario on a half, a quarter ... of its devices, which cost less the fewer."""
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    while n_devices % 2 == 0 and scenario.goal.budget is not None:
+        n_devices //= 2
+        limits = scenario.limits.model_copy(update={"devices": n_devices})
+        yield Change(f"limits.devices={n_devices}", scenario.model_copy(update={"limits": limits}))
 
 
 def shorter_sequences(scenario: Scenario) -> Iterator[Change]:

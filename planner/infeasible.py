@@ -1,12 +1,12 @@
-"""When nothing answers: by how much the nearest plan misses, and which single change helps."""
+"""When no plan fits: by how much the nearest one misses, and which single change helps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.changes import (
-    Change,
+    Changes,
     fewer_devices,
     larger_devices,
     more_devices,
@@ -15,21 +15,12 @@ from planner.changes import (
     smaller_gradients,
     without_limits,
 )
-from planner.fewer_nodes import NewPlans
-from planner.finalists import Judge
-from planner.objective import Outlook
 from planner.pricing import Pricing, memory_margin
-from planner.resilience import Resilience
 from planner.space import Space
-from planner.sweep import sweep
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
-from simulator.spec.scenario import GoalSpec, Scenario
-from simulator.spec.units import format_bytes, format_seconds, format_usd
-
-MAX_PRICED_IN_A_TRIAL = 20_000_000
-
-Changes = Callable[[Scenario], Iterator[Change]]
+from simulator.spec.scenario import Scenario
+from simulator.spec.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,28 +95,6 @@ def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:
     return NoFeasiblePlan(message, fix=_advice(scenario, kinds, _fitting))
 
 
-def goal_missed(scenario: Scenario) -> NoFeasiblePlan:
-    """Return the error for a scenario whose deadline or budget no plan meets, with what helps."""
-    found = _quickest(scenario.model_copy(update={"goal": GoalSpec()}))
-    assert found is not None, "plans that fit exist, and without a goal all of them are feasible"
-    plan = found.table.plan(0, scenario.job.precision)
-    best = Judge(scenario, Resilience.of(scenario), NewPlans()).judge(plan).prediction.campaign
-    missed = []
-    goal, cost_usd = scenario.goal, best.cost_usd
-    if goal.finish_within is not None and best.calendar_s > goal.finish_within:
-        deadline = format_seconds(goal.finish_within)
-        missed.append(
-            f"takes {format_seconds(best.calendar_s)}, and goal.finish_within is {deadline}"
-        )
-    if goal.budget is not None and cost_usd is not None and cost_usd > goal.budget:
-        missed.append(f"costs {format_usd(cost_usd)}, and goal.budget is {format_usd(goal.budget)}")
-    kinds: tuple[Changes, ...] = (without_limits, more_devices)
-    return NoFeasiblePlan(
-        f"no plan meets the goal: the fastest ({plan.label()}) {' and '.join(missed)}",
-        fix=_advice(scenario, kinds, _in_time),
-    )
-
-
 def _advice(
     scenario: Scenario, kinds: tuple[Changes, ...], works: Callable[[Scenario], str | None]
 ) -> str:
@@ -144,7 +113,7 @@ def _advice(
 
 
 def _legal(scenario: Scenario) -> str | None:
-    n_plans = sum(int(cores.counts.sum()) for cores in Space.of(scenario).cores())
+    n_plans = int(Space.of(scenario).cores().counts.sum())
     return f"{n_plans:,} plans are legal" if n_plans else None
 
 
@@ -154,21 +123,6 @@ def _fitting(scenario: Scenario) -> str | None:
     except InputError:  # the changed scenario asks for what its device does not have
         return None
     return f"needs {_of(nearest)}" if nearest is not None and nearest.fits else None
-
-
-def _in_time(scenario: Scenario) -> str | None:
-    best = _quickest(scenario)
-    if best is None:
-        return None
-    cost = "" if best.cost_usd is None else f" for {format_usd(best.cost_usd[0])}"
-    return f"done in {format_seconds(best.calendar_s[0])}{cost}"
-
-
-def _quickest(scenario: Scenario) -> Outlook | None:
-    """Return the best plan within the goal, by closed form."""
-    pricing, space = Pricing.of(scenario), Space.of(scenario)
-    found = sweep(pricing, scenario, space, n_leaders=1, max_priced=MAX_PRICED_IN_A_TRIAL)
-    return found.leaders
 
 
 def _of(nearest: Nearest) -> str:

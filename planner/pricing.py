@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.bounds import StepFloor, step_floor
+from planner.cores import ZERO_STAGES
 from planner.objective import Outlook, Steps
 from planner.resilience import Resilience, Works
-from planner.space import ZERO_STAGES
 from simulator.campaign.terms import CampaignTerms
 from simulator.catalog import find_software
+from simulator.cost.flops import model_flops_per_token
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
 from simulator.cost.recompute import in_groups, with_short_chunks
@@ -19,6 +20,7 @@ from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.spec.errors import InputError
 from simulator.spec.fit import margin_at_risk
+from simulator.spec.plan import PlanSpec
 from simulator.spec.profiles import SoftwareProfile
 from simulator.spec.scenario import Scenario
 from simulator.step.straggling import straggling_times
@@ -38,6 +40,20 @@ def allowed_bytes(scenario: Scenario) -> float:
     limits, device = scenario.limits, scenario.cluster.device
     capacity = min(device.memory_bytes, limits.memory or device.memory_bytes)
     return capacity * (1 - memory_margin(scenario))
+
+
+def at_peak(scenario: Scenario) -> Outlook | None:
+    """Return what no plan undercuts: all devices at the peak of their data sheet.
+
+    Attention is not counted. None where the device has no such number format.
+    """
+    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    peak = n_devices * scenario.cluster.device.peak.of(scenario.job.precision)
+    if peak <= 0:
+        return None
+    flops = model_flops_per_token(scenario.model, 0) * scenario.job.batch_tokens
+    everywhere = PlanTable.of([PlanSpec(dp_shard=n_devices, zero_stage=1)])
+    return Pricing.of(scenario).promise(everywhere, np.array([flops / peak]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,14 @@ import time
 
 from planner.fewer_nodes import NewPlans
 from planner.finalists import Judge, confirm, if_nothing_failed
-from planner.infeasible import goal_missed, nearest_plan, no_legal_plan, nothing_fits
+from planner.goal_missed import goal_missed
+from planner.infeasible import nearest_plan, no_legal_plan, nothing_fits
 from planner.pricing import Pricing
 from planner.result import SearchResult
 from planner.space import Space
-from planner.sweep import sweep
+from planner.sweep import MAX_PRICED, sweep
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.scenario import Scenario
-
-MAX_PRICED = 100_000_000
-"""Priced plans after which a search stops and says that it is not complete."""
 
 MORE_LEADERS = 3
 """Finalists beyond those asked for: events may change the order."""
@@ -59,7 +57,8 @@ def find_plans(
 
 
 def _no_answer(scenario: Scenario) -> NoFeasiblePlan:
+    missed = goal_missed(scenario)
+    if missed is not None:
+        return missed
     nearest = nearest_plan(scenario)
-    if nearest is None:
-        return no_legal_plan(scenario)
-    return goal_missed(scenario) if nearest.fits else nothing_fits(scenario, nearest)
+    return no_legal_plan(scenario) if nearest is None else nothing_fits(scenario, nearest)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from planner.changes import with_device, with_devices
+from planner.objective import within_goal
+from planner.pricing import at_peak
 from planner.result import PredictionSummary
 from planner.search import find_plans
-from simulator.cost.flops import model_flops_per_token
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
@@ -160,13 +161,9 @@ def _sizes(scenario: Scenario, kind: str) -> Iterator[Scenario]:
 
 
 def _hopeless(scenario: Scenario) -> bool:
-    """Whether even the data sheet's peak would miss the deadline, attention not counted."""
-    job, cluster = scenario.job, scenario.cluster
-    if scenario.goal.finish_within is None:
-        return False
-    flops = model_flops_per_token(scenario.model, 0) * job.batch_tokens * job.n_steps
-    peak = cluster.n_devices * cluster.device.peak.of(job.precision)
-    return peak <= 0 or flops / peak > scenario.goal.finish_within
+    """Whether even the data sheet's peak would miss the goal."""
+    peak = at_peak(scenario)
+    return peak is None or not within_goal(scenario.goal, peak)[0]
 
 
 def _least(

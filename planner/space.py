@@ -11,13 +11,13 @@ Of plans that run alike only the simplest is there (`_distinct`), and none that 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from planner.cores import ZERO_STAGES, Cores, Options, Reach, joined, widest
 from planner.executors import runnable
 from simulator.campaign.decided import separable_groups
 from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
@@ -31,17 +31,8 @@ from simulator.spec.target import TARGETS, Target, find_target
 _1F1B = SCHEDULES.index("1f1b")
 PLAIN_SCHEDULES: tuple[ScheduleName, ...] = ("gpipe", "1f1b", "interleaved-1f1b")
 """What is proposed when no target is named: most executors have them."""
-ZERO_STAGES = (0, 1, 2, 3)
-_BLOCK_CELLS = 1 << 22
-"""Most bases x arrangements that are looked at together; bounds memory for any cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Alternatives for some columns of a plan; row i of `values` is alternative i."""
-
-    columns: tuple[str, ...]
-    values: IntArray
+_BLOCK_CELLS = 1 << 18
+"""Most bases with halves of arrangements that rules are asked about at once; bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,69 +97,55 @@ class Space:
 
         The order is fixed: it depends on the scenario alone.
         """
-        for cores in self.cores():
-            for rows in cores.batches(np.arange(len(cores)), max_rows):
-                yield cores.plans(rows)[0]
+        cores = self.cores()
+        for rows in cores.batches(np.arange(len(cores)), max_rows):
+            yield cores.plans(rows)[0]
 
-    def cores(self) -> Iterator[Cores]:
-        """Yield all plans, not yet written down."""
+    def cores(self) -> Cores:
+        """Return all plans, not yet written down."""
         bases, pipelines, shardings = self._bases(), self._pipelines(), self._shardings()
-        n_bases = max(1, _BLOCK_CELLS // (len(pipelines.values) * len(shardings.values)))
-        for start in range(0, len(bases), n_bases):
-            some = bases.take(np.arange(start, min(start + n_bases, len(bases))))
-            yield self._cores(some, pipelines, shardings)
-
-    def _cores(self, bases: PlanTable, pipelines: Options, shardings: Options) -> Cores:
-        n_bases = len(bases)
-        piped, sharded = self._crossed(bases, pipelines), self._crossed(bases, shardings)
-
-        def pairs(piped_mask: BoolArray, sharded_mask: BoolArray) -> BoolArray:
-            """All combinations of both halves of an arrangement, for every base."""
-            both = sharded_mask.reshape(n_bases, -1, 1) & piped_mask.reshape(n_bases, 1, -1)
-            return both.reshape(n_bases, -1)
-
-        legal = pairs(
-            self._legal(piped, pipelines.columns), self._legal(sharded, shardings.columns)
-        )
-        reaches = {
-            kind.code: tuple(target.recomputes.runs(kind) for target in self.targets)
-            for kind in self.recomputes
-        }
-        alike = list(dict.fromkeys(reaches.values()))
-        allowed = np.zeros((2, len(alike), *legal.shape), dtype=np.bool_)
-        for number, target in enumerate(self.targets):
-            runs = legal & pairs(
-                self._runs(target, piped, pipelines.columns),
-                self._runs(target, sharded, shardings.columns),
+        n_rows = max(1, _BLOCK_CELLS // (len(pipelines) + len(shardings)))
+        blocks = [
+            self._reaches(
+                bases.take(np.arange(start, min(start + n_rows, len(bases)))), pipelines, shardings
             )
-            runs &= self._runs(target, bases, ("tp", "pp", "cp", "ep"))[:, None]
-            for choice in range(2):
-                decided = replace(bases, sequence_parallel=np.full(n_bases, choice))
-                taken = runs & self._runs(target, decided, ("sequence_parallel",))[:, None]
-                for at, reach in enumerate(alike):
-                    if reach[number]:
-                        allowed[choice, at] |= taken
-        options = Options(("sequence_parallel", "recompute"), _grid(range(2), reaches))
+            for start in range(0, len(bases), n_rows)
+        ]
+        codes = [kind.code for kind in self.recomputes]
+        options = Options(("sequence_parallel", "recompute"), _grid(range(2), codes))
         crossed = self._crossed(bases, options)
         kept = self._legal(crossed, options.columns)
-        base = np.repeat(np.arange(n_bases), len(options.values))
-        return Cores(
-            table=crossed.take(kept),
-            base=base[kept],
-            recomputes=np.array([(code, alike.index(reach)) for code, reach in reaches.items()]),
-            arrangements=Options(
-                shardings.columns + pipelines.columns,
-                np.hstack(
-                    [
-                        np.repeat(shardings.values, len(pipelines.values), axis=0),
-                        np.tile(pipelines.values, (len(shardings.values), 1)),
-                    ]
-                ),
-            ),
-            allowed=allowed,
-            n_arrangements=_by_stage(allowed, shardings.values[:, 0], len(pipelines.values)),
-            stages=np.ones((int(kept.sum()), len(ZERO_STAGES)), dtype=np.bool_),
+        table = crossed.take(kept)
+        return Cores.of(
+            table,
+            np.repeat(np.arange(len(bases)), len(options))[kept],
+            np.searchsorted(codes, table.recompute),
+            pipelines,
+            shardings,
+            widest([joined(of_target) for of_target in zip(*blocks, strict=True)]),
         )
+
+    def _reaches(self, bases: PlanTable, pipelines: Options, shardings: Options) -> list[Reach]:
+        """Return what every executor runs of some bases."""
+        piped, sharded = self._crossed(bases, pipelines), self._crossed(bases, shardings)
+        may_pipe = self._legal(piped, pipelines.columns)
+        may_shard = self._legal(sharded, shardings.columns)
+        choices = [replace(bases, sequence_parallel=np.full(len(bases), at)) for at in range(2)]
+        reaches = []
+        for target in self.targets:
+            mesh = self._runs(target, bases, ("tp", "pp", "cp", "ep"))
+            chosen = [mesh & self._runs(target, each, ("sequence_parallel",)) for each in choices]
+            pipes = may_pipe & self._runs(target, piped, pipelines.columns)
+            shards = may_shard & self._runs(target, sharded, shardings.columns)
+            reaches.append(
+                Reach(
+                    piped=pipes.reshape(len(bases), -1),
+                    sharded=shards.reshape(len(bases), -1),
+                    chosen=np.stack(chosen, axis=1),
+                    recomputes=np.array([target.recomputes.runs(k) for k in self.recomputes]),
+                )
+            )
+        return reaches
 
     def _bases(self) -> PlanTable:
         """Return all meshes with their microbatches and expert parallelism, the rest at rest."""
@@ -266,81 +243,6 @@ class Space:
         if "pp" in columns and limits.dp is not None:
             allowed &= table.dp == limits.dp
         return allowed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cores:
-    """Plans as cores with the arrangements that each of them allows."""
-
-    table: PlanTable
-    """One row per core, with a plain pipeline and nothing divided."""
-    base: IntArray
-    """Row of `allowed` that a core belongs to."""
-    recomputes: IntArray
-    """(code, place in `allowed`) of the kinds of recompute, by their codes."""
-    arrangements: Options
-    """In the order of their ZeRO stages."""
-    allowed: BoolArray
-    """(sequence_parallel, kinds of recompute that the same executors run, base, arrangement)."""
-    n_arrangements: IntArray
-    """How many are allowed: (sequence_parallel, kinds as above, base, ZeRO stage)."""
-    stages: BoolArray
-    """(core, ZeRO stage): whether plans with this stage are among them."""
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def with_stages(self, stages: BoolArray) -> Cores:
-        """Return the plans of these whose core has True for their ZeRO stage."""
-        return replace(self, stages=self.stages & stages)
-
-    @property
-    def counts(self) -> IntArray:
-        """Plans of every core."""
-        of_stage = self.n_arrangements[self._options(np.arange(len(self)))]
-        counts: IntArray = (of_stage * self.stages).sum(axis=1)
-        return counts
-
-    def _options(self, cores: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """Where in `allowed` some cores stand."""
-        table = self.table
-        codes, places = self.recomputes.T
-        place = places[np.searchsorted(codes, table.recompute[cores])]
-        return table.sequence_parallel[cores], place, self.base[cores]
-
-    def batches(self, cores: IntArray, max_rows: int) -> Iterator[IntArray]:
-        """Split some cores, in their order, into runs of at most `max_rows` plans."""
-        counts = self.counts[cores]
-        kept = counts > 0
-        cores, filled = cores[kept], np.cumsum(counts[kept])
-        first = 0
-        while first < len(cores):
-            before = filled[first - 1] if first else 0
-            last = max(int(np.searchsorted(filled, before + max_rows, side="right")), first + 1)
-            yield cores[first:last]
-            first = last
-
-    def plans(self, cores: IntArray) -> tuple[PlanTable, IntArray]:
-        """Write down all plans of some cores, and say which core each belongs to."""
-        allowed = self.allowed[self._options(cores)]
-        allowed = allowed & self.stages[cores][:, self._column("zero_stage")]
-        row, choice = np.nonzero(allowed)
-        core = cores[row]
-        table = self.table.take(core)
-        decided = {name: self._column(name)[choice] for name in self.arrangements.columns}
-        return replace(table, dp_replicate=table.dp // decided["dp_shard"], **decided), core
-
-    def _column(self, name: str) -> IntArray:
-        """One decision of every arrangement."""
-        column: IntArray = self.arrangements.values[:, self.arrangements.columns.index(name)]
-        return column
-
-
-def _by_stage(allowed: BoolArray, sharded_stages: IntArray, n_pipelines: int) -> IntArray:
-    """Return how many arrangements are allowed of each ZeRO stage, which they are sorted by."""
-    starts = np.searchsorted(sharded_stages, [*ZERO_STAGES, len(ZERO_STAGES)]) * n_pipelines
-    parts = [allowed[..., a:b] for a, b in itertools.pairwise(starts)]
-    return np.stack([np.count_nonzero(part, axis=-1) for part in parts], axis=-1)
 
 
 def _distinct(table: PlanTable) -> BoolArray:

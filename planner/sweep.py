@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.bounds import StepFloor, fill_shares, least_fill_shares
+from planner.cores import Cores
 from planner.objective import NEAR_TIE, Outlook, Steps, objective, order, within_goal
 from planner.space import Space
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
@@ -19,6 +20,8 @@ MESH = ("pp", "cp", "tp", "ep")
 schedule, microbatch, sharding or recompute are variants of one mesh; the best stands for them."""
 
 BATCH_ROWS = 1 << 16
+MAX_PRICED = 100_000_000
+"""Priced plans after which a search stops and says that it is not complete."""
 
 
 class Prices(Protocol):
@@ -70,7 +73,7 @@ def sweep(
     space: Space,
     *,
     n_leaders: int,
-    max_priced: int,
+    max_priced: int = MAX_PRICED,
     batch_rows: int = BATCH_ROWS,
 ) -> Sweep:
     """Go through the plans of a space and keep the best one of each of the best meshes.
@@ -81,45 +84,59 @@ def sweep(
     goal = scenario.goal
     leaders: Outlook | None = None
     fastest: Outlook | None = None
-    n_plans = n_priced = n_fitting = 0
+    n_priced = n_fitting = 0
     complete = True
-    for all_cores in space.cores():
-        n_plans += int(all_cores.counts.sum())
-        cores = all_cores.with_stages(prices.could_fit(all_cores.table))
-        floor = prices.floor(cores.table)
-        least = least_fill_shares(cores.table, scenario.model, space.schedules)
-        promise = prices.promise(cores.table, floor.with_fill(least))
-        for batch in cores.batches(_queue(goal, promise), batch_rows):
-            limit = _last_place(goal, leaders, n_leaders)
-            if objective(goal, promise)[batch[0]] > limit:
-                break
-            if n_priced >= max_priced:
-                complete = False
-                break
-            table, core = cores.plans(batch)
-            floor_s = floor.take(core).with_fill(fill_shares(table))
-            table = table.take(_able(goal, prices.promise(table, floor_s), limit))
-            n_priced += len(table)
-            if len(table) == 0:
-                continue
-            peak_bytes = prices.peak_bytes(table)
-            fits = peak_bytes <= prices.allowed_bytes
-            table, peak_bytes = table.take(fits), peak_bytes[fits]
-            n_fitting += len(table)
-            if len(table) == 0:
-                continue
-            steps = prices.steps(table)
-            unfailing = prices.promise(table, steps.step_s)
-            failure_free = replace(unfailing, peak_bytes=peak_bytes)
-            fastest = _faster(fastest, failure_free, n_leaders)
-            leaders = _better(prices, scenario, leaders, failure_free, steps, n_leaders)
+    all_cores = space.cores()
+    cores, floor = _bounded(prices, all_cores)
+    least = least_fill_shares(cores.table, scenario.model, space.schedules)
+    promise = prices.promise(cores.table, floor.with_fill(least))
+    for batch in cores.batches(_queue(goal, promise), batch_rows):
+        limit = _last_place(goal, leaders, n_leaders)
+        if objective(goal, promise)[batch[0]] > limit:
+            break
+        if n_priced >= max_priced:
+            complete = False
+            break
+        table, core = cores.plans(batch)
+        floor_s = floor.take(core).with_fill(fill_shares(table))
+        table = table.take(_able(goal, prices.promise(table, floor_s), limit))
+        n_priced += len(table)
+        if len(table) == 0:
+            continue
+        peak_bytes = prices.peak_bytes(table)
+        fits = peak_bytes <= prices.allowed_bytes
+        table, peak_bytes = table.take(fits), peak_bytes[fits]
+        n_fitting += len(table)
+        if len(table) == 0:
+            continue
+        steps = prices.steps(table)
+        unfailing = prices.promise(table, steps.step_s)
+        failure_free = replace(unfailing, peak_bytes=peak_bytes)
+        fastest = _faster(fastest, failure_free, n_leaders)
+        leaders = _better(prices, scenario, leaders, failure_free, steps, n_leaders)
     return Sweep(
         leaders=leaders,
         fastest=fastest,
-        n_plans=n_plans,
+        n_plans=int(all_cores.counts.sum()),
         n_priced=n_priced,
         n_fitting=n_fitting,
         complete=complete,
+    )
+
+
+def _bounded(prices: Prices, cores: Cores) -> tuple[Cores, StepFloor]:
+    """Return the cores without the stages that cannot fit, and lower bounds of their steps."""
+    fits, floors = [], []
+    for start in range(0, len(cores), BATCH_ROWS):
+        table = cores.table.take(np.arange(start, min(start + BATCH_ROWS, len(cores))))
+        fits.append(prices.could_fit(table))
+        floors.append(prices.floor(table))
+    if not fits:
+        nothing = np.zeros(0)
+        return cores, StepFloor(work_s=nothing, fill_s=nothing)
+    return cores.with_stages(np.concatenate(fits)), StepFloor(
+        work_s=np.concatenate([floor.work_s for floor in floors]),
+        fill_s=np.concatenate([floor.fill_s for floor in floors]),
     )
 
 

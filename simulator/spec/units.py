@@ -80,6 +80,8 @@ def _reader(units: dict[str, float], kind: str) -> Callable[[object], float]:
 def _read_count(value: object) -> object:
     if isinstance(value, str):
         value = parse_quantity(value, COUNT, "count")
+        whole = round(value) if abs(value) < 2**63 else value
+        value = whole if abs(value - whole) <= 1e-12 * abs(value) else value  # 65.6B, in floats
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

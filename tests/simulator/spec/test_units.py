@@ -30,6 +30,7 @@ from simulator.spec import units
         (units.Watts, "1.2 kW", 1200),
         (units.Usd, "5M", 5e6),
         (units.Usd, "3.99 USD", 3.99),
+        (units.Count, "65.6B", 65_600_000_000),
         (units.Count, "1T", 10**12),
         (units.Count, "15.6e12", 15_600_000_000_000),
         (units.Count, "64k", 64_000),
