@@ -116,7 +116,7 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "scale_up": request.scale_up or base.scale_up,
         "scale_up_domain_devices": domain,
         "fabric": fabric_of(
-            layout, _fabric(request, base, nodes, per_node, where), device, per_node
+            layout, _fabric(request, base, nodes, per_node, where), device, nodes, per_node
         ),
         "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
         "link_model": request.link_model or base.link_model,

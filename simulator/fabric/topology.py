@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
+from simulator.catalog.layouts.graph_levels import levels_of
 from simulator.fabric.faults import weaken
 from simulator.fabric.scale_up import torus_shape
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
+from simulator.spec.fabric_graph import FabricGraph
 
 if TYPE_CHECKING:
     Graph = nx.Graph[str]
@@ -56,7 +58,9 @@ def build_graph(cluster: ClusterSpec) -> Graph:
             region=device // cluster.region_devices,
         )
     _add_scale_up(graph, cluster)
-    if cluster.domain_devices < cluster.n_devices:
+    if cluster.fabric.graph is not None:
+        _add_drawn(graph, cluster, cluster.fabric.graph)
+    elif cluster.domain_devices < cluster.n_devices:
         _add_scale_out(graph, cluster)
     for fault in cluster.link_faults:
         weaken(graph, cluster, fault)
@@ -185,6 +189,30 @@ def _add_scale_out(graph: Graph, cluster: ClusterSpec) -> None:
         if fabric.n_regions > 1 and wide is not None:
             share = wide.bandwidth_bytes_per_s * wide.efficiency / regions
             _widen(graph, top, "wide-area", share, wide.latency_s / 2, "switch")
+
+
+def _add_drawn(graph: Graph, cluster: ClusterSpec, drawn: FabricGraph) -> None:
+    """Add a fabric as its user drew it.
+
+    What a message costs its ends comes on top of the latency of the links.
+    """
+    nic, per_node = cluster.fabric.nic, cluster.devices_per_node
+    hosts = [drawn.host_of(device, per_node) for device in range(cluster.n_devices)]
+    ends_s = nic.latency_s - levels_of(drawn, cluster.n_nodes, per_node).latency_s
+    for link in drawn.links:
+        at_host = not {*link.ends}.isdisjoint(hosts)
+        rate = link.bandwidth_bytes_per_s * nic.efficiency
+        _link(graph, *link.ends, rate, link.latency_s, "nic" if at_host else "switch")
+    neighbours = drawn.neighbours
+    for device, host in enumerate(hosts):
+        links = [graph[host][other] for other in neighbours[host]]
+        if host == f"device-{device}":
+            for each in links:
+                each["latency_s"] += ends_s / 2
+        else:
+            access = sum(each["bandwidth_bytes_per_s"] for each in links)
+            rate = access / cluster.nics_of_node
+            _link(graph, f"device-{device}", host, rate, ends_s / 2, "nic")
 
 
 def _widen(

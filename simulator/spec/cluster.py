@@ -16,6 +16,7 @@ from simulator.spec.base import (
     Source,
     Spec,
 )
+from simulator.spec.fabric_graph import FabricGraph
 from simulator.spec.kernel_table import GemmPoint, KernelTable
 from simulator.spec.links import AlgorithmName, LevelName, LinkFault, LinkModel, ProtocolName
 from simulator.spec.peaks import PeakRates
@@ -136,10 +137,14 @@ class FabricSpec(Spec):
     wide_area: LinkSpec | None = None
     """Per-region link to the other regions."""
     n_regions: PositiveInt = 1
+    graph: FabricGraph | None = None
+    """Links and switches as drawn by a user; the fields above are then what they come down to."""
     sources: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.graph is not None and self.n_regions > 1:
+            raise ValueError("a fabric given as a graph is one region: set n_regions to 1")
         if self.n_regions > 1 and self.wide_area is None:
             raise ValueError(f"{self.n_regions} regions need a link between them: give wide_area")
         return self
@@ -260,9 +265,21 @@ class ClusterSpec(Spec):
         if self.n_nodes > 1 and self.fabric.kind == "none":
             raise ValueError(f"{self.n_nodes} nodes need a fabric, and fabric.kind is none")
         self._check_power()
+        self._check_graph()
         for number, fault in enumerate(self.link_faults):
             self._check_fault(f"link_faults[{number}]", fault)
         return self
+
+    def _check_graph(self) -> None:
+        graph = self.fabric.graph
+        if graph is None:
+            return
+        wanted = self.n_nodes if graph.host_kind == "node" else self.n_devices
+        if graph.n_hosts != wanted:
+            raise ValueError(
+                f"the fabric's graph joins {graph.n_hosts} {graph.host_kind}s, and the cluster has "
+                f"{wanted}"
+            )
 
     def _check_power(self) -> None:
         device, limit_w = self.device, self.power_limit_w
@@ -278,6 +295,11 @@ class ClusterSpec(Spec):
         if fault.level not in self.level_devices:
             known = ", ".join(self.level_devices)
             raise ValueError(f"{name}: level={fault.level} is not in this cluster; it has {known}")
+        if self.fabric.graph is not None and fault.level != "scale-up":
+            raise ValueError(
+                f"{name}: level={fault.level}; the fabric is given as a graph: take the bandwidth "
+                "from the link in its file"
+            )
         if fault.device >= self.n_devices:
             raise ValueError(
                 f"{name}: device={fault.device} of {self.n_devices}; they count from 0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simulator.catalog.layouts.graph import read_fabric_graph
 from simulator.catalog.layouts.layout import Layout
 from simulator.catalog.layouts.nccl import read_nccl_dump
 from simulator.catalog.layouts.nvidia_smi import read_topo_matrix
@@ -29,6 +30,7 @@ LAYOUTS: dict[str, LayoutKind] = {
     kind.name: kind
     for kind in (
         LayoutKind("slurm", "Slurm's topology.conf", read_topology_conf),
+        LayoutKind("graph", "a fabric's links: YAML, GraphML, node-link JSON", read_fabric_graph),
         LayoutKind("nccl", "NCCL's dump of a node (NCCL_TOPO_DUMP_FILE)", read_nccl_dump),
         LayoutKind("nvidia-smi", "what `nvidia-smi topo -m` prints", read_topo_matrix),
     )

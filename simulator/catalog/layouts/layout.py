@@ -8,6 +8,7 @@ from pydantic import Field
 
 from simulator.spec.base import PositiveInt, Spec
 from simulator.spec.cluster import LinkSpec
+from simulator.spec.fabric_graph import FabricGraph
 
 
 class Layout(Spec):
@@ -25,6 +26,8 @@ class Layout(Spec):
     """The link between devices, where it is not the device's own."""
     has_direct_links: bool | None = None
     """Whether NVLink or the like joins devices of a node."""
+    graph: FabricGraph | None = None
+    """The whole fabric, link by link."""
     nics_per_node: int | None = Field(default=None, ge=0)
     nic_bandwidth_bytes_per_s: float | None = Field(default=None, gt=0)
     """Of one network interface."""
