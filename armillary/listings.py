@@ -122,7 +122,8 @@ def _parameters(total: Callable[[ParameterCount], int]) -> Callable[[ModelSpec],
 
 
 def _tera(rate: float) -> str:
-    return f"{rate / 1e12:.4g}" if rate else "-"
+    tera = rate / 1e12
+    return "-" if rate == 0 else f"{tera:.0f}" if tera >= 100 else f"{tera:.3g}"
 
 
 LISTINGS: dict[str, Listing] = {
@@ -137,12 +138,12 @@ LISTINGS: dict[str, Listing] = {
                 ("TB/s", lambda d: f"{d.memory_bandwidth_bytes_per_s / 1e12:.3g}"),
                 ("bf16", lambda d: _tera(d.peak.bf16_flops_per_s)),
                 ("fp8", lambda d: _tera(d.peak.fp8_flops_per_s)),
-                ("domain", lambda d: f"{d.scale_up_domain_devices}"),
-                ("GB/s", lambda d: f"{d.scale_up.bandwidth_bytes_per_s / 1e9:.4g}"),
+                ("dom.", lambda d: f"{d.scale_up_domain_devices}"),
+                ("GB/s", lambda d: f"{d.scale_up.bandwidth_bytes_per_s / 1e9:.3g}"),
                 ("NIC", lambda d: f"{d.nic_bandwidth_bytes_per_s * 8 / 1e9:.3g}"),
                 ("basis", lambda d: d.basis.value),
             ),
-            note="bf16 and fp8 in TFLOP/s; a domain's devices are joined at GB/s; NIC in Gb/s",
+            note="bf16, fp8 in TFLOP/s; devices of a domain (dom.) are joined at GB/s; NIC in Gb/s",
         ),
         Listing(
             kind="models",
@@ -164,10 +165,12 @@ LISTINGS: dict[str, Listing] = {
             columns=(
                 ("kind", lambda f: f.kind),
                 ("NIC", lambda f: format_bandwidth(f.nic.bandwidth_bytes_per_s)),
+                ("a node", lambda f: f"{f.nics_per_node or 'all'}"),
                 ("latency", lambda f: format_seconds(f.nic.latency_s)),
-                ("pod nodes", lambda f: f"{f.nodes_per_pod or 'all'}"),
-                ("between pods", lambda f: f"1:{f.oversubscription:g}"),
+                ("pod", lambda f: f"{f.nodes_per_pod or 'all'}"),
+                ("uplinks", lambda f: f"1:{f.oversubscription:g}"),
             ),
+            note="NICs of a node are shared by its devices (all: one each); pod: nodes of one",
         ),
         Listing(
             kind="layouts",

@@ -52,7 +52,10 @@ Overrides = Annotated[
     ),
 ]
 Minimize = Annotated[str | None, typer.Option(help="time, cost or energy.", rich_help_panel=_GOAL)]
-FinishWithin = Annotated[str | None, typer.Option(help="Deadline, as 60d.", rich_help_panel=_GOAL)]
+FinishWithin = Annotated[
+    str | None,
+    typer.Option("--finish-within", "--finish-in", help="Deadline, as 60d.", rich_help_panel=_GOAL),
+]
 Budget = Annotated[str | None, typer.Option(help="Most dollars, as 5M.", rich_help_panel=_GOAL)]
 TargetName = Annotated[
     str | None,

@@ -85,7 +85,7 @@ def size(
     if goal.finish_within is None and goal.budget is None:
         raise InputError(
             "neither a deadline nor a budget: the fewest devices would be one, for ever",
-            fix="give --finish-in or --budget",
+            fix="give --finish-within or --budget",
         )
     asked = scenario.model_copy(update={"goal": goal})
     kinds = devices or (scenario.cluster.device.name,)

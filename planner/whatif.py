@@ -91,6 +91,12 @@ class Grid:
             )
         return grid
 
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The changes that all combinations share, as `key=value`."""
+        pairs = zip(self.keys, self.values, strict=True)
+        return tuple(f"{key}={values[0]}" for key, values in pairs if len(values) == 1)
+
     def cases(self) -> list[tuple[str, ...]]:
         """Return all combinations; the last key runs fastest."""
         return list(itertools.product(*self.values))

@@ -11,7 +11,7 @@ from armillary import options
 
 def command(
     scenario: options.ScenarioFile = None,
-    finish_in: Annotated[str | None, typer.Option(metavar="TIME", help="Deadline, as 30d.")] = None,
+    finish_within: options.FinishWithin = None,
     budget: options.Budget = None,
     devices: Annotated[
         str | None,
@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Find the fewest, cheapest and greenest devices that finish in time.
 
-    armillary size scenarios/llama3-70b-on-64-h100.yaml --finish-in 30d --devices all
+    armillary size scenarios/llama3-70b-on-64-h100.yaml --finish-within 30d --devices all
     """
     from armillary.question import question
     from armillary.screens.command_line import folded
@@ -46,7 +46,7 @@ def command(
         sequence_length=sequence_length,
         batch=batch,
         precision=precision,
-        finish_within=finish_in,
+        finish_within=finish_within,
         budget=budget,
         target=target,
         overrides=tuple(overrides or ()),

@@ -61,7 +61,7 @@ def command(
         target=target,
     )
     grid = Grid.of(changes or ())
-    base = asked.scenario()
+    base = replace(asked, overrides=grid.settled).scenario()
     answer = whatif(lambda some: replace(asked, overrides=some).scenario(), grid)
     if table is not None:
         write_table(table, answer.to_frame())

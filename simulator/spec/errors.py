@@ -75,12 +75,19 @@ def unknown_name(
     """Return the error for a name that is not in the catalog, with the nearest ones."""
     names, name = list(known), str(name)  # Python hands anything in
     near = near_names(name, names)
-    if near:
+    family = [each for each in names if len(name) > 1 and each.lower().startswith(name.lower())]
+    if len(family) > len(near):
+        fix = "did you mean one of " + _listed(family) + "?"
+    elif near:
         fix = "did you mean " + " or ".join(near) + "?"
     else:
-        fix = "known: " + ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        fix = "known: " + _listed(names)
     shown = name if len(name) <= 60 else name[:57] + "..."
     return InputError(f"unknown {kind} {shown!r}", where=where, fix=fix)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def all_of(errors: Sequence[InputError]) -> InputError:

@@ -77,6 +77,13 @@ def _reader(units: dict[str, float], kind: str) -> Callable[[object], float]:
     return read
 
 
+def _read_usd(value: object) -> float:
+    """Return dollars; the sign may stand before or behind the number, as in `$2M`."""
+    if isinstance(value, str):
+        value = value.strip().removeprefix("$")
+    return parse_quantity(value, USD, "sum of money")
+
+
 def _read_count(value: object) -> object:
     if isinstance(value, str):
         value = parse_quantity(value, COUNT, "count")
@@ -97,7 +104,7 @@ Bytes = Annotated[float, _quantity(BYTES, "size")]
 BytesPerSecond = Annotated[float, _quantity(BYTES_PER_S, "bandwidth")]
 FlopsPerSecond = Annotated[float, _quantity(FLOPS_PER_S, "compute rate")]
 Watts = Annotated[float, _quantity(WATTS, "power")]
-Usd = Annotated[float, _quantity(USD, "sum of money")]
+Usd = Annotated[float, BeforeValidator(_read_usd, json_schema_input_type=float | str)]
 Count = Annotated[
     int, BeforeValidator(_read_count, json_schema_input_type=float | str), Field(le=10**18)
 ]

@@ -58,7 +58,7 @@ def test_every_verb_has_an_answer() -> None:
         ("simulate", SCENARIO, "--replicas", "2"),
         ("simulate", SCENARIO, "--engine", "closed-form"),
         ("whatif", SCENARIO, "--set", "limits.tp=1,2,64"),
-        ("size", "scenarios/llama3-70b-on-64-h100.yaml", "--finish-in", "90d"),
+        ("size", "scenarios/llama3-70b-on-64-h100.yaml", "--finish-within", "90d"),
         ("explain", "PLAN", "--against", "1"),
         ("export", "PLAN", "--to", "megatron", "--out", "OUT"),
         ("import", "SETTINGS", "PLAN", "--from", "megatron", "--out", "OUT.json"),

@@ -37,7 +37,10 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (("simulate", FILE, "--table", "x.xls"), "--table: x.xls is neither .csv nor .parquet"),
         (("whatif", FILE, "--set", "limits.tp=1", "--picture", "a.pdf"), "--picture: a.pdf is"),
         (("whatif", FILE, "--set", "limits.tp=1", "--table", "a.pdf"), "--table: a.pdf is"),
-        (("size", FILE, "--finish-in", "1d", "--table", "/nowhere/a.csv"), "--table: .* no folder"),
+        (
+            ("size", FILE, "--finish-within", "1d", "--table", "/nowhere/a.csv"),
+            "--table: .* no folder",
+        ),
         (("plan", FILE, "--out", "README.md"), "--out: .*README.md is no folder"),
         (("export", "PLAN", "--to", "slurm", "-o", "README.md/a"), "--out: .*README.md is no fol"),
         (("run", FILE, "--run-dir", "README.md/a"), "--run-dir: .*README.md is no folder"),

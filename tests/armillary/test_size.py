@@ -27,7 +27,9 @@ def run(*arguments: str | Path) -> str:
 
 def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    screen = run(*FLAGS, "--finish-in", "3d", "--devices", "h100-sxm,h200", "--table", "sizes.csv")
+    screen = run(
+        *FLAGS, "--finish-within", "3d", "--devices", "h100-sxm,h200", "--table", "sizes.csv"
+    )
     lines = screen.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24
@@ -50,7 +52,7 @@ def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_json_and_python_say_the_same() -> None:
     file = "scenarios/llama3-70b-on-64-h100.yaml"
-    answer = Sizing.model_validate_json(run(file, "--finish-in", "60d", "--json"))
+    answer = Sizing.model_validate_json(run(file, "--finish-within", "60d", "--json"))
     assert answer == armillary.size(file, finish_within=60 * 86400.0)
     assert answer.version == 1
 

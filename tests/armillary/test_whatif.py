@@ -44,6 +44,11 @@ def test_grids_that_are_none(changes: list[str], message: str) -> None:
         Grid.of(changes)
 
 
+def test_the_question_is_the_one_that_is_answered() -> None:
+    screen = run(*SMALL, "--set", "job.tokens=2T", "--set", "limits.tp=1,2")
+    assert " 2 T tokens," in screen.partition("changed:")[0]
+
+
 def test_the_screen(tmp_path: Path) -> None:
     table, picture = tmp_path / "w.csv", tmp_path / "w.svg"
     screen = run(

@@ -29,3 +29,11 @@ def test_several_mistakes_stand_in_the_order_of_the_file() -> None:
     both = all_of([Mistakes([first, second]), flag])
     assert str(both) == "3 mistakes\n--model: c\na.yaml:9: a\na.yaml:10: b"
     assert both.exit_code == 2
+
+
+def test_the_beginning_of_many_names_is_their_family() -> None:
+    names = [f"qwen3-{size}b" for size in range(12)] + ["gpt2"]
+    error = str(unknown_name("model", "qwen", names))
+    assert error.count("qwen3-") == 8
+    assert "did you mean one of qwen3-0b, qwen3-1b," in error
+    assert error.endswith(", ...?")

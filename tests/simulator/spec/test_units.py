@@ -102,3 +102,8 @@ def test_a_range_has_one_unit() -> None:
     assert units.format_range(2, 3, units.format_count) == "2 to 3"
     assert units.format_range(90e3, 2e6, units.format_count) == "0.09 to 2 M"
     assert units.format_range(1.0, float("inf"), units.format_seconds) == "1 s to never"
+
+
+@pytest.mark.parametrize("text", ["$2M", "2M", "2 M", "$ 2M", "2000000", "2e6 USD", "2000000$"])
+def test_dollars_are_written_as_one_likes(text: str) -> None:
+    assert TypeAdapter(units.Usd).validate_python(text) == 2e6
