@@ -119,17 +119,19 @@ def size(
     *,
     finish_within: float | str | None = None,
     budget: float | str | None = None,
+    minimize: str | None = None,
     devices: Iterable[str] = (),
 ) -> Sizing:
     """Return how many devices meet a deadline (seconds, or as `30d`) and a budget (dollars, `5M`).
 
-    What is not given is the scenario's own; `devices` are names of the catalog. Raises
-    NoFeasiblePlan when no number does.
+    What is not given is the scenario's own; `minimize` (time, cost or energy) is what the plan of
+    each number is best at, `devices` are names of the catalog. Raises NoFeasiblePlan when no number
+    does.
     """
     from armillary.arguments import some_scenario, some_texts
     from planner.size import size as sized
 
-    goal = {"finish_within": finish_within, "budget": budget}
+    goal = {"finish_within": finish_within, "budget": budget, "minimize": minimize}
     given = tuple(f"goal.{name}={value}" for name, value in goal.items() if value is not None)
     return sized(
         some_scenario(scenario, given), devices=some_texts(devices, "names of kinds of device")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
 from planner.numbers import NUMBERS, Case, Input, Number, place_of
+from planner.odds import Odds
 from planner.pricing import memory_margin
 from simulator.spec.base import Spec
 from simulator.spec.errors import unknown_name
@@ -164,16 +165,15 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
 
 def _odds(scenario: Scenario, prediction: Prediction) -> list[str]:
     """Say how likely the plan is to meet the deadline and the budget."""
-    campaign, intervals, goal = prediction.campaign, prediction.intervals, scenario.goal
+    campaign, goal = prediction.campaign, scenario.goal
+    odds = Odds.of(goal, prediction)
     sentences = []
-    if goal.finish_within is not None:
+    if goal.finish_within is not None and odds.deadline is not None:
         spare_s = goal.finish_within - campaign.calendar_s
-        odds = intervals["calendar_s"].share_below(goal.finish_within, campaign.calendar_s)
-        sentences.append(f"deadline: {format_seconds(spare_s)} to spare; {_met(odds)}")
-    if goal.budget is not None and campaign.cost_usd is not None:
-        odds = intervals["cost_usd"].share_below(goal.budget, campaign.cost_usd)
+        sentences.append(f"deadline: {format_seconds(spare_s)} to spare; {_met(odds.deadline)}")
+    if goal.budget is not None and odds.budget is not None and campaign.cost_usd is not None:
         left = format_usd(goal.budget - campaign.cost_usd)
-        sentences.append(f"budget: {left} to spare; {_met(odds)}")
+        sentences.append(f"budget: {left} to spare; {_met(odds.budget)}")
     return sentences
 
 

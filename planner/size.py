@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from planner.changes import with_device, with_devices
 from planner.objective import within_goal
+from planner.odds import Odds
 from planner.pricing import at_peak
 from planner.result import PredictionSummary
 from planner.search import find_plans
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
-from simulator.spec.scenario import GoalSpec, Scenario
+from simulator.spec.scenario import GoalSpec, Minimized, Scenario
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,8 @@ class SizeOption(Spec):
     """With the spares, on average."""
     plan: PlanSpec
     prediction: PredictionSummary
+    odds: Odds
+    """Probabilities of meeting the deadline and the budget."""
 
 
 class Sizing(Spec):
@@ -47,9 +50,14 @@ class Sizing(Spec):
     greenest: SizeOption | None
     """None where no power is known."""
     front: tuple[SizeOption, ...]
-    """Options that no other one beats in time, money and number at once, fastest first."""
+    """Options that no other one beats in time, money, energy and number at once, fastest first."""
     without_answer: tuple[str, ...]
     """Kinds of device of which no number does."""
+
+    def best_by(self, minimize: Minimized) -> SizeOption:
+        """Return the one to plan on: the greenest where energy counts, or else the cheapest."""
+        wanted = self.greenest if minimize == "energy" else self.cheapest
+        return wanted or self.fewest
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per option, in SI units."""
@@ -59,6 +67,7 @@ class Sizing(Spec):
             one.model_dump(include={"device", "n_devices", "paid_devices"})
             | {"plan": one.plan.label()}
             | one.prediction.row()
+            | {f"{name}_probability": odds for name, odds in one.odds}
             | {"on_front": one in self.front}
             for one in self.options
         ]
@@ -74,11 +83,14 @@ def size(
 ) -> Sizing:
     """Return the numbers of devices with which a training meets a deadline (s) and a budget ($).
 
+    The plan of each number is the best one by the scenario's goal: least time, cost or energy.
+
     `devices` are catalog names; without them it is the scenario's own kind. Unset, deadline and
     budget are the scenario's. Raises InputError without either, because then the cheapest is one
     device for ever; NoFeasiblePlan when no number does.
     """
     goal = GoalSpec(
+        minimize=scenario.goal.minimize,
         finish_within=finish_within or scenario.goal.finish_within,
         budget=budget or scenario.goal.budget,
     )
@@ -133,8 +145,9 @@ def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
             paid_devices=best.prediction.campaign.paid_devices,
             plan=best.plan,
             prediction=PredictionSummary.of(best.prediction),
+            odds=Odds.of(scenario.goal, best.prediction),
         )
-        if option.prediction.calendar_s >= least_s:
+        if scenario.goal.minimize == "time" and option.prediction.calendar_s >= least_s:
             break
         least_s = option.prediction.calendar_s
         found.append(option)
@@ -178,11 +191,13 @@ def _least(
 
 
 def _front(options: list[SizeOption]) -> tuple[SizeOption, ...]:
-    """Return the options that are not beaten in time, money and number of devices at once."""
+    """Return the options not beaten in time, money, energy and number of devices at once."""
 
-    def criteria(one: SizeOption) -> tuple[float, float, int]:
-        cost_usd = one.prediction.cost_usd
-        return one.prediction.calendar_s, cost_usd or float("inf"), one.n_devices
+    def criteria(one: SizeOption) -> tuple[float, float, float, int]:
+        known = one.prediction
+        unknown = float("inf")
+        cost_usd, energy_j = known.cost_usd or unknown, known.energy_j or unknown
+        return known.calendar_s, cost_usd, energy_j, one.n_devices
 
     def beaten(one: SizeOption) -> bool:
         mine = criteria(one)

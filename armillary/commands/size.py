@@ -13,6 +13,7 @@ def command(
     scenario: options.ScenarioFile = None,
     finish_within: options.FinishWithin = None,
     budget: options.Budget = None,
+    minimize: options.Minimize = None,
     devices: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Kinds of device, or `all`; default is the scenario's."),
@@ -48,6 +49,7 @@ def command(
         precision=precision,
         finish_within=finish_within,
         budget=budget,
+        minimize=minimize,
         target=target,
         overrides=tuple(overrides or ()),
     )
@@ -58,7 +60,7 @@ def command(
     if as_json:
         typer.echo(sizing.model_dump_json(indent=2))
     else:
-        best = sizing.cheapest or sizing.fewest
+        best = sizing.best_by(scenario_asked.goal.minimize)
         planned = asked.words(cluster=f"{best.device}:{best.n_devices}")
         typer.echo(size_screen(sizing, question=question(scenario_asked)))
         if table is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 
 from armillary.screens.table import text_table
-from planner.result import PredictionSummary
 from planner.size import SizeOption, Sizing
 from simulator.spec.units import (
     format_energy,
@@ -25,23 +24,31 @@ def size_screen(sizing: Sizing, *, question: str) -> str:
     rows = [_row(sizing, option) for option in shown]
     lines = [*textwrap.wrap(question, WIDTH), "", *text_table(header, rows)]
     hidden = len(sizing.options) - len(shown)
-    lines += [f"({hidden} more do, and are beaten in time, cost and number)"] if hidden else []
+    lines += (
+        [f"({hidden} more do, and are beaten in time, cost, energy and number)"] if hidden else []
+    )
     lines.append("plans, and between which values 90 % of what may come lies")
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
-        lines.append(_uncertainty(option.prediction))
+        lines += textwrap.wrap(
+            _uncertainty(option), WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
     return "\n".join(lines)
 
 
-def _uncertainty(summary: PredictionSummary) -> str:
-    """Say between which values 90 % of what may come lies, and how likely the plan is to fit."""
+def _uncertainty(option: SizeOption) -> str:
+    """Say between which values 90 % of what may come lies, and how likely it is what was asked."""
+    summary, odds = option.prediction, option.odds
     ranges = [format_range(*summary.interval_calendar_s, format_seconds)]
     if summary.interval_cost_usd is not None:
         ranges.append(format_range(*summary.interval_cost_usd, format_usd))
-    fits = format_probability(1 - summary.misfit_probability)
-    return f"    {', '.join(ranges)}; fits with a probability of {fits}"
+    likely = {"in time": odds.deadline, "within the budget": odds.budget}
+    words = [f"{what} {format_probability(p)}" for what, p in likely.items() if p is not None]
+    words.append(f"fits {format_probability(1 - summary.misfit_probability)}")
+    odds_in_words = ", ".join(words).replace(" %", "%")
+    return f"{', '.join(ranges)}; probabilities: {odds_in_words}"
 
 
 def _winners(sizing: Sizing) -> list[tuple[str, SizeOption]]:

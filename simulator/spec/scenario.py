@@ -19,11 +19,13 @@ from simulator.spec.schedules import ScheduleName
 from simulator.spec.stragglers import StragglerSpec
 from simulator.spec.units import Bytes, Count, Seconds, Usd
 
+Minimized = Literal["time", "cost", "energy"]
+
 
 class GoalSpec(Spec):
     """What the best plan is."""
 
-    minimize: Literal["time", "cost", "energy"] = "time"
+    minimize: Minimized = "time"
     finish_within: Seconds | None = Field(default=None, gt=0)
     budget: Usd | None = Field(default=None, gt=0)
 

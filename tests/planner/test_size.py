@@ -52,6 +52,34 @@ def test_an_option_is_what_plan_says(scenario: Scenario, sizing: Sizing) -> None
     assert option.prediction.calendar_s == best.prediction.campaign.calendar_s
 
 
+def test_least_energy_is_another_answer(scenario: Scenario, sizing: Sizing) -> None:
+    goal = GoalSpec(minimize="energy")
+    green = scenario.model_copy(update={"goal": goal})
+    found = size(green, finish_within=3 * DAY_S, devices=("h100-sxm-80gb",))
+    assert found.greenest is not None
+    assert found.best_by("energy") == found.greenest
+    usual = {one.n_devices: one.prediction for one in sizing.options if "h100" in one.device}
+    for one in found.options:
+        assert one.prediction.calendar_s <= 3 * DAY_S
+        if one.n_devices in usual:
+            fast_j = usual[one.n_devices].energy_j
+            assert one.prediction.energy_j is not None
+            assert fast_j is not None
+            assert one.prediction.energy_j <= fast_j * 1.001
+
+
+def test_options_say_how_likely_they_are_in_time(sizing: Sizing) -> None:
+    for one in sizing.options:
+        assert one.odds.budget is None
+        assert one.odds.deadline is not None
+        low, high = one.prediction.interval_calendar_s
+        assert (one.odds.deadline > 0.95) == (high < 3 * DAY_S)
+        assert (one.odds.deadline > 0.05) == (low < 3 * DAY_S)
+    assert (sizing.fastest.odds.deadline or 0) > 0.999
+    frame = sizing.to_frame()
+    assert list(frame["deadline_probability"]) == [one.odds.deadline for one in sizing.options]
+
+
 def test_the_winners(sizing: Sizing) -> None:
     assert sizing.fewest.n_devices == min(one.n_devices for one in sizing.options)
     assert sizing.fastest.prediction.calendar_s == min(
