@@ -1,7 +1,7 @@
 """A feed-forward network that is a mixture of experts: Mixtral, DeepSeek and Qwen shapes.
 
 Shapes in names, beside those of `runtime.model.transformer`: E experts, C copies of a token (one
-for each of its experts), N copies of all tokens, X all tokens, F inner width of an expert.
+for each of its experts), N copies of all tokens, F inner width of an expert.
 """
 
 from __future__ import annotations
@@ -117,15 +117,14 @@ class Experts(nn.Module):
         self.down = nn.Parameter(torch.empty(inward[0], inward[2], inward[1]))
 
     def forward(self, x_BTD: Tensor, routing: Routing) -> Tensor:
+        n_copies = routing.experts.shape[-1]
         experts_N = routing.experts.flatten()
         order_N = experts_N.argsort(stable=True)
-        token_N = order_N // routing.experts.shape[-1]
         counts_E = experts_N.bincount(minlength=self.up.shape[0])
-        x_XD = x_BTD.flatten(0, 1)
-        out_ND = self.of_sorted(x_XD[token_N], counts_E)
-        weighted_ND = out_ND * routing.weights.flatten()[order_N].unsqueeze(-1)
-        out_XD = torch.zeros_like(x_XD).index_add(0, token_N, weighted_ND.to(x_XD.dtype))
-        return out_XD.view_as(x_BTD)
+        sorted_ND = x_BTD.flatten(0, 1)[order_N // n_copies]
+        out_ND = self.of_sorted(sorted_ND, counts_E)[order_N.argsort()]
+        out_BTCD = out_ND.view(*routing.experts.shape, -1)
+        return (out_BTCD * routing.weights.to(x_BTD.dtype).unsqueeze(-1)).sum(2)
 
     def of_sorted(self, x_ND: Tensor, counts_E: Tensor) -> Tensor:
         """Return the results for copies of tokens that are sorted by expert."""

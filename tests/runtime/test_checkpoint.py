@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from torch.distributed.checkpoint import FileSystemReader  # type: ignore[attr-d
 
 from runtime.checkpoint import Checkpoints, latest, read_state
 from runtime.launch import run
+from runtime.rank_job import RankJob
+from runtime.ranks import run_ranks
 from runtime.restricted_reader import METADATA_FILE, RestrictedReader, read_metadata
+from runtime.result import read_metrics
 from runtime.run_dir import RunDir, read_events
 from simulator.spec.errors import InputError
+from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import RunSpec
 from tests.runtime.plans import TINY, fp32, plan_file
+from tests.runtime.plans_equal import DEEPSEEK
 
 WHOLE = RunSpec(steps=6, checkpoint_every_steps=2)
 FIRST_HALF = RunSpec(steps=3, checkpoint_every_steps=2)
@@ -30,25 +36,64 @@ TENSOR = fp32(tp=2, sequence_parallel=True, microbatch_sequences=8)
 PIPELINE = fp32(pp=2, microbatch_sequences=4, n_microbatches=2)
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, ...]:
-    place = tmp_path_factory.mktemp("whole") / "run"
-    return run(plan_file(ALONE, run=WHOLE), run_dir=place).losses
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Plans that go on with one run, each from where the one before stopped."""
+
+    model: ModelSpec
+    plans: tuple[PlanSpec, ...]
+
+
+CHAINS = {
+    "dense": Chain(TINY, (FSDP, TENSOR, PIPELINE, FSDP)),
+    "experts": Chain(
+        DEEPSEEK,
+        (
+            fp32(dp_shard=4, zero_stage=3, ep=2, n_microbatches=2),
+            fp32(cp=2, dp_shard=2, zero_stage=1, ep=4, microbatch_sequences=4),
+            fp32(pp=2, tp=2, sequence_parallel=True, n_microbatches=8),
+            fp32(dp_replicate=2, dp_shard=2, zero_stage=3, ep=2, microbatch_sequences=2),
+            fp32(cp=2, tp=2, sequence_parallel=True, ep=2, microbatch_sequences=8),
+        ),
+    ),
+}
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(ALONE, ALONE), (FSDP, TENSOR), (TENSOR, PIPELINE), (PIPELINE, FSDP)],
-    ids=["same mesh", "fsdp to tp", "tp to pp", "pp to fsdp"],
-)
-def test_resumed_losses_are_the_uninterrupted_ones(
-    tmp_path: Path, before: PlanSpec, after: PlanSpec, uninterrupted: tuple[float, ...]
-) -> None:
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_run_goes_on_under_any_plan(tmp_path: Path, name: str) -> None:
+    chain, place = CHAINS[name], RunDir(tmp_path / "run")
+    n_steps = 2 * len(chain.plans)
+    whole = plan_file(ALONE, model=chain.model, run=RunSpec(steps=n_steps))
+    alone = run(whole, run_dir=tmp_path / "alone")
+    place.root.mkdir()
+    files = []
+    for number, plan in enumerate(chain.plans):
+        steps = RunSpec(steps=2 * (number + 1), checkpoint_every_steps=2)
+        files.append(place.root / f"{number}.json")
+        files[-1].write_text(plan_file(plan, model=chain.model, run=steps).model_dump_json())
+    run_ranks(
+        RankJob(
+            module="runtime.worker",
+            arguments=tuple(map(str, files)),
+            n_ranks=chain.plans[0].n_ranks,
+            folder=str(place.root),
+        )
+    )
+    steps_done = read_metrics(place.metrics)
+    assert [step.step for step in steps_done] == list(range(1, n_steps + 1))
+    assert [step.loss for step in steps_done] == pytest.approx(alone.losses, rel=1e-5)
+    norms = [step.grad_norm for step in alone.steps]
+    assert [step.grad_norm for step in steps_done] == pytest.approx(norms, rel=1e-4)
+
+
+@pytest.mark.ranks
+def test_resumed_losses_are_the_uninterrupted_ones(tmp_path: Path) -> None:
     place = tmp_path / "run"
-    run(plan_file(before, run=FIRST_HALF), run_dir=place)
-    result = run(plan_file(after, run=WHOLE), run_dir=place, resume=True)
-    assert result.losses == pytest.approx(uninterrupted, rel=1e-5)
+    whole = run(plan_file(ALONE, run=WHOLE), run_dir=tmp_path / "whole")
+    run(plan_file(FSDP, run=FIRST_HALF), run_dir=place)
+    result = run(plan_file(TENSOR, run=WHOLE), run_dir=place, resume=True)
+    assert result.losses == pytest.approx(whole.losses, rel=1e-5)
     events = read_events(RunDir(place))
     assert [event.event for event in events if event.rank == 0].count("resume") == 1
     folder = latest(RunDir(place))
