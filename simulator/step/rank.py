@@ -155,7 +155,21 @@ class Rank:
             self._trace.add(
                 self.index, "compute", SPAN_KINDS[kind], name, start_s, end_s, chunk, microbatch
             )
+            self._trace_exchanges(action, end_s, self._trace)
         return end_s
+
+    def _trace_exchanges(self, action: Action, end_s: Moment, trace: Trace) -> None:
+        """Show what nothing hides of a pass's exchanges: those of all its layers, at its end."""
+        chunk, kind, microbatch = action
+        if kind == "W":
+            return
+        parts = self._chunks[chunk].forward if kind == "F" else self._chunks[chunk].backward
+        shown = [("tp", parts.tp_s), ("cp", parts.cp_s), ("ep", parts.ep_s)]
+        start_s = end_s - self._pace * sum(seconds for _, seconds in shown)
+        for axis, seconds in shown:
+            done_s = start_s + self._pace * seconds
+            trace.add(self.index, "exchanges", "exchange", axis, start_s, done_s, chunk, microbatch)
+            start_s = done_s
 
     def _unit_by_unit(
         self, action: Action, start_s: Moment, *, gathers: bool, reduces: bool

@@ -8,7 +8,15 @@ from typing import Literal, NamedTuple
 from simulator.step.moments import Moment
 
 SpanKind = Literal[
-    "forward", "backward", "backward-weight", "p2p", "gather", "reduce", "optimizer", "other"
+    "forward",
+    "backward",
+    "backward-weight",
+    "exchange",
+    "p2p",
+    "gather",
+    "reduce",
+    "optimizer",
+    "other",
 ]
 
 
@@ -17,7 +25,7 @@ class Span(NamedTuple):
 
     rank: int
     track: str
-    """'compute', 'collectives' or 'to rank N'."""
+    """'compute', 'exchanges', 'collectives' or 'to rank N'."""
     kind: SpanKind
     name: str
     start_s: float

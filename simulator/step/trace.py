@@ -1,7 +1,8 @@
 """A simulated step as a Chrome trace: opens in Perfetto (ui.perfetto.dev) and chrome://tracing.
 
-A process per pipeline rank; a thread for its compute, one for its collectives and one for each link
-it sends on, and a counter of the memory it holds. Slices on one thread are disjoint or nested, or
+A process per pipeline rank; a thread for its passes, one for the tensor-, context- and
+expert-parallel exchanges that show in them, one for its collectives and one for each link it sends
+on, and a counter of the memory it holds. Slices on one thread are disjoint or nested, or
 Perfetto would drop them.
 
 References
@@ -24,6 +25,7 @@ COLOURS: dict[SpanKind, str] = {
     "forward": "thread_state_running",
     "backward": "thread_state_runnable",
     "backward-weight": "thread_state_iowait",
+    "exchange": "thread_state_uninterruptible",
     "p2p": "rail_load",
     "gather": "rail_response",
     "reduce": "rail_animation",
@@ -63,10 +65,10 @@ def _ranks(spans: Iterable[Span]) -> list[int]:
 
 
 def _number_tracks(spans: Iterable[Span]) -> dict[tuple[int, str], int]:
-    """Give every track of a rank its thread number: compute, collectives, then links."""
+    """Give every track of a rank its number: compute, exchanges, collectives, then links."""
     found = {(span.rank, span.track) for span in spans}
-    order = {"compute": 0, "collectives": 1}
-    ordered = sorted(found, key=lambda key: (key[0], order.get(key[1], 2), key[1]))
+    order = {"compute": 0, "exchanges": 1, "collectives": 2}
+    ordered = sorted(found, key=lambda key: (key[0], order.get(key[1], 3), key[1]))
     counts: Counter[int] = Counter()
     numbers: dict[tuple[int, str], int] = {}
     for rank, track in ordered:

@@ -20,6 +20,8 @@ PLAN = PlanSpec(
     recompute="selective",
 )
 
+PASSES = ("forward", "backward")
+
 
 def test_engines_agree_on_a_regular_plan() -> None:
     closed_form = predict_step(SCENARIO, PLAN)
@@ -54,3 +56,22 @@ def test_trace_covers_every_stage_of_the_predicted_step() -> None:
     assert {span.rank for span in spans} == set(range(8))
     predicted = predict_step(SCENARIO, PLAN, engine="events")
     assert max(span.end_s for span in spans) <= predicted.step_s * (1.0 + 1e-12)
+
+
+def test_exchanges_that_show_have_a_track_of_their_own() -> None:
+    """They add up to the part of the step, and lie in the pass that they belong to."""
+    spans = traced_step(SCENARIO, PLAN)
+    shown = [span for span in spans if span.track == "exchanges"]
+    assert {span.name for span in shown} == {"tp"}
+    sums = [sum(s.end_s - s.start_s for s in shown if s.rank == rank) for rank in range(8)]
+    tp_s = predict_step(SCENARIO, PLAN, engine="events").breakdown.tp_s
+    assert min(abs(each - tp_s) for each in sums) < 1e-9 * tp_s
+    passes = {
+        (span.rank, span.kind, span.chunk, span.microbatch, span.end_s)
+        for span in spans
+        if span.track == "compute"
+    }
+    assert all(
+        any((s.rank, kind, s.chunk, s.microbatch, s.end_s) in passes for kind in PASSES)
+        for s in shown
+    )
