@@ -15,6 +15,7 @@ from runtime.run_dir import RunDir
 from simulator.spec.errors import ArmillaryError, InputError, RunError
 
 TAIL_LINES = 15
+MOST_NAMED = 8
 TAIL_BYTES = 16_384
 
 _TIMEOUT = re.compile(r"time(d )?[- ]?out", re.IGNORECASE)
@@ -125,7 +126,10 @@ def _started_ranks(run_dir: RunDir) -> set[int]:
 
 
 def _join(ranks: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(ranks)))
+    """Name some ranks, and of many the first ones."""
+    named = sorted(ranks)
+    first = ", ".join(map(str, named[:MOST_NAMED]))
+    return first if len(named) <= MOST_NAMED else f"{first} and {len(named) - MOST_NAMED} more"
 
 
 def _run_error(run_dir: RunDir, rank: int, message: str) -> RunError:

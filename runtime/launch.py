@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.machine import this_machine
 from runtime.rank_job import RankJob
 from runtime.ranks import run_ranks
 from runtime.result import RunResult, StepMetrics, metric_lines, read_metrics
@@ -17,6 +18,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.target import find_target
+from simulator.spec.units import format_bytes
 
 
 def run(
@@ -46,6 +48,7 @@ def run(
     if steps is not None:
         plan_file = _with_steps(plan_file, steps)
     require_runnable(plan_file)
+    require_room(plan_file)
     place = RunDir(Path(run_dir))
     require_place(place, plan_file, resume=resume)
     _make(place, plan_file)
@@ -105,6 +108,31 @@ def require_runnable(plan_file: PlanFile) -> None:
             where="plan",
             fix="plan with --target armillary, or export the plan to a framework that can",
         )
+
+
+def require_room(plan_file: PlanFile) -> None:
+    """Raise InputError where the tensors of all ranks are more than this machine has memory.
+
+    A rank with a device of its own keeps them there.
+    """
+    stages = plan_file.prediction.step.memory
+    n_ranks = plan_file.plan.n_ranks
+    held_bytes = sum(stage.allocated_bytes for stage in stages) * n_ranks / len(stages)
+    memory_bytes = this_machine().memory_bytes
+    if held_bytes <= memory_bytes or _has_devices():
+        return
+    raise InputError(
+        f"{n_ranks} ranks hold {format_bytes(held_bytes)}, this machine has "
+        f"{format_bytes(memory_bytes)} and no GPU ({plan_file.plan.label()})",
+        where="plan",
+        fix="plan for this machine (--cluster cpu:2), or export the plan to where it belongs",
+    )
+
+
+def _has_devices() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _with_steps(plan_file: PlanFile, steps: int) -> PlanFile:

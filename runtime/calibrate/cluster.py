@@ -13,8 +13,8 @@ from pathlib import Path
 
 from runtime.calibrate.findings import Findings, RankFindings, read_findings
 from runtime.calibrate.fits import fit_collectives
-from runtime.calibrate.machine import Machine, this_machine
 from runtime.calibrate.solve import fit_work
+from runtime.machine import Machine, this_machine
 from runtime.rank_job import RankJob
 from runtime.ranks import run_ranks
 from runtime.run_dir import RunDir, read_events

@@ -66,7 +66,7 @@ _PREDICTION = Prediction(
         model_flops_per_device_per_s=1e10,
         tokens_per_s=1e3,
         breakdown=StepBreakdown(forward_s=1.0),
-        memory=(MemoryBreakdown(weights_bytes=1e9),),
+        memory=(MemoryBreakdown(weights_bytes=1e8),),
         memory_capacity_bytes=4e9,
         basis=Basis.DATASHEET,
     ),

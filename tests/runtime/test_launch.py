@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from runtime.launch import run
+import runtime.launch
+from runtime.launch import require_room, run
+from runtime.machine import Machine
 from runtime.result import read_metrics
 from runtime.run_dir import RunDir
 from simulator.catalog.plan_json import read_plan_file, write_plan_file
@@ -32,6 +35,21 @@ def test_without_torch_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(importlib.util, "find_spec", without_torch)
     with pytest.raises(InputError, match=r"pip install 'armillary\[runtime\]'"):
         run(plan_file(ALONE), run_dir=tmp_path / "run")
+
+
+def test_ranks_that_hold_more_than_the_machine_are_not_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(processor="test", n_cores=2, memory_bytes=0.75 * 2**30)
+    monkeypatch.setattr(runtime.launch, "this_machine", lambda: machine)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    wide = plan_file(fp32(dp_replicate=16))
+    with pytest.raises(InputError, match=r"16 ranks hold 1.5 GiB, this machine has 768.0 MiB"):
+        run(wide, run_dir=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    require_room(plan_file(ALONE))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    require_room(wide)
 
 
 def test_launcher_does_not_import_torch() -> None:

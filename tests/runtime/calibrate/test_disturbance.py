@@ -6,7 +6,7 @@ import pytest
 
 from runtime.calibrate.cluster import _disturbance
 from runtime.calibrate.findings import AttentionRate, Findings, RankFindings
-from runtime.calibrate.machine import Machine
+from runtime.machine import Machine
 
 MACHINE = Machine(processor="test", n_cores=2, memory_bytes=1e10)
 
