@@ -7,6 +7,7 @@ stream beside compute.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,6 +29,8 @@ from simulator.step.spans import Trace
 from simulator.step.stragglers import Stragglers
 
 NO_STRAGGLERS = Stragglers()
+ROUNDING = 1e-12
+"""Relative difference of two sums of the same times in another order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,8 @@ def _outcome(
         for chunk in critical.held_chunks
         for part in (chunks[chunk].forward, chunks[chunk].backward)
     )
-    jitter_s = float(critical.compute_s) - float(parts.total_s)
+    slower = not math.isclose(critical.compute_s, parts.total_s, rel_tol=ROUNDING)
+    jitter_s = float(critical.compute_s - parts.total_s) if slower else 0.0
     breakdown = StepBreakdown(
         **parts._asdict(),
         pp_s=float(critical.transfer_s),
