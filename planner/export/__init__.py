@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.export import deepspeed, kubernetes, megatron, torchrun, torchtitan
+from planner.export import accelerate, deepspeed, kubernetes, megatron, torchrun, torchtitan
 from planner.export.exporter import Export, ExportedFile, Exporter
 from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.plan_file import PlanFile
@@ -15,6 +15,7 @@ EXPORTERS: dict[str, Exporter] = {
         torchtitan.EXPORTER,
         megatron.EXPORTER,
         deepspeed.EXPORTER,
+        accelerate.EXPORTER,
         *torchrun.EXPORTERS,
         kubernetes.EXPORTER,
     )

@@ -9,6 +9,7 @@ from planner.export.exporter import (
     ExportedFile,
     Exporter,
     Notes,
+    applying,
     steps_between_checkpoints,
     unset,
 )
@@ -32,9 +33,16 @@ _OTHERWISE = {each.name: f"{each.default}, of armillary run" for each in fields(
 
 def own_notes(plan_file: PlanFile) -> Notes:
     """Return what a user of our own runtime must know."""
-    run = plan_file.scenario.run
+    run, moe = plan_file.scenario.run, plan_file.scenario.model.moe
+    balancing = moe.load_balancing if moe else None
     data = {"text": "text of Python's own library", "random": "random tokens"}[run.data]
     return Notes(
+        dropped=applying(
+            (
+                balancing in ("aux-loss", "global-aux-loss"),
+                f"load_balancing {balancing}: armillary run takes the loss over each sequence",
+            ),
+        ),
         to_set=unset(plan_file.scenario, _OTHERWISE),
         needs=(
             f"data of yours in place of {data} (run.data={run.data}), which all else trains on",

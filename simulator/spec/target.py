@@ -280,6 +280,20 @@ _DEEPSPEED_RULES = (
         "dp_replicate > 1 under a ZeRO stage, which divides over all data-parallel ranks",
     ),
 )
+_ACCELERATE_RULES = (
+    _WHOLE_KV_HEADS,
+    TargetRule("pp", lambda _, plan: plan.pp == 1, "pp > 1"),
+    TargetRule(
+        "zero_stage",
+        lambda _, plan: (plan.cp == 1) | (plan.zero_stage > 0),
+        "cp > 1 with zero_stage=0, because it divides weights over cp",
+    ),
+    TargetRule(
+        "dp_shard",
+        lambda _, plan: (plan.tp * plan.cp == 1) | (plan.dp_replicate == 1) | (plan.dp_shard > 1),
+        "tp or cp together with copies that are not divided",
+    ),
+)
 
 OWN_TARGET = "armillary"
 """The target that `armillary run` is."""
@@ -331,6 +345,17 @@ TARGETS: dict[str, Target] = {
                 whole=frozenset({"first", "groups-of"}),
             ),
             rules=_MEGATRON_RULES,
+        ),
+        Target(
+            name="accelerate",
+            description="Hugging Face accelerate 1.15 (FSDP version 2)",
+            schedules=("1f1b",),
+            zero_stages=(0, 2, 3),
+            zero_stages_with_pp=(0, 2, 3),
+            recomputes=RecomputeReach(proposed=("none", "full")),
+            sequence_parallel=False,
+            max_ep=1,
+            rules=_ACCELERATE_RULES,
         ),
         Target(
             name="deepspeed",

@@ -196,7 +196,7 @@ def test_a_recipe_is_read_and_never_run() -> None:
 
 
 def test_frameworks_without_settings_are_refused() -> None:
-    assert set(READERS) == {"torchtitan", "megatron", "deepspeed"}
+    assert set(READERS) == {"torchtitan", "megatron", "deepspeed", "accelerate"}
     for name in set(EXPORTERS) - set(READERS):
         with pytest.raises(InputError, match=f"{name} has no settings of its own"):
             read("", name)

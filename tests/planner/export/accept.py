@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -244,6 +245,25 @@ def deepspeed(case: Case) -> None:
         DeepSpeedConfig(config, mpu=topology if case.n_ranks != case.dp else None)
 
 
+def accelerate(case: Case) -> None:
+    """Build ParallelismConfig, its mesh on a fake process group, and the settings of FSDP.
+
+    accelerate compares the sizes with the number of ranks in a function of its own.
+    """
+    from accelerate.parallelism_config import ParallelismConfig
+
+    found = runpy.run_path(str(case.path / "armillary_accelerate.py"))
+    config = ParallelismConfig(**found["PARALLELISM"])
+    if found["FSDP"]:
+        found["plugin"]()
+    ranks = types.SimpleNamespace(
+        num_processes=case.n_ranks, multi_device=True, is_fsdp2=bool(found["FSDP"])
+    )
+    config._validate_accelerator(ranks)
+    with _fake_ranks(case.n_ranks):
+        config.build_device_mesh("cpu")
+
+
 def kubernetes(case: Case) -> None:
     """Validate every object against the schemas of Kubernetes, unknown fields refused."""
     from kubernetes_validate import validate
@@ -284,6 +304,7 @@ CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Case], None]]] = {
     "megatron": (("megatron",), megatron),
     "megatron-whole": (("megatron", "triton"), megatron_whole),
     "deepspeed": (("deepspeed",), deepspeed),
+    "accelerate": (("accelerate",), accelerate),
     "torchrun": (("torch",), script),
     "slurm": (("torch",), script),
     "kubernetes": (("kubernetes_validate",), kubernetes),

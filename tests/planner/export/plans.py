@@ -106,6 +106,16 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "h100-sxm:64",
         {"dp_shard": 16, "pp": 4, "zero_stage": 2, "schedule": "looped-bfs", "virtual_stages": 2},
     ),
+    "hsdp, recompute": (
+        "llama3-8b",
+        "h100-sxm:64",
+        {"dp_replicate": 8, "dp_shard": 8, "zero_stage": 2, "recompute": "full"},
+    ),
+    "fsdp x tp, no sp": (
+        "llama3-70b",
+        "h100-sxm:64",
+        {"dp_shard": 8, "tp": 8, "zero_stage": 3},
+    ),
     "gpt x zero2": ("gpt3-175b", "a100-sxm-80gb:64", {"dp_shard": 64, "zero_stage": 2}),
     "gpt x zero1 x pp": (
         "gpt3-175b",
@@ -155,6 +165,9 @@ PAIRS += [
 ]
 PAIRS += [
     ("deepspeed", name) for name in ("ddp", "fsdp", "gpt x zero2", "gpt x zero1 x pp", "tiny")
+]
+PAIRS += [
+    ("accelerate", name) for name in ("ddp", "fsdp", "cp", "hsdp, recompute", "fsdp x tp, no sp")
 ]
 PAIRS += [
     (target, name)

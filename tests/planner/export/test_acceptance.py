@@ -97,6 +97,7 @@ def test_the_targets_refuse_what_does_not_fit(tmp_path: Path) -> None:
             ("torchtitan", "fsdp x tp"),
             ("megatron", "ddp"),
             ("deepspeed", "ddp"),
+            ("accelerate", "fsdp"),
             ("kubernetes", "tiny in 16 processes on nodes"),
             ("slurm", "tiny in 16 processes on nodes"),
         )

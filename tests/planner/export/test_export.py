@@ -44,6 +44,7 @@ def test_there_and_back_again(target: str, name: str) -> None:
         ("megatron", "mixtral-8x7b"),
         ("megatron", "deepseek-v3"),
         ("deepspeed", "llama3-8b"),
+        ("accelerate", "llama3-8b"),
     ],
 )
 def test_what_the_search_offers_to_a_target_can_be_exported(target: str, model: str) -> None:
@@ -126,7 +127,7 @@ def test_a_model_that_the_target_has_no_words_for(
     ("target", "name", "advice"),
     [
         # Experts and cp: no plan of that kind will do, and these can run the very plan.
-        ("torchtitan", "mixtral", "--to megatron takes the plan as it is"),
+        ("torchtitan", "mixtral", "--to torchrun or --to megatron takes the plan as it is"),
         # The model is one of its own, the plan is not.
         ("torchtitan", "fsdp x tp", "plan again with --target torchtitan"),
         ("deepspeed", "fsdp x tp", "plan again with --target deepspeed"),
@@ -189,8 +190,8 @@ def test_hyper_parameters_that_are_unset_are_not_made_up() -> None:
         assert sum(line.startswith("run.") for line in unset) == len(LearningSpec.model_fields)
 
 
-WITH = {"torchtitan": "ddp", "megatron": "ddp", "deepspeed": "ddp", "torchrun": "tiny",
-        "slurm": "tiny", "kubernetes": "tiny"}  # fmt: skip
+WITH = {"accelerate": "ddp", "torchtitan": "ddp", "megatron": "ddp", "deepspeed": "ddp",
+        "torchrun": "tiny", "slurm": "tiny", "kubernetes": "tiny"}  # fmt: skip
 
 
 @pytest.mark.parametrize("target", WITH)

@@ -252,7 +252,8 @@ def test_no_field_is_left_out(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "n_taken"), [("torchtitan", 20), ("megatron", 60), ("deepspeed", 80)]
+    ("target", "n_taken"),
+    [("torchtitan", 20), ("megatron", 60), ("deepspeed", 80), ("accelerate", 80)],
 )
 def test_the_checks_above_do_not_pass_by_refusing(target: str, n_taken: int) -> None:
     files = [changed(base_of(model_of(path)), path) for path in CHANGES]
