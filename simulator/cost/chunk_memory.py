@@ -40,6 +40,8 @@ class RankMemory:
     """While a backward pass runs."""
     update_buffers_bytes: float
     """While the optimizer runs."""
+    holes_bytes: float
+    """Not tensors, but in no tensor's reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,10 @@ class PlanMemory:
     fragmentation: float
     framework_bytes: float
 
-    def used_bytes(self, tensor_bytes: float) -> float:
-        """Return what the device has to have for so many bytes of tensors."""
-        return (1.0 + self.fragmentation) * tensor_bytes + self.framework_bytes
+    def used_bytes(self, rank: int, tensor_bytes: float) -> float:
+        """Return what the device of a rank has to have for so many bytes of tensors."""
+        holes = self.fragmentation * tensor_bytes + self.ranks[rank].holes_bytes
+        return tensor_bytes + holes + self.framework_bytes
 
 
 def plan_memory(
@@ -80,6 +83,7 @@ def plan_memory(
                 pass_buffers_bytes=float(states.pass_buffers_bytes[0, rank]),
                 working_bytes=float(working[int(stages.moe[0, rank] > 0)]),
                 update_buffers_bytes=float(states.update_buffers_bytes[0, rank]),
+                holes_bytes=float(states.holes_bytes[0, rank]),
             )
             for rank in range(plan.pp)
         ),

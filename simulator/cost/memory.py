@@ -108,7 +108,7 @@ def memory_held(
         activations_bytes=np.where(updates, 0.0, activations),
         logits_bytes=np.where(updates, 0.0, logits),
         buffers_bytes=buffers,
-        fragmentation_bytes=software.memory.fragmentation * tensors,
+        fragmentation_bytes=software.memory.fragmentation * tensors + states.holes_bytes,
         framework_bytes=np.full(tensors.shape, framework_bytes(cluster, software)),
     )
 
@@ -160,6 +160,7 @@ def _distinct_states(setting: Setting) -> ModelStates:
         table.ep,
         setting.expert_tp,
         table.zero_stage,
+        1 * (table.n_microbatches > 1),
     )
     subset, inverse = unique_rows(table, columns)
     stages = StageLayers.of(setting.model, subset)

@@ -40,6 +40,8 @@ class ModelStates:
     """Gathered weights, and gradients before they are reduced or added, while layers are passed."""
     update_buffers_bytes: FloatArray
     """Temporaries of the optimizer."""
+    holes_bytes: FloatArray
+    """What the allocator does not find room in again, beside its share of all tensors."""
 
     @property
     def kept_bytes(self) -> FloatArray:
@@ -57,28 +59,41 @@ def model_states(setting: Setting, stages: StageLayers) -> ModelStates:
     ----------
     Rajbhandari et al., ZeRO, arXiv 1910.02054, section 5.
     """
-    job, zero = setting.job, setting.table.zero_stage[:, None]
+    job, memory, zero = setting.job, setting.software.memory, setting.table.zero_stage[:, None]
     whole = stage_parameters(setting, stages)
     n_whole = whole.common + whole.routed
     n_owned = owned_parameters(setting, whole)
     reduced_at_once = (zero >= 2) & (setting.table.pp[:, None] == 1)
-    in_shards = MASTER_BYTES * (_shards_are_master(setting) & (zero >= 2))
+    in_shards = memory.shards_fp32_weights & (zero >= 1)
     gathered = weight_bytes(job) * np.where(zero == 3, 0.0, n_whole)
-    shards = np.where(in_shards > 0, in_shards, weight_bytes(job) * (zero == 3)) * n_owned
+    shards = np.where(in_shards, MASTER_BYTES, weight_bytes(job) * (zero == 3)) * n_owned
+    mixed = job.precision is not Precision.FP32
+    comes_and_goes = gradient_bytes(job) * (zero >= 1) + 2.0 * weight_bytes(job) * (zero == 3)
     return ModelStates(
         weights_bytes=gathered + shards,
         gradients_bytes=gradient_bytes(job) * np.where(reduced_at_once, n_owned, n_whole),
-        optimizer_bytes=(state_bytes(job) - in_shards) * n_owned,
+        optimizer_bytes=(state_bytes(job) - MASTER_BYTES * (in_shards & mixed)) * n_owned,
         pass_buffers_bytes=np.where(
-            zero >= 2, _gathered_bytes(setting, stages), _new_gradients_bytes(setting, stages)
+            zero >= 2,
+            _gathered_bytes(setting, stages),
+            _new_gradients_bytes(setting, stages) + _bucket_bytes(setting, n_whole),
         ),
-        update_buffers_bytes=setting.software.memory.update_bytes * n_owned,
+        update_buffers_bytes=memory.update_bytes * n_owned,
+        holes_bytes=memory.gathered_holes * comes_and_goes * n_whole,
     )
 
 
-def _shards_are_master(setting: Setting) -> bool:
-    mixed = setting.job.precision is not Precision.FP32
-    return mixed and setting.software.memory.shards_fp32_weights
+def _bucket_bytes(setting: Setting, n_whole: FloatArray) -> FloatArray:
+    """Buckets of DDP (pytorch/pytorch:torch/csrc/distributed/c10d/reducer.cpp), which wait while
+    gradients add up: with one microbatch the gradients become views of them.
+
+    DTensors are not DDP's.
+    """
+    table = setting.table
+    beside = (table.zero_stage == 0) & (table.dp_replicate > 1) & (table.tp == 1)
+    beside = beside & (table.n_microbatches > 1) & setting.software.memory.ddp_buckets
+    bucket: FloatArray = beside[:, None] * gradient_bytes(setting.job) * n_whole
+    return bucket
 
 
 def _gathered_bytes(setting: Setting, stages: StageLayers) -> FloatArray:

@@ -38,7 +38,8 @@ class MemoryProfile(Spec):
     keeps_gathered_inputs: bool = False
     """Whether what sequence parallelism gathers for a matrix is kept for the backward pass."""
     shards_fp32_weights: bool = False
-    """Whether the shards of ZeRO 3 are the fp32 master weights (torch FSDP), not 16-bit copies."""
+    """Whether fp32 weights are divided from ZeRO 1 on and gathered as copies (torch FSDP), so that
+    16-bit training has no further master copy."""
     fused_gradients: bool = False
     """Whether gradients of matrices are added to the kept ones inside the multiplication."""
     update_bytes: NonNegative = 0.0
@@ -47,6 +48,11 @@ class MemoryProfile(Spec):
     """Tensors of fixed size: workspaces of the matrix library, position tables, masks."""
     fragmentation: Fraction = 0.03
     """What the allocator reserves and no tensor uses, as a share of all tensors."""
+    gathered_holes: NonNegative = 0.0
+    """Holes in the heap over what comes and goes layer by layer: gradients before they are divided
+    (from ZeRO 1 on), and weights gathered for a forward and for a backward (ZeRO 3)."""
+    ddp_buckets: bool = False
+    """Whether DDP's buckets lie beside the gradients that add up over microbatches."""
     framework_bytes: Bytes = Field(default=2.0 * 2**30, ge=0)
     """Outside of the allocator: device context, libraries, buffers of the communication library."""
     interval_factor: float = Field(default=1.3, ge=1)

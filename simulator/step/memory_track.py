@@ -59,7 +59,7 @@ def _track(memory: PlanMemory, rank: int, row: Sequence[Span]) -> MemoryTrack:
     put_off = {(span.chunk, span.microbatch) for span in row if span.kind == "backward-weight"}
     last_pass = max((at for at, span in enumerate(row) if span.microbatch >= 0), default=-1)
     tensors = own.states_bytes + own.pass_buffers_bytes
-    times, held = [0.0], [memory.used_bytes(tensors)]
+    times, held = [0.0], [memory.used_bytes(rank, tensors)]
     for at, span in enumerate(row):
         before, after = _changes(memory, rank, span, put_off)
         if at == last_pass:
@@ -68,7 +68,7 @@ def _track(memory: PlanMemory, rank: int, row: Sequence[Span]) -> MemoryTrack:
             tensors += change_bytes
             if change_bytes:
                 times.append(max(time_s, times[-1]))
-                held.append(memory.used_bytes(tensors))
+                held.append(memory.used_bytes(rank, tensors))
     return MemoryTrack(rank=rank, times_s=tuple(times), held_bytes=tuple(held))
 
 

@@ -80,6 +80,16 @@ def test_shards_of_fsdp_are_the_master_weights() -> None:
     assert states == pytest.approx(16 * N_PARAMETERS / 8, rel=1e-4)
 
 
+def test_fsdp_gathers_copies_of_fp32_weights() -> None:
+    """Whole weights beside an eighth of them, and two moments of that eighth."""
+    job = JOB.model_copy(update={"precision": "fp32"})
+    plan = PlanSpec(dp_shard=8, zero_stage=1)
+    software = plain(shards_fp32_weights=True)
+    (found,) = memory_breakdown(TOY, CLUSTER, job, software, plan)
+    assert found.weights_bytes == pytest.approx((4 + 4 / 8) * N_PARAMETERS, rel=1e-4)
+    assert found.optimizer_bytes == pytest.approx(N_PARAMETERS, rel=1e-4)
+
+
 def test_activations_of_a_layer() -> None:
     """8 h of two norms, 8 h around attention, 6 f of a gated network, 4 a of statistics a token."""
     found = held(plain())
@@ -251,6 +261,33 @@ def test_gpipe_keeps_the_softmax_of_every_loss() -> None:
     """4 bytes a logit for seven losses that wait, and 10 for the one that is differentiated."""
     found = held(plain(logits_bytes=10), schedule="gpipe", n_microbatches=8)
     assert found.logits_bytes == (10 + 7 * 4) * 2048 * 32000
+
+
+@pytest.mark.parametrize(
+    ("plan", "buckets"),
+    [
+        ({"dp_replicate": 2, "n_microbatches": 4}, 1),
+        ({"dp_replicate": 2}, 0),
+        ({"dp_shard": 2, "zero_stage": 1, "n_microbatches": 4}, 0),
+        ({"dp_replicate": 2, "tp": 2, "n_microbatches": 4}, 0),
+    ],
+)
+def test_buckets_lie_beside_gradients_that_add_up(plan: dict[str, int], buckets: int) -> None:
+    """4 bytes a parameter."""
+    with_them, without = (held(plain(ddp_buckets=on), **plan) for on in (True, False))
+    more = with_them.buffers_bytes - without.buffers_bytes
+    assert more == pytest.approx(buckets * 4 * N_PARAMETERS, rel=1e-4)
+
+
+def test_layers_that_are_gathered_and_freed_leave_holes() -> None:
+    """Half of 4 bytes of gradients, and of twice 2 bytes of weights, for each of all parameters,
+    whatever the number of shards."""
+    software = plain(gathered_holes=0.5, fragmentation=0.1)
+    stages = [held(software, dp_shard=8, zero_stage=stage) for stage in (1, 2, 3)]
+    stages.insert(0, held(software, dp_replicate=8))
+    holes = [each.fragmentation_bytes - 0.1 * each.allocated_bytes for each in stages]
+    expected = [0.5 * size * N_PARAMETERS for size in (0, 4, 4, 8)]
+    assert holes == pytest.approx(expected, rel=1e-4)
 
 
 def test_gathered_sequences_come_with_the_software() -> None:

@@ -72,7 +72,9 @@ def test_everything_is_given_back() -> None:
     memory = plan_memory(model, CLUSTER, job, profile, plan)
     tracks = tracks_of(model, plan, "default")
     for track, rank in zip(tracks, memory.ranks, strict=True):
-        assert track.held_bytes[-1] == pytest.approx(memory.used_bytes(rank.states_bytes))
+        assert track.held_bytes[-1] == pytest.approx(
+            memory.used_bytes(track.rank, rank.states_bytes)
+        )
 
 
 def test_counters_in_the_trace() -> None:
