@@ -14,6 +14,7 @@ from simulator.cost.memory import memory_breakdown, memory_held
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.recompute import whole_share
 from simulator.cost.setting import Setting
+from simulator.spec.base import Precision
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -82,7 +83,7 @@ def test_shards_of_fsdp_are_the_master_weights() -> None:
 
 def test_fsdp_gathers_copies_of_fp32_weights() -> None:
     """Whole weights beside an eighth of them, and two moments of that eighth."""
-    job = JOB.model_copy(update={"precision": "fp32"})
+    job = JOB.model_copy(update={"precision": Precision.FP32})
     plan = PlanSpec(dp_shard=8, zero_stage=1)
     software = plain(shards_fp32_weights=True)
     (found,) = memory_breakdown(TOY, CLUSTER, job, software, plan)
