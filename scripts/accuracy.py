@@ -142,6 +142,7 @@ def ranking_table(both: Both) -> str:
             *(f"{each[question].kendall_tau:.2f}" for each in (own, out)),
             *(f"{each[question].kendall_tau_apart:.2f}" for each in (own, out)),
             *(_percent(each[question].top1_regret) for each in (own, out)),
+            *(_percent(each[question].plan_regret) for each in (own, out)),
             f"{own[question].top5_hits:.0f} / {out[question].top5_hits:.0f}",
         ]
         for question in own
@@ -156,11 +157,13 @@ def ranking_table(both: Both) -> str:
             *(f"{each.kendall_tau:.2f}" for each in whole if each),
             *(f"{each.kendall_tau_apart:.2f}" for each in whole if each),
             *(_percent(each.top1_regret) for each in whole if each),
+            *(_percent(each.plan_regret) for each in whole if each),
             f"{whole[0].top5_hits:.2f} / {whole[1].top5_hits:.2f}",
         ]
     )
     tau = ["tau", "left out", "tau apart", "left out"]
-    header = ["question", "plans", *tau, "regret %", "left out", "best in five"]
+    regret = ["regret %", "left out", "of plans %", "left out"]
+    header = ["question", "runs", *tau, *regret, "best in five"]
     return _table(header, rows)
 
 

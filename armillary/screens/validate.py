@@ -88,8 +88,9 @@ def _verdicts(found: Validation) -> list[str]:
         lines.append(
             f"ranking: {rank.rows} rows in {rank.groups} questions; Kendall tau "
             f"{rank.kendall_tau:.2f} ({rank.kendall_tau_apart:.2f} of pairs over {_percent(NOISE)} "
-            f"apart), top-1 regret {_percent(rank.top1_regret)} (worst "
-            f"{_percent(rank.worst_regret)}), best in the first five {_percent(rank.top5_hits)}"
+            f"apart), top-1 regret {_percent(rank.top1_regret)} (of plans "
+            f"{_percent(rank.plan_regret)}, worst {_percent(rank.worst_regret)}), "
+            f"best in the first five {_percent(rank.top5_hits)}"
         )
     if found.fit is not None:
         fit = found.fit

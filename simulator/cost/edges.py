@@ -33,7 +33,7 @@ def price_embedding(setting: Setting) -> tuple[LayerTime, LayerTime]:
         n_in = np.full(len(setting.table), 1.0 * patch_values(model))
         width = np.full(len(setting.table), 1.0 * model.hidden_size)
         compute_s = compute_s + kernels.gemm_s(setting.tokens, width, n_in, wide=True)
-    half_pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0
+    half_pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting, wide=True) / 2.0
     return _only(compute_s, half_pair_s), _only(compute_s, half_pair_s)
 
 
@@ -65,7 +65,7 @@ def price_head(setting: Setting) -> tuple[LayerTime, LayerTime]:
         loss_s = kernels.elementwise_s(loss_bytes, 5.0)
     group = setting.group("tp")
     scalars_s = all_reduce_s(4.0 * LOSS_SCALARS * setting.tokens, group)
-    pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting) / 2.0
+    pair_s = (1.0 - setting.software.overlap.tp) * tensor_pair_s(setting, wide=True) / 2.0
     forward = _only(matmul_s + LOSS_FORWARD_SHARE * loss_s, pair_s + scalars_s)
     backward = _only(matmul_backward_s + (1.0 - LOSS_FORWARD_SHARE) * loss_s, pair_s)
     return forward, backward

@@ -41,19 +41,27 @@ def activation_bytes(setting: Setting) -> FloatArray:
     return setting.tokens * setting.model.hidden_size * setting.kernels.value_bytes
 
 
-def tensor_pair_s(setting: Setting) -> FloatArray:
+def tensor_pair_s(setting: Setting, *, wide: bool = False) -> FloatArray:
     """Collectives of one column-parallel and one row-parallel linear map, in one direction.
 
     One all-reduce, or with sequence parallelism an all-gather and a reduce-scatter.
-    Korthikanti et al., arXiv 2205.05198, section 4.2.
+    Korthikanti et al., arXiv 2205.05198, section 4.2. What is gathered goes into a multiplication
+    and may have its narrow format, unless that is `wide`; sums keep theirs.
     """
     group = setting.group("tp")
     message = activation_bytes(setting)
     whole_s = all_reduce_s(message, group) + added_s("tensor", message, group)
-    split_s = all_gather_s(message, group) + reduce_scatter_s(message, group)
+    gathered = message * (1.0 if wide else _gathered_share(setting))
+    split_s = all_gather_s(gathered, group) + reduce_scatter_s(message, group)
     split_s = split_s + added_s("sequence", message, group)
     sequence = setting.table.sequence_parallel
     return (1 - sequence) * whole_s + sequence * split_s
+
+
+def _gathered_share(setting: Setting) -> float:
+    """Bytes of a gathered value over those of a stored one."""
+    narrow = setting.kernels.quantised and setting.software.gathers_narrow
+    return 1.0 / setting.kernels.value_bytes if narrow else 1.0
 
 
 def tensor_exchange(setting: Setting, *, mixture: bool) -> Exchange:

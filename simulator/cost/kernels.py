@@ -245,6 +245,8 @@ def _low_precision_gain(
         return 1.0
     gain = peak.of(whole) / peak.of(wide)
     gain *= efficiency.fp8_fraction * software.low_precision_factor
+    if precision is Precision.MXFP8:
+        gain *= efficiency.mx_fraction
     if precision is Precision.NVFP4 and peak.of(Precision.NVFP4):
         fourfold = peak.of(Precision.NVFP4) / peak.of(Precision.FP8) * efficiency.fp4_fraction
         gain *= max(1.0, fourfold * software.fp4_factor)

@@ -28,15 +28,17 @@ class KernelEfficiency(Spec):
 
     gemm_fraction: Fraction
     """Share of the peak that a large matrix multiplication reaches."""
-    gemm_wave_length: NonNegative = 1420.0
+    gemm_wave_length: NonNegative = 1440.0
     """Square root of A0 in the factor A/(A + A0) for a result of A = M N elements: waves of
     tiles."""
-    gemm_saturation_length: NonNegative = 257.0
+    gemm_saturation_length: NonNegative = 264.0
     """K0 in the factor K/(K + K0) for the inner dimension."""
     group_rows: NonNegative = 280.0
     """M0 in the factor M/(M + M0) for the rows of one expert, in 16 bit: what ramping up costs."""
     fp8_fraction: Fraction = 0.84
     """Share of the peak ratio that fp8 and int8 multiplications really gain."""
+    mx_fraction: Fraction = 0.95
+    """Share of the rate with one scale per tensor that a scale per block of 32 (mxfp8) leaves."""
     fp4_fraction: Fraction = 0.7
     attention_fraction: Fraction = 0.45
     """Share of the 16-bit peak in fused attention forward, causal FLOPs, head width 128."""

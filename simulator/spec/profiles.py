@@ -90,6 +90,8 @@ class SoftwareProfile(Spec):
     """Memory traffic of permuting tokens to experts and back over reading and writing each once."""
     splits_experts: bool = False
     """Whether tensor parallelism divides experts where expert parallelism leaves room for it."""
+    gathers_narrow: bool = False
+    """Whether what tensor parallelism gathers is cast to a narrow format first (fp8, 8 bit)."""
     scatters_transfers: bool = True
     """Whether tensor-parallel ranks send a part each to the next stage."""
     moe_launch_s: Seconds = Field(default=0.0, ge=0)

@@ -110,6 +110,8 @@ _PRECISIONS = (
     (r"fp32|float32|tf32|single", Precision.FP32),
 )
 """What a cell holds, and the number format it means; first match wins."""
+_BLOCK_SCALED = re.compile(r'precision label "(mxfp8|fp8-mx)"|parenthesised variant|mxfp8_')
+"""How notes say that fp8 has a scale per block: Megatron-Bridge prints such runs in parentheses."""
 
 
 def _precision(row: RunRow, device: DeviceSpec) -> Precision:
@@ -118,6 +120,8 @@ def _precision(row: RunRow, device: DeviceSpec) -> Precision:
         return usual
     for pattern, precision in _PRECISIONS:
         if re.search(pattern, row.precision.lower()):
+            if precision is Precision.FP8 and _BLOCK_SCALED.search(row.notes.lower()):
+                return Precision.MXFP8
             return usual if precision is Precision.BF16 else precision
     raise _NotExpressible(f"precision {row.precision} is not modelled")
 

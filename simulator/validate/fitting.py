@@ -1,9 +1,10 @@
 """Fit constants to measured step times: weighted, robust least squares around priors.
 
 Every source weighs the same, whatever its number of rows; within a source every kind of run
-(device, number format, dense or mixture) weighs with the square root of its rows, and repeated
-configurations count once. The optimizer is Gauss-Newton with Levenberg's damping in the logarithm
-(or logit) of the constants; residuals beyond two standard deviations pull linearly (Huber).
+(device, number format, dense or mixture) weighs with the square root of its rows, and a
+configuration counts once per software generation. The optimizer is Gauss-Newton with Levenberg's
+damping in the logarithm (or logit) of the constants; residuals beyond two standard deviations pull
+linearly (Huber).
 """
 
 from __future__ import annotations
@@ -175,8 +176,7 @@ def _kind(case: Case) -> tuple[str, ...]:
 
 
 def _configuration(case: Case) -> str:
-    job = case.job.model_copy(update={"software": "any"})
-    return f"{_kind(case)}{case.model!r}{job!r}{case.plan!r}{case.cluster.n_devices}"
+    return f"{_kind(case)}{case.model!r}{case.job!r}{case.plan!r}{case.cluster.n_devices}"
 
 
 def _transform(parameter: Parameter, value: float) -> float:

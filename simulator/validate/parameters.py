@@ -85,6 +85,7 @@ def _devices() -> Iterator[Parameter]:
     yield device(H100 + H100_500W, "fp8_fraction", 0.84, 0.08)
     yield device(B200 + LIMITED, "fp8_fraction", 0.75, 0.10)
     yield device(GB200, "fp8_fraction", 0.75, 0.10)
+    yield device(BLACKWELL, "mx_fraction", 0.95, 0.05)
     yield device(FP4, "fp4_fraction", 0.75, 0.20)
     yield device(H100, "group_rows", 280.0, 0.5)
     yield device(BLACKWELL, "group_rows", 280.0, 0.5)
@@ -105,7 +106,7 @@ def _fabrics() -> Iterator[Parameter]:
     yield Parameter("fabric", ("rail-optimized-400g", "nvl72"), "efficiency", 0.6, 0.4, "logit")
     yield Parameter("fabric", ("ici-torus",), "efficiency", 0.6, 0.7, "logit")
     yield Parameter("fabric", ("hagemann-a100",), "efficiency", 0.6, 1.5, "logit")
-    yield Parameter("fabric", ("hagemann-a100",), "latency_s", 14e-6, 1.0)
+    yield Parameter("fabric", ("hagemann-a100",), "latency_s", 14e-6, 0.7)
 
 
 def _software() -> Iterator[Parameter]:
@@ -134,7 +135,7 @@ def _software() -> Iterator[Parameter]:
     yield share(ASYNC, "overlap.tp", 0.5)
     yield share(JAX, "overlap.tp", 0.5)
     yield share(NVIDIA, "overlap.dp", 0.85)
-    yield share(("internevo",), "overlap.dp", 0.6)
+    yield share(("internevo",), "overlap.dp", 0.85)
     yield share(FSDP_ALL, "overlap.dp", 0.95)
     yield share(JAX, "overlap.dp", 0.9)
     yield share(NVIDIA, "overlap.pp", 0.9)

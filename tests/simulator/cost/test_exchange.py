@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
-from simulator.cost.exchange import Exchange
+from simulator.catalog import find_model, find_software
+from simulator.catalog.cluster import parse_cluster
+from simulator.cost.collectives import all_gather_s, reduce_scatter_s
+from simulator.cost.exchange import Exchange, activation_bytes, tensor_pair_s
 from simulator.cost.layer import with_exchanges
+from simulator.cost.plan_table import PlanTable
+from simulator.cost.setting import Setting
+from simulator.spec.base import Precision
+from simulator.spec.job import JobSpec
+from simulator.spec.plan import PlanSpec
 
 NOTHING = Exchange.of(np.zeros(1), 0.0)
 
@@ -25,3 +33,30 @@ def test_late_is_what_is_longer_than_the_compute_beside_it(
     assert time.tp_s == pytest.approx(shown_tp_s)
     assert time.cp_s == pytest.approx(shown_cp_s)
     assert time.total_s == pytest.approx(compute_s + shown_tp_s + shown_cp_s)
+
+
+@pytest.mark.parametrize(
+    ("software", "precision", "share"),
+    [
+        ("megatron-core-2024", Precision.FP8, 0.5),
+        ("megatron-core-2024", Precision.BF16, 1.0),
+        ("torchtitan-rowwise", Precision.FP8, 1.0),
+    ],
+)
+def test_what_goes_into_a_narrow_product_is_gathered_narrow(
+    software: str, precision: Precision, share: float
+) -> None:
+    """One byte a value instead of two, where the software casts first; sums stay wide."""
+    setting = Setting.of(
+        find_model("llama3-8b"),
+        parse_cluster("h100-sxm-80gb:8"),
+        JobSpec(sequence_length=8192, global_batch_sequences=8, precision=precision),
+        find_software(software),
+        PlanTable.of([PlanSpec(tp=8, sequence_parallel=True)]),
+    )
+    message, group = activation_bytes(setting), setting.group("tp")
+    whole_s = reduce_scatter_s(message, group)
+    assert tensor_pair_s(setting) == pytest.approx(all_gather_s(share * message, group) + whole_s)
+    assert tensor_pair_s(setting, wide=True) == pytest.approx(
+        all_gather_s(message, group) + whole_s
+    )

@@ -46,6 +46,7 @@ def prices(draw: st.DrawFn, plan: PlanSpec) -> StepCosts:
         p2p_s=draw(time) if plan.pp > 1 else 0.0,
         p2p_overlap=draw(share),
         dp_overlap=draw(share),
+        gather_once_overlap=draw(share),
         dp_contention=draw(st.floats(0.0, 0.5)),
         gather_every_pass=plan.zero_stage == 3,
         reduce_every_microbatch=plan.zero_stage == 3,
@@ -118,6 +119,14 @@ def test_nothing_hides_without_overlap() -> None:
     costs = step_costs(layer(1.0, 2.0, reduce_s=0.5, gather_s=0.25), dp_overlap=0.0)
     step = simulate(plan, costs, n_layers=4)
     assert step.breakdown.dp_s == pytest.approx(4 * 0.75)
+
+
+def test_weights_gathered_once_may_hide_less_than_gradients() -> None:
+    """Gradients show at the end only (0.5 s), the weights of all four layers stand alone (1 s)."""
+    plan = PlanSpec(dp_shard=2, zero_stage=1, n_microbatches=8)
+    priced = layer(1.0, 2.0, reduce_s=0.5, gather_s=0.25)
+    step = simulate(plan, step_costs(priced, gather_once_overlap=0.0), n_layers=4)
+    assert step.breakdown.dp_s == pytest.approx(0.5 + 4 * 0.25)
 
 
 def test_reduction_longer_than_the_backward_beside_it() -> None:

@@ -139,6 +139,21 @@ def test_number_formats_in_many_spellings(cell: str, precision: str) -> None:
     assert case(precision=cell, vpp=1).job.precision == precision
 
 
+@pytest.mark.parametrize(
+    ("notes", "precision"),
+    [
+        ('NeMo container 26.04; precision label "MXFP8"; cudagraphs on', "mxfp8"),
+        ('precision label "FP8" (parenthesised variant: other granularity)', "mxfp8"),
+        ("power-limited B200; mxfp8_cublas_rceil", "mxfp8"),
+        ('NeMo container 26.04; precision label "FP8"; cudagraphs on', "fp8"),
+        ("power-limited B200; float8 tensorwise", "fp8"),
+    ],
+)
+def test_notes_say_which_scales_fp8_has(notes: str, precision: str) -> None:
+    assert case(precision="fp8", notes=notes, vpp=1).job.precision == precision
+    assert case(precision="bf16", notes=notes, vpp=1).job.precision == "bf16"
+
+
 def test_devices_without_bf16_train_in_fp16() -> None:
     assert case(device="V100-SXM2-32GB", precision="", vpp=1).job.precision == "fp16"
 

@@ -34,6 +34,24 @@ def test_ranking_by_hand() -> None:
     assert scores.top5_hits == 1.0
 
 
+def test_runs_that_are_predicted_alike_are_chosen_alike() -> None:
+    """The plan that takes 2 s was run again and took 4 s: 3 s are to be expected of it."""
+    runs = [(1.0, 4.0), (1.0, 2.0), (3.0, 2.0), (4.0, 5.0), (5.0, 6.0)]
+    scores = ranking([outcome(p, m) for p, m in runs])
+    assert scores is not None
+    assert scores.top1_regret == 0.5
+    assert scores.plan_regret == 0.5  # (4 + 2) / 2 over the 2 s of another plan
+
+
+def test_repeated_runs_of_a_plan_are_one_plan() -> None:
+    """The best plan ran twice, once slowly: that is no wrong choice."""
+    runs = [(1.0, 4.0), (1.0, 2.0), (3.0, 3.5), (4.0, 5.0), (5.0, 6.0)]
+    scores = ranking([outcome(p, m) for p, m in runs])
+    assert scores is not None
+    assert scores.top1_regret == 0.5
+    assert scores.plan_regret == 0.0
+
+
 def test_pairs_within_the_noise_have_no_order() -> None:
     """Of six pairs, the inverted one differs by 1 % in what was measured."""
     import numpy as np
