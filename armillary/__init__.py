@@ -18,8 +18,8 @@ True
 ('...)
 >>> armillary.export(found, 1, to="torchtitan", folder="out").start
 '...'
->>> cases = armillary.whatif(found, ["limits.tp=2,4"])  # every combination of several
->>> cases.to_frame()["limits.tp"].tolist()
+>>> cases = armillary.whatif(found, ["cluster.nodes=2,4"])  # every combination of several
+>>> cases.to_frame()["cluster.nodes"].tolist()
 ['2', '4']
 >>> armillary.size(found, finish_within="20d").fewest.device
 'h100-sxm-80gb'

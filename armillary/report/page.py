@@ -17,6 +17,7 @@ from armillary.report.figures import (
     steps_figure,
 )
 from armillary.screens.basis import BASIS
+from planner.decisions import decisions_in_words
 from runtime.compare import Comparison, Quantity
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.spec.files import write_atomic
@@ -138,6 +139,7 @@ def render(report: Report) -> str:
         question=question(scenario),
         plan=plan_file.plan.label(),
         basis=BASIS[step.basis],
+        decisions=", ".join(decisions_in_words(plan_file.plan)),
         cards=_cards(plan_file.prediction),
         plans=plans,
         chosen=plan_file.plan,
@@ -208,8 +210,9 @@ def _cards(prediction: Prediction) -> tuple[_Card, ...]:
             )
         )
     if campaign.energy_j is not None:
-        co2 = "" if campaign.co2_kg is None else f"{format_count(campaign.co2_kg / 1000)} t CO₂"
-        cards.append(_Card("energy", format_energy(campaign.energy_j), co2))
+        co2 = "" if campaign.co2_kg is None else f"; {format_count(campaign.co2_kg / 1000)} t CO₂"
+        between = format_range(*intervals["energy_j"].ends, format_energy)
+        cards.append(_Card("energy", format_energy(campaign.energy_j), f"{between} (90 %){co2}"))
     return tuple(cards)
 
 

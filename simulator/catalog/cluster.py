@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +278,18 @@ def _cluster_of(document: Document, value: dict[str, Any], path: tuple[str, ...]
 
 
 def _whole(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> ClusterSpec:
-    """Return the cluster of a mapping that holds all of it; kernels and fabric may be names."""
+    """Return the cluster of a mapping that holds all of it; kernels and fabric may be names.
+
+    `nodes` or `devices` in it make another size of the same cluster.
+    """
+    sizes = {key: value[key] for key in ("nodes", "devices") if key in value}
+    if sizes:
+        whole = _whole(document, {key: value[key] for key in value.keys() - sizes.keys()}, path)
+        base = _cluster_base(whole)
+        if whole.name == f"{whole.device.name}-x{whole.n_devices}":
+            base = replace(base, name=None)
+        asked = validate(ClusterRequest, document, {"device": whole.device.name} | sizes, path)
+        return _build(asked, base, document.where(path))
     kernels, fabric = value.get("kernels"), value.get("fabric")
     resolved: dict[str, Any] = {}
     if isinstance(kernels, str):

@@ -9,10 +9,12 @@ import pytest
 from simulator import catalog
 from simulator.catalog.cluster import (
     build_cluster,
+    cluster_of,
     parse_cluster,
     read_cluster_file,
     write_cluster_file,
 )
+from simulator.catalog.yaml_text import Document
 from simulator.spec.base import Precision
 from simulator.spec.cluster import (
     Calibration,
@@ -181,3 +183,13 @@ def test_a_link_without_bandwidth_is_named(tmp_path: Path) -> None:
         f"{path}:3: fabric.nic.bandwidth_bytes_per_s: should be greater than 0, not '-5 GB/s'"
     )
     assert second == f"{path}:4: scale_up.bandwidth_bytes_per_s: should be greater than 0, not 0"
+
+
+def test_a_whole_cluster_takes_another_size() -> None:
+    small = parse_cluster("h100-sxm:64")
+    whole = {"cluster": small.model_dump(mode="json", exclude_none=True)}
+    for size, value in (("nodes", 16), ("devices", 128)):
+        document = Document({"cluster": whole["cluster"] | {size: value}}, {}, "whole.yaml")
+        assert cluster_of(document) == parse_cluster("h100-sxm:128")
+    with pytest.raises(InputError, match="nodes"):
+        cluster_of(Document({"cluster": whole["cluster"] | {"nodes": "many"}}, {}, "whole.yaml"))
