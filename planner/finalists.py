@@ -9,8 +9,9 @@ from planner.losses import loses_to
 from planner.objective import NEAR_TIE, Outlook, achieved, grade, meets, objective
 from planner.resilience import Resilience
 from simulator.campaign.closed_form import predict_campaign
-from simulator.campaign.predict import state_bytes
+from simulator.campaign.predict import setting_of, state_bytes
 from simulator.campaign.shapes import Replanner
+from simulator.campaign.spread import spread_is_unknown, with_spread
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction, StepPrediction
@@ -55,6 +56,15 @@ class Judge:
         campaign = predict_campaign(self.scenario, plan, step, state_bytes=size, replan=self.replan)
         return Finalist(plan, Prediction(step=step, campaign=campaign))
 
+    def with_spread(self, one: Finalist) -> Finalist:
+        """Return the finalist with simulated intervals where the closed form has none that hold."""
+        step, campaign = one.prediction.step, one.prediction.campaign
+        if not spread_is_unknown(campaign):
+            return one
+        setting = setting_of(self.scenario, one.plan, step, replan=self.replan)
+        simulated = with_spread(setting, campaign)
+        return Finalist(one.plan, Prediction(step=step, campaign=simulated))
+
 
 def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ...]:
     """Return the best `top` of the leaders by events, best first.
@@ -71,7 +81,7 @@ def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ..
         finalist = judge.judge(leaders.table.plan(row, judge.scenario.job.precision))
         if meets(goal, finalist.prediction):
             best = sorted([*best, finalist], key=partial(_place, goal))[:top]
-    return _ranked(best)
+    return _ranked([judge.with_spread(one) for one in best])
 
 
 def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, ...]) -> RankedPlan:

@@ -105,10 +105,10 @@ def _prediction(
         input_needs=needs,
         assumptions=terms.assumptions + _warnings(terms, table, asked, replans=replans),
     )
-    return prediction.model_copy(update={"intervals": _spreads(prediction)})
+    return prediction.model_copy(update={"intervals": spreads(prediction)})
 
 
-def _spreads(campaign: CampaignPrediction) -> dict[str, Interval]:
+def spreads(campaign: CampaignPrediction) -> dict[str, Interval]:
     """Return the intervals of single campaigns: the time of all devices is inverse to goodput."""
     goodput, between = campaign.goodput, campaign.goodput_interval
     if between.low <= 0:
