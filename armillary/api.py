@@ -124,9 +124,9 @@ def size(
 ) -> Sizing:
     """Return how many devices meet a deadline (seconds, or as `30d`) and a budget (dollars, `5M`).
 
-    What is not given is the scenario's own; `minimize` (time, cost or energy) is what the plan of
-    each number is best at, `devices` are names of the catalog. Raises NoFeasiblePlan when no number
-    does.
+    What is not given is the scenario's own; `minimize` (time, cost, energy or carbon) is what the
+    plan of each number is best at, `devices` are names of the catalog. Raises NoFeasiblePlan when
+    no number does.
     """
     from armillary.arguments import some_scenario, some_texts
     from planner.size import size as sized

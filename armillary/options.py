@@ -51,7 +51,9 @@ Overrides = Annotated[
         rich_help_panel=_QUESTION,
     ),
 ]
-Minimize = Annotated[str | None, typer.Option(help="time, cost or energy.", rich_help_panel=_GOAL)]
+Minimize = Annotated[
+    str | None, typer.Option(help="time, cost, energy or carbon.", rich_help_panel=_GOAL)
+]
 FinishWithin = Annotated[
     str | None,
     typer.Option("--finish-within", "--finish-in", help="Deadline, as 60d.", rich_help_panel=_GOAL),

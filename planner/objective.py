@@ -1,4 +1,4 @@
-"""What the best plan is: least time, cost or energy, within a deadline and a budget."""
+"""What the best plan is: least time, cost, energy or carbon, within a deadline and a budget."""
 
 from __future__ import annotations
 
@@ -98,6 +98,7 @@ def objective(goal: GoalSpec, outlook: Outlook) -> FloatArray:
         "time": outlook.calendar_s,
         "cost": outlook.cost_usd,
         "energy": outlook.energy_j,
+        "carbon": outlook.energy_j,  # of one grid: the same plans are best
     }[goal.minimize]
     assert values is not None, "whoever prices plans makes sure that the goal can be priced"
     return values
@@ -121,6 +122,7 @@ def achieved(goal: GoalSpec, prediction: Prediction) -> float:
         "time": campaign.calendar_s,
         "cost": campaign.cost_usd,
         "energy": campaign.energy_j,
+        "carbon": campaign.energy_j,
     }[goal.minimize]
     assert value is not None, "whoever prices plans makes sure that the goal can be priced"
     return value

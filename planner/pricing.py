@@ -165,7 +165,7 @@ def _require_known(scenario: Scenario, terms: CampaignTerms) -> None:
             f"goal: no price is known for {scenario.cluster.device.name}",
             fix="set economics.usd_per_device_hour",
         )
-    if terms.power is None and goal.minimize == "energy":
+    if terms.power is None and goal.minimize in ("energy", "carbon"):
         raise InputError(
             f"goal: no power is known for {scenario.cluster.device.name}",
             fix="set economics.device_power",

@@ -56,7 +56,7 @@ class Sizing(Spec):
 
     def best_by(self, minimize: Minimized) -> SizeOption:
         """Return the one to plan on: the greenest where energy counts, or else the cheapest."""
-        wanted = self.greenest if minimize == "energy" else self.cheapest
+        wanted = self.greenest if minimize in ("energy", "carbon") else self.cheapest
         return wanted or self.fewest
 
     def to_frame(self) -> pd.DataFrame:

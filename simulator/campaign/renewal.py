@@ -25,6 +25,7 @@ ArrayLike = npt.ArrayLike
 RECOVERY_PRESSURE_LIMIT = 0.25
 """Share of time lost to recovery above which first-order formulas are no longer used."""
 
+_NEWTON_STEPS = 6
 _SERIES_BELOW = 1e-6  # c/M below which the exact optimum loses digits to cancellation
 
 
@@ -49,16 +50,18 @@ def daly_interval_s(stall_s: ArrayLike, mtbf_s: ArrayLike) -> FloatArray:
 def optimal_interval_s(stall_s: ArrayLike, mtbf_s: ArrayLike) -> FloatArray:
     """Exact best interval, M (1 + W0(-exp(-c/M - 1))), with W0 the Lambert function.
 
-    It does not depend on the restart time. Infinite where nothing fails.
+    In units of M it is the root of x = 1 - exp(-x - c/M), from where Newton's method falls towards
+    it: the right side is concave. It does not depend on the restart time. Infinite where nothing
+    fails.
     """
-    from scipy.special import lambertw
-
     c, m = np.broadcast_arrays(_array(stall_s), _array(mtbf_s))
     finite_m = np.where(np.isfinite(m), m, 1.0)
     ratio: FloatArray = c / finite_m
-    argument: FloatArray = -np.exp(-ratio - 1)
-    exact = finite_m * (1 + lambertw(argument, 0).real)
-    interval = np.where(ratio < _SERIES_BELOW, daly_interval_s(c, finite_m), exact)
+    root: FloatArray = np.minimum(1.0, np.sqrt(2 * ratio))
+    for _ in range(_NEWTON_STEPS):
+        left = np.expm1(-root - ratio)
+        root = root + (root + left) / np.minimum(left, -1e-300)
+    interval = np.where(ratio < _SERIES_BELOW, daly_interval_s(c, finite_m), finite_m * root)
     return np.where(np.isfinite(m), interval, np.inf)
 
 

@@ -19,7 +19,7 @@ from simulator.spec.schedules import ScheduleName
 from simulator.spec.stragglers import StragglerSpec
 from simulator.spec.units import Bytes, Count, Seconds, Usd
 
-Minimized = Literal["time", "cost", "energy"]
+Minimized = Literal["time", "cost", "energy", "carbon"]
 
 
 class GoalSpec(Spec):

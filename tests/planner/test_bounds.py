@@ -105,7 +105,7 @@ class Unbounded:
         return self.pricing.promise(table, 0.0 * step_s)
 
 
-@pytest.mark.parametrize("minimize", ["time", "energy"])
+@pytest.mark.parametrize("minimize", ["time", "cost", "energy"])
 @pytest.mark.parametrize("case", CASES[:3], ids=lambda case: case[0])
 def test_bounds_change_nothing_but_the_work(case: tuple[str, str, int], minimize: str) -> None:
     scenario = scenario_of(*case, GoalSpec.model_validate({"minimize": minimize}))
