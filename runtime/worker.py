@@ -55,7 +55,8 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     checkpoints = Checkpoints(
         run_dir, weights, update.optimizer, kind=scenario.job.optimizer, seed=scenario.seed
     )
-    held_T = held_positions(mesh, scenario.job.sequence_length // plan.cp, device)
+    n_held = scenario.job.sequence_length // plan.cp
+    held_T = held_positions(mesh.place("cp"), plan.cp, n_held, device)
     steps_done = checkpoints.restore()
 
     with MetricsLog(run_dir, writes=is_first_rank) as log:

@@ -51,7 +51,7 @@ def attend_backward(
     """
     n_groups = k.shape[1]
     k, v = _repeated(k, q.shape[1]), _repeated(v, q.shape[1])
-    inputs: tuple[Any, ...] = (gradient, q, k, v, *attended)
+    inputs: tuple[Any, ...] = (gradient, q, k, v, attended.out, attended.logsum.contiguous())
     if q.is_cuda:
         none = torch.empty(2, dtype=torch.uint64, device=q.device)
         sizes = (None, None, q.shape[2], k.shape[2])

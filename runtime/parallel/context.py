@@ -22,9 +22,8 @@ from runtime.model.transformer import Transformer
 from runtime.parallel.attention_kernels import Attended, attend, attend_backward
 
 
-def held_positions(mesh: Mesh, n_held: int, device: torch.device) -> Tensor:
-    """Return the places in their sequence of the tokens that this rank has, (T,)."""
-    n_ranks, rank = mesh.plan.cp, mesh.place("cp")
+def held_positions(rank: int, n_ranks: int, n_held: int, device: torch.device) -> Tensor:
+    """Return the places in their sequence of the tokens that a rank has, (T,)."""
     if n_ranks == 1:
         return torch.arange(n_held, device=device)
     early, late = (
@@ -36,7 +35,7 @@ def held_positions(mesh: Mesh, n_held: int, device: torch.device) -> Tensor:
 
 def divide_context(model: Transformer, mesh: Mesh) -> None:
     """Let a chunk work on this rank's part of every sequence."""
-    positions = functools.partial(held_positions, mesh)
+    positions = functools.partial(held_positions, mesh.place("cp"), mesh.plan.cp)
     ring = Ring(mesh.axes("cp").get_group(), mesh.place("cp"), mesh.plan.cp)
     for block in model.blocks():
         block.attention.positions = positions

@@ -20,6 +20,7 @@ from runtime.result import StepMetrics, read_metrics
 from runtime.run_dir import RunDir
 from simulator.spec.scenario import RunSpec
 from tests.runtime.plans import plan_file
+from tests.runtime.plans_drawn import drawn
 from tests.runtime.plans_equal import (
     BATCH,
     EIGHT_RANKS,
@@ -32,10 +33,13 @@ from tests.runtime.plans_equal import (
     Case,
 )
 
+N_DRAWN = 4
+DRAWN = drawn(28)
+"""The first `N_DRAWN` are tried by every run of the tests, all of them by slow ones."""
 ALL_CASES = (
     REFERENCES + ONE_RANK,
     TWO_RANKS + MORE_OF_TWO_RANKS,
-    FOUR_RANKS + MORE_OF_FOUR_RANKS,
+    FOUR_RANKS + MORE_OF_FOUR_RANKS + DRAWN,
     EIGHT_RANKS,
 )
 STEPS = 10
@@ -98,7 +102,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return train_all(FOUR_RANKS, tmp_path_factory.mktemp("four"))
+    return train_all(FOUR_RANKS + DRAWN[:N_DRAWN], tmp_path_factory.mktemp("four"))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def more_of_two(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="module")
 def more_of_four(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return train_all(MORE_OF_FOUR_RANKS, tmp_path_factory.mktemp("more-of-four"))
+    return train_all(MORE_OF_FOUR_RANKS + DRAWN[N_DRAWN:], tmp_path_factory.mktemp("more-of-four"))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +140,7 @@ def test_two_ranks(case: Case, two: Runs, alone: Runs) -> None:
     check(case, two, alone)
 
 
-@named(FOUR_RANKS)
+@named(FOUR_RANKS + DRAWN[:N_DRAWN])
 def test_four_ranks(case: Case, four: Runs, alone: Runs) -> None:
     check(case, four, alone)
 
@@ -148,7 +152,7 @@ def test_more_of_two_ranks(case: Case, more_of_two: Runs, alone: Runs) -> None:
 
 
 @pytest.mark.slow
-@named(MORE_OF_FOUR_RANKS)
+@named(MORE_OF_FOUR_RANKS + DRAWN[N_DRAWN:])
 def test_more_of_four_ranks(case: Case, more_of_four: Runs, alone: Runs) -> None:
     check(case, more_of_four, alone)
 
