@@ -213,7 +213,7 @@ def read(text: str, where: str, _scenario: Scenario) -> Reading:
 
 EXPORTER = Exporter(
     name="accelerate",
-    description="a module that makes Hugging Face's Accelerator: FSDP, tp, cp",
+    description="a module that makes Hugging Face's Accelerator",
     executor="accelerate",
     emit=_emit,
     read_back=lambda export, scenario: read(export.text(MODULE), MODULE, scenario).plan,

@@ -348,7 +348,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target(
             name="accelerate",
-            description="Hugging Face accelerate 1.15 (FSDP version 2)",
+            description="accelerate 1.15, FSDP2",
             schedules=("1f1b",),
             zero_stages=(0, 2, 3),
             zero_stages_with_pp=(0, 2, 3),
