@@ -5,7 +5,7 @@ formula.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -153,3 +153,19 @@ def test_both_clocks_agree(count: int, seed: int) -> None:
     assert np.mean(searched[regular]) < 0.003
     assert np.mean(searched < 0.02) > 0.94
     assert np.mean(searched) < 0.006
+
+
+@pytest.mark.parametrize("recompute", ["every-2", "first-1", "groups-of-2", "layernorm", "moe"])
+def test_both_clocks_agree_on_recompute(recompute: str) -> None:
+    """Of some layers and of parts of layers."""
+    changed = [
+        replace(case, plan=case.plan.model_copy(update={"recompute": recompute}))
+        for case in cases(12, seed=2)
+    ]
+    legal = [
+        case
+        for case in changed
+        if not violations(case.model, case.job, case.plan, n_devices=case.cluster.n_devices)
+    ]
+    assert legal
+    assert max(abs(case.errors()[1]) for case in legal) < 0.02
