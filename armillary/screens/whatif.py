@@ -10,7 +10,7 @@ from planner.whatif import WhatIf, WhatIfCase
 from simulator.spec.units import format_seconds, format_usd
 
 WIDTH = 80
-_KEY_WIDTH = 14
+_KEY_WIDTH = 12
 
 
 def whatif_screen(answer: WhatIf, *, question: str, written: tuple[Path, ...] = ()) -> str:
