@@ -39,12 +39,15 @@ def column_ranks(
         on_sent=on_sent,
         trace=trace,
     )
+    every_pass = bool(costs.gather_every_pass[0])
+    # Weights for every pass are on the stream whole, and beside compute with the share that hides.
+    beside = costs.dp_overlap if every_pass else 1.0
     sync = SyncCosts(
         overlap=plain(costs.dp_overlap),
         gather_once_overlap=plain(costs.gather_once_overlap),
-        gather_every_pass=bool(costs.gather_every_pass[0]),
+        gather_every_pass=every_pass,
         reduce_every_microbatch=bool(costs.reduce_every_microbatch[0]),
-        contention=plain(costs.dp_contention),
+        contention=plain(costs.dp_contention * beside),
     )
     jitter = draws or [None] * schedule.pp
     return [
