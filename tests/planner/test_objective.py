@@ -39,6 +39,7 @@ def test_least_time_first(table: PlanTable) -> None:
 def test_least_energy_first(table: PlanTable) -> None:
     seen = outlook(table, [1.0, 2.0, 3.0, 4.0], energy_j=[9.0, 7.0, 8.0, 6.0])
     assert order(GoalSpec(minimize="energy"), seen).tolist() == [3, 1, 2, 0]
+    assert order(GoalSpec(minimize="carbon"), seen).tolist() == [3, 1, 2, 0]
 
 
 def test_near_ties_go_by_memory(table: PlanTable) -> None:
