@@ -98,8 +98,8 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("decisions", "words"),
     [
-        ({"cp": 2}, "cp=2"),
-        ({"tp": 8}, "n_heads=4 is not divisible by tp=8"),
+        ({"cp": 2, "tp": 3}, "n_heads=4 is not divisible by tp=3"),
+        ({"ep": 2, "dp_replicate": 2}, "the model has no experts"),
         ({"pp": 2, "dp_shard": 2, "zero_stage": 3}, "zero_stage=3 with pp=2"),
         ({"precision": "fp8"}, "precision fp8"),
     ],
