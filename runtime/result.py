@@ -33,7 +33,8 @@ class StepMetrics:
     forward_backward_s: float
     """With everything that overlaps it: pipeline, weight gathering, gradient reduction."""
     optimizer_s: float
-    """Gradient norm, clipping and update."""
+    """Gradient norm, clipping and update, of the rank that waits least for the others: what it
+    would wait for are the longest passes."""
     tokens_per_s: float
     """Of the whole job."""
     peak_memory_bytes: float

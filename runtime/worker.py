@@ -78,7 +78,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                 device,
                 data_s,
                 forward_backward_s,
-                optimizer_s,
+                -optimizer_s,
                 data_s + forward_backward_s + optimizer_s,
                 peak_memory_bytes(device),
             )
@@ -90,7 +90,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                     learning_rate=result.learning_rate,
                     data_s=slowest[0],
                     forward_backward_s=slowest[1],
-                    optimizer_s=slowest[2],
+                    optimizer_s=-slowest[2],
                     step_s=slowest[3],
                     tokens_per_s=scenario.job.batch_tokens / slowest[3],
                     peak_memory_bytes=slowest[4],
