@@ -15,6 +15,7 @@ from planner.pricing import memory_margin
 from planner.result import PredictionSummary, SearchResult
 from simulator.campaign.losses import Loss
 from simulator.spec.plan_file import RankedPlan
+from simulator.spec.prediction import Prediction
 from simulator.spec.target import OWN_TARGET, find_target
 from simulator.spec.units import format_bytes, format_probability, format_range, format_usd
 
@@ -35,7 +36,7 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
     bar, legend = step_bar(
         result.best.prediction.step.breakdown, width=WIDTH - 12, legend_width=WIDTH - 12
     )
-    lines += [_uncertainty(result), f"step of #1: {bar}", f"{'':<12}{legend}", *_failures(result)]
+    lines += [f"step of #1: {bar}", f"{'':<12}{legend}", *_failures(result)]
     lines.append(_assumed(result))
     lines += _next(result, plan_path)
     lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
@@ -56,7 +57,10 @@ def _found(result: SearchResult) -> list[str]:
 
 
 def _table(result: SearchResult, top: int) -> list[str]:
-    """Return the best plans, and in place of the last one the fastest step if it is none."""
+    """Return the best plans, and in place of the last one the fastest step if it is none.
+
+    The first one has its range on its second line, the others why they are behind it.
+    """
     fastest = result.fastest
     plans = result.plans[:top]
     if fastest.rank == 0:
@@ -67,6 +71,7 @@ def _table(result: SearchResult, top: int) -> list[str]:
         lines.append(_COLUMNS.format(ranked.rank or "*", label, *_numbers(ranked)))
         fast = ranked.rank == fastest.rank != 1
         reason = f"the fastest step; {ranked.loses_to}" if fast else ranked.loses_to
+        reason = _uncertainty(ranked.prediction) if ranked.rank == 1 else reason
         second = "  ".join(part for part in (rest, reason) if part)
         lines += [f"      {second}"] if second else []
     return lines
@@ -91,17 +96,16 @@ def _numbers(ranked: RankedPlan) -> tuple[str, ...]:
     )
 
 
-def _uncertainty(result: SearchResult) -> str:
-    """Say between which values 90 % of what may come of the best plan lies."""
-    prediction = result.best.prediction
+def _uncertainty(prediction: Prediction) -> str:
+    """Say between which values 90 % of what may come of a plan lies, as short as a table wants."""
     intervals, step = prediction.intervals, prediction.step
     days = (_three_digits(end / 86400) for end in intervals["calendar_s"].ends)
-    parts = ["{} to {} s".format(*map(_three_digits, step.interval_step_s.ends))]
-    parts.append("{} to {} days".format(*days))
+    parts = ["{}-{} s".format(*map(_three_digits, step.interval_step_s.ends))]
+    parts.append("{}-{} d".format(*days))
     if "cost_usd" in intervals:
-        parts.append(format_range(*intervals["cost_usd"].ends, format_usd))
+        parts.append(format_range(*intervals["cost_usd"].ends, format_usd).replace(" to ", "-"))
     fits = format_probability(1 - step.misfit_probability)
-    return f"{'90 % of #1:':<12}{', '.join(parts)}; fits: {fits}"
+    return f"90 %: {', '.join(parts)}; fits: {fits}"
 
 
 def _failures(result: SearchResult) -> list[str]:
