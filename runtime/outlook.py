@@ -36,7 +36,7 @@ def goodput_of_run(plan_file: PlanFile, outages: tuple[Outage, ...]) -> float:
     job = scenario.job.model_copy(update={"tokens": n_steps * scenario.job.batch_tokens})
     run = scenario.model_copy(update={"job": job, "reliability": reliability})
     saving = plan.model_copy(
-        update={"checkpoint_interval_s": (every or n_steps) * step.step_s, "recovery": None}
+        update={"checkpoint_interval_s": (every or n_steps) * step.fed_step_s, "recovery": None}
     )
     setting = setting_of(run, saving, step)
     return summarize(setting, run_replicas(setting, n_replicas=1, jobs=1)).goodput

@@ -187,7 +187,7 @@ def steps_between_checkpoints(plan_file: PlanFile) -> int:
     """Return the checkpoint interval in steps: the plan's, or the optimum that was predicted."""
     prediction = plan_file.prediction
     interval_s = plan_file.plan.checkpoint_interval_s or prediction.campaign.checkpoint_interval_s
-    return max(1, round(interval_s / prediction.step.step_s))
+    return max(1, round(interval_s / prediction.step.fed_step_s))
 
 
 def with_layers(plan: PlanSpec, counts: tuple[int, ...], n_layers: int) -> PlanSpec:

@@ -37,5 +37,18 @@ def test_an_outage_costs_a_start_and_the_steps_since_the_checkpoint() -> None:
     )
 
 
+def test_a_run_that_waits_for_data_saves_after_as_many_steps() -> None:
+    """Intervals are work, and a wait for data is none."""
+    step = FILE.prediction.step
+    breakdown = step.breakdown.model_copy(update={"input_s": 0.6})
+    waiting = step.model_copy(update={"step_s": step.step_s + 0.6, "breakdown": breakdown})
+    prediction = FILE.prediction.model_copy(update={"step": waiting})
+    starved = FILE.model_copy(update={"prediction": prediction})
+    outage = Outage(node=0, start_s=28.0, end_s=28.0)
+    assert goodput_of_run(calibrated(starved), (outage,)) == goodput_of_run(
+        calibrated(FILE), (outage,)
+    )
+
+
 def test_without_a_measured_start_the_whole_training_counts() -> None:
     assert goodput_of_run(FILE, ()) == FILE.prediction.campaign.goodput

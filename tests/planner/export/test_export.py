@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from planner.export import EXPORTERS, find_exporter
+from planner.export.exporter import steps_between_checkpoints
 from planner.export.kubernetes import objects
 from planner.export.megatron import flags
 from planner.export.torchtitan import BASES, RECIPE
@@ -305,6 +306,17 @@ def test_the_predicted_checkpoint_interval_is_written_in_steps() -> None:
         update={"plan": file.plan.model_copy(update={"checkpoint_interval_s": 7 * step_s})}
     )
     assert "--save-interval 7\n" in find_exporter("megatron").export(planned).text("megatron.args")
+
+
+def test_steps_that_wait_for_data_are_saved_as_often() -> None:
+    """Intervals are work, and a wait for data is none."""
+    file = plan_file("ddp")
+    step = file.prediction.step
+    breakdown = step.breakdown.model_copy(update={"input_s": step.step_s})
+    waiting = step.model_copy(update={"step_s": 2 * step.step_s, "breakdown": breakdown})
+    prediction = file.prediction.model_copy(update={"step": waiting})
+    starved = file.model_copy(update={"prediction": prediction})
+    assert steps_between_checkpoints(starved) == steps_between_checkpoints(file) > 1
 
 
 NASTY = "0.1\nrm -rf /", "$(id)", "`id`", "x'; id; '", "a\u2028b", "a b", ""
