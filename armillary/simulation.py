@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from planner.fewer_nodes import NewPlans
 from simulator.campaign.campaign_run import CampaignRun
-from simulator.campaign.decided import decided, fixed_spares, with_reliability
+from simulator.campaign.decided import decided, fixed_spares, with_reliability, with_spares
 from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
@@ -147,7 +147,7 @@ def with_replay(plan_file: PlanFile, path: Path) -> PlanFile:
             where=str(path),
         )
     # The outages name the spares too, so how many there are is no longer open.
-    return plan_file.asked(with_reliability(scenario, replay=outages, spares=spares))
+    return plan_file.asked(with_reliability(with_spares(scenario, spares), replay=outages))
 
 
 class StepAnswer(Spec):

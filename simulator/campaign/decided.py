@@ -22,10 +22,10 @@ def decided(scenario: Scenario, plan: PlanSpec) -> Scenario:
     and the plan does not say it, and where groups would not hold whole copies on whole nodes.
     """
     of_plan = {
-        "spares": plan.n_spare_nodes,
         "recovery": plan.recovery,
         "isolation_groups": plan.isolation_groups,
     }
+    scenario = with_spares(scenario, plan.n_spare_nodes)
     scenario = with_reliability(scenario, **{k: v for k, v in of_plan.items() if v is not None})
     for name in ("spares", "recovery"):
         if getattr(scenario.reliability, name) == "best":
@@ -77,6 +77,13 @@ def with_reliability(scenario: Scenario, **changes: Any) -> Scenario:
     """Return the scenario with some fields of its reliability changed."""
     reliability = scenario.reliability.model_copy(update=changes)
     return scenario.model_copy(update={"reliability": reliability})
+
+
+def with_spares(scenario: Scenario, n_spares: int | None) -> Scenario:
+    """Return the scenario with so many spares; unchanged where None, or where pools count them."""
+    if n_spares is None or scenario.reliability.spare_pools:
+        return scenario
+    return with_reliability(scenario, spares=n_spares)
 
 
 def fixed_recovery(asked: ReliabilitySpec) -> Recovery:

@@ -14,6 +14,7 @@ from simulator.catalog.plan_json import read_plan_file, write_plan_file
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.reliability import ReliabilitySpec
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
@@ -91,6 +92,22 @@ def test_outages_may_strike_spares_that_the_planner_chose(
     faults.write_text("node,start,end,class\n6,10,20,hbm\n")
     with pytest.raises(InputError, match="node 6 fails, and there are 6 nodes and spares"):
         with_replay(file, faults)
+
+
+def test_outages_may_strike_pools_of_spares(planned: PlanFile, tmp_path: Path) -> None:
+    """The pools say how many there are, and the file can be read again."""
+    pools = ({"kind": "warm", "nodes": 1}, {"kind": "cold", "nodes": 2, "swap_s": 60.0})
+    asked = planned.scenario.reliability.model_dump() | {"spares": None, "spare_pools": pools}
+    reliability = ReliabilitySpec.model_validate(asked)
+    scenario = planned.scenario.model_copy(update={"reliability": reliability})
+    file = planned.model_copy(update={"scenario": scenario})
+    faults, path = tmp_path / "faults.csv", tmp_path / "plan.json"
+    faults.write_text("node,start,end,class\n6,10,20,hbm\n")
+    struck = with_replay(file, faults)
+    assert struck.scenario.reliability.spares is None
+    assert recovery_of(struck, injects=True, max_restarts=0).n_spares == 3
+    write_plan_file(path, struck)
+    assert read_plan_file(path) == struck
 
 
 def test_faults_of_nodes_that_are_not_there_are_refused(

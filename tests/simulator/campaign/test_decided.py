@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simulator.campaign.decided import decided, droppable_copies, separable_groups
+from simulator.campaign.decided import decided, droppable_copies, fixed_spares, separable_groups
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from tests.simulator.campaign.settings import plan_of, scenario_of
@@ -14,6 +14,14 @@ def test_the_plan_goes_first() -> None:
     plan = plan_of(n_groups=4).model_copy(update={"n_spare_nodes": 3, "recovery": "isolate"})
     asked = decided(scenario, plan).reliability
     assert (asked.spares, asked.recovery, asked.isolation_groups) == (3, "isolate", 4)
+
+
+def test_pools_of_spares_are_not_counted_twice() -> None:
+    scenario = scenario_of(spare_pools=[{"kind": "warm", "nodes": 2}])
+    plan = plan_of().model_copy(update={"n_spare_nodes": 5})
+    asked = decided(scenario, plan).reliability
+    assert (asked.spares, asked.n_spares, fixed_spares(asked)) == (None, 2, 2)
+    assert type(asked).model_validate(asked.model_dump()) == asked
 
 
 def test_what_nobody_decides_is_an_error() -> None:
