@@ -41,6 +41,7 @@ def unsupported(setting: CampaignSetting) -> str | None:
         (any(cause.scope not in ("job", "node") for cause in causes), "racks, pods and regions"),
         (setting.repair.n_crews is not None, "a limited number of repair crews"),
         (setting.spares.n_hot > 0, "hot spares"),
+        (len(setting.spares.pools) > 1, "spares of several kinds"),
     )
     return next((reason for applies, reason in reasons if applies), None)
 

@@ -76,6 +76,11 @@ def test_what_only_events_can_do_is_refused() -> None:
     shrinking = setting_of(spares=10, recovery="shrink")
     with pytest.raises(ValueError, match="recovery shrink"):
         renewal_campaigns(shrinking, 10)
+    # Two nodes that fail at once wait for the slower pool, which takes a minute longer.
+    pools = [{"kind": "warm", "nodes": 1}, {"kind": "cold", "nodes": 9, "swap_s": 60}]
+    with pytest.raises(ValueError, match="spares of several kinds"):
+        renewal_campaigns(setting_of(spare_pools=pools), 10)
+    renewal_campaigns(setting_of(spare_pools=pools[:1]), 10)
 
 
 def test_nothing_fails() -> None:
