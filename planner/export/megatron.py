@@ -156,17 +156,15 @@ def _parallel(scenario: Scenario, plan: PlanSpec) -> list[object]:
 
 
 def _recompute(kind: Recompute) -> list[object]:
-    """Whole layers by method, parts as modules; `selective` is Megatron's own choice of them."""
+    """Whole layers by method, parts as modules."""
     if kind.whole is not None:
         method = "block" if kind.whole == "first" else "uniform"
         method_words = ["--recompute-method", method, "--recompute-num-layers", kind.count]
         return ["--recompute-granularity", "full", *method_words]
     if not kind.parts:
         return []
-    words: list[object] = ["--recompute-granularity", "selective"]
-    if kind.parts != ("selective",):
-        words += ["--recompute-modules", *(part.replace("-", "_") for part in kind.parts)]
-    return words
+    modules = [part.replace("-", "_") for part in kind.parts]
+    return ["--recompute-granularity", "selective", "--recompute-modules", *modules]
 
 
 def layout(plan: PlanSpec, model: ModelSpec) -> str:

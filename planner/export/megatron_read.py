@@ -18,6 +18,7 @@ PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.NVFP4: ("--bf16", "--fp4-format", "e2m1"),
 }
 """The words of each precision; the more special ones stand last."""
+_GRANULARITIES = {name: name for name in ("none", "selective", "full")}
 _SHARDING = {"no_shard": "0", "optim": "1", "optim_grads": "2", "optim_grads_params": "3"}
 
 
@@ -122,12 +123,15 @@ def _precision(given: Settings) -> Precision:
 
 
 def _recompute(given: Settings) -> str:
-    if given.flag("--recompute-activations"):
-        return "selective"
-    granularity = given.text("--recompute-granularity", default="none")
-    if granularity != "full":
-        modules = given.text("--recompute-modules", default=granularity)
+    """Return what is repeated; of `selective` without modules it is the core of attention."""
+    short = given.flag("--recompute-activations")  # for --recompute-granularity selective
+    name = "--recompute-granularity"
+    granularity = given.one_of(_GRANULARITIES, name, default="none")
+    if short or granularity == "selective":
+        modules = given.text("--recompute-modules", default="core_attn")
         return "+".join(modules.replace("_", "-").split())
+    if granularity == "none":
+        return "none"
     whole = "first" if given.text("--recompute-method", default="uniform") == "block" else ""
     count = given.whole("--recompute-num-layers", default=1)
     return f"{whole or 'groups-of'}-{count}"

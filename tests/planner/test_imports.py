@@ -12,6 +12,7 @@ from planner.imports import READERS, read_settings
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
+from simulator.spec.target import find_target
 from tests.planner.export.plans import PAIRS, plan_file
 
 SCRIPT = """
@@ -44,10 +45,29 @@ def test_a_megatron_script_of_anybody() -> None:
     assert imported.plan_file.plan == PlanSpec(
         tp=8, pp=2, dp_shard=4, zero_stage=1, sequence_parallel=True, virtual_stages=4,
         schedule="interleaved-1f1b", microbatch_sequences=1, n_microbatches=128,
-        recompute="selective", precision=Precision.BF16,
+        recompute="core-attn", precision=Precision.BF16,
     )  # fmt: skip
     assert set(imported.unread) == {"--nproc_per_node", "--max-position-embeddings", "--lr"}
     assert imported.plan_file.prediction.step.step_s > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "recompute"),
+    [
+        ("--recompute-activations", "core-attn"),
+        ("--recompute-granularity selective", "core-attn"),
+        ("--recompute-activations --recompute-modules layernorm mlp", "layernorm+mlp"),
+        ("--recompute-granularity full --recompute-method block --recompute-num-layers 2",
+         "first-2"),
+        ("--micro-batch-size 64", "none"),
+    ],
+)  # fmt: skip
+def test_a_recompute_of_megatron_is_one_that_it_runs(flags: str, recompute: str) -> None:
+    """Its `selective` repeats core_attn unless --recompute-modules names others."""
+    file = plan_file("ddp")
+    plan = read(f"--micro-batch-size 64 --bf16 {flags}", "megatron", name="ddp")
+    assert plan.recompute == recompute
+    assert find_target("megatron").refusal(file.scenario.model, file.scenario.job, plan) is None
 
 
 def test_megatron_defaults_hold_for_what_is_missing() -> None:
