@@ -20,8 +20,16 @@ from planner.export.exporter import (
     unset,
 )
 from planner.export.launch import launch_files, require_file, start_command
-from planner.export.settings import Reading, Settings, python_settings, share
+from planner.export.settings import (
+    Reading,
+    Settings,
+    n_ranks,
+    python_calls,
+    python_settings,
+    share,
+)
 from simulator.spec.base import Precision
+from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.learning import LearningSpec
 from simulator.spec.plan import PlanSpec
@@ -181,14 +189,23 @@ def _literal(values: dict[str, object]) -> str:
     return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
 
 
-def read(text: str, where: str, _scenario: Scenario) -> Reading:
-    """Return the plan of a module: ours, or one with ParallelismConfig(...) and TRAINING."""
+def read(text: str, where: str, scenario: Scenario) -> Reading:
+    """Return the plan of a module: ours, or one that makes its own Accelerator and has TRAINING.
+
+    Without ParallelismConfig(...) all ranks are data-parallel, divided where there is a plugin.
+    """
     given = Settings(python_settings(text, where, _SECTIONS), where)
+    calls = python_calls(text, where)
+    divides = "FullyShardedDataParallelPlugin" in calls
+    if divides:
+        _require_version_2(given)
+    ranks = 1 if "ParallelismConfig" in calls else n_ranks(scenario)
+    rest = {"dp_shard_size" if divides else "dp_replicate_size": ranks}
     replicate, shard, cp, tp = (
-        given.whole(f"parallelism.{name}", default=1) for name in _parallelism(PlanSpec())
+        given.whole(f"parallelism.{name}", default=rest.get(name, 1))
+        for name in _parallelism(PlanSpec())
     )
     gathers = given.flag("fsdp.reshard_after_forward", default=True)
-    divides = given.whole("fsdp.fsdp_version", default=0, least=0) > 0
     microbatch = given.whole("training.per_device_batch_size")
     names = {name: name for name in _PRECISIONS}
     recompute = given.flag("training.activation_checkpointing", "fsdp.activation_checkpointing")
@@ -209,6 +226,17 @@ def read(text: str, where: str, _scenario: Scenario) -> Reading:
         precision=_PRECISIONS[given.one_of(names, "accelerator.mixed_precision", default="no")],
     )
     return Reading(plan, given.unread)
+
+
+def _require_version_2(given: Settings) -> None:
+    version = given.whole("fsdp.fsdp_version", default=1)
+    if version != 2:
+        raise InputError(
+            f"fsdp_version={version}: only version 2 of FSDP is read, and accelerate takes 1 "
+            "unless told",
+            where=given.where,
+            fix="say fsdp_version=2 in FullyShardedDataParallelPlugin(...)",
+        )
 
 
 EXPORTER = Exporter(

@@ -158,22 +158,35 @@ def python_settings(text: str, where: str, sections: Mapping[str, str]) -> dict[
     A section is the keywords of a call of that name (`ParallelismConfig(...)`) or a dictionary that
     is assigned to it; `sections` maps such names to ours.
     """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise InputError(f"not valid Python: {error}", where=where) from None
     found: dict[str, object] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(_parsed(text, where)):
         for name, key, value in _literals(node):
             if name in sections:
                 found[f"{sections[name]}.{key}"] = value
     return found
 
 
+def python_calls(text: str, where: str) -> frozenset[str]:
+    """Return the last names of what a Python file calls, which is not run."""
+    nodes = ast.walk(_parsed(text, where))
+    return frozenset(_called(node) for node in nodes if isinstance(node, ast.Call))
+
+
+def _parsed(text: str, where: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise InputError(f"not valid Python: {error}", where=where) from None
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
 def _literals(node: ast.AST) -> list[tuple[str, str, object]]:
     """Return (owner, key, value) of the literals of one call or assignment."""
     if isinstance(node, ast.Call):
-        name = ast.unparse(node.func).rpartition(".")[2]
+        name = _called(node)
         pairs = [(each.arg, each.value) for each in node.keywords if each.arg is not None]
     elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
         name = ast.unparse(node.targets[0])

@@ -208,6 +208,29 @@ def test_settings_of_torchtitan_that_are_no_plan(text: str, message: str) -> Non
         read(text + rest * ("nothing" not in text), "torchtitan")
 
 
+ACCELERATE = """
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+TRAINING = {"per_device_batch_size": 4, "global_batch_size": 512}
+accelerator = Accelerator(mixed_precision="bf16"<plugin>)
+"""
+FSDP = ", fsdp_plugin=FullyShardedDataParallelPlugin(<version>reshard_after_forward=False)"
+
+
+def test_an_accelerator_without_degrees_takes_all_ranks() -> None:
+    """Divided where there is a plugin of FSDP, copies under plain DDP."""
+    rest: dict[str, Any] = {
+        "microbatch_sequences": 4, "n_microbatches": 2, "precision": Precision.BF16
+    }  # fmt: skip
+    text = ACCELERATE.replace("<plugin>", FSDP)
+    divided = text.replace("<version>", "fsdp_version=2, ")
+    assert read(divided, "accelerate") == PlanSpec(dp_shard=64, zero_stage=2, **rest)
+    plain = ACCELERATE.replace("<plugin>", "")
+    assert read(plain, "accelerate") == PlanSpec(dp_replicate=64, **rest)
+    for version in ("", "fsdp_version=1, "):
+        with pytest.raises(InputError, match="fsdp_version=1: only version 2 of FSDP is read"):
+            read(text.replace("<version>", version), "accelerate")
+
+
 def test_a_recipe_is_read_and_never_run() -> None:
     text = 'import os\nos.remove("/nowhere")\nraise SystemExit\n' + RECIPE
     assert read(text, "torchtitan", where="mine.py").tp == 8
