@@ -7,12 +7,13 @@ transformers. A test compares parameter counts with transformers' own models.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from simulator.catalog.hf_defaults import DEFAULTS
+from simulator.catalog.hf_keys import Config
 from simulator.catalog.json_text import read_json
 from simulator.catalog.mistakes import validate
 from simulator.catalog.yaml_text import Document
@@ -23,83 +24,13 @@ from simulator.spec.model import ModelSpec
 
 LIMIT_BYTES = 1024 * 1024
 
-_ACTIVATIONS = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu",
-    "gelu_fast": "gelu",
-    "gelu_pytorch_tanh": "gelu",
-    "quick_gelu": "gelu",
-    "relu": "relu",
-    "relu2": "relu2",
-}
-
 Fields = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The keys of a configuration file, checked when they are asked for."""
-
-    values: Mapping[str, Any]
-    defaults: Mapping[str, Any]
-    where: str
-
-    def get(self, *keys: str) -> Any:
-        """Return the first key that is there, or its default; None when there is neither."""
-        for known in (self.values, self.defaults):
-            for key in keys:
-                if key in known:
-                    return known[key]
-        return None
-
-    def size(self, *keys: str) -> int:
-        """Return a positive whole number."""
-        value = self.get(*keys)
-        if value is None:
-            raise InputError(f"{keys[0]}: is missing", where=self.where, fix="add it")
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= 10**9:
-            raise InputError(
-                f"{keys[0]}: must be a whole number from 1 to 1e9, not {value!r:.40}",
-                where=self.where,
-            )
-        return value
-
-    def size_or(self, fallback: int, *keys: str) -> int:
-        """Return a positive whole number, or the fallback where the key is absent, null or 0."""
-        return self.size(*keys) if self.get(*keys) else fallback
-
-    def number(self, *keys: str) -> float:
-        """Return a positive number."""
-        value = self.get(*keys)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
-            raise InputError(
-                f"{keys[0]}: must be a positive number, not {value!r:.40}", where=self.where
-            )
-        return float(value)
-
-    def section(self, *keys: str) -> Config:
-        """Return a section, empty where it is absent; the defaults of this file hold in it too."""
-        value = self.get(*keys)
-        return Config(value if isinstance(value, dict) else {}, self.defaults, self.where)
-
-    def flag(self, key: str) -> bool:
-        """Return whether the key is set and true."""
-        return bool(self.get(key))
-
-    def activation(self, key: str) -> str:
-        """Return the activation function in our words."""
-        name = str(self.get(key))
-        if name not in _ACTIVATIONS:
-            raise unknown_name("activation", name, _ACTIVATIONS, where=self.where)
-        return _ACTIVATIONS[name]
 
 
 def _rope(c: Config) -> Fields:
     """Return the rotary positions: keys of their own, or a section of newer files."""
     section = c.section("rope_parameters", "rope_scaling")
-    own = Config(dict(c.values) | dict(section.values), c.defaults, c.where)
+    own = replace(c, values=dict(c.values) | dict(section.values))
     fields: Fields = {
         "rope_base": own.number("rope_theta", "rotary_emb_base"),
         "rope_fraction": own.number("partial_rotary_factor", "rotary_pct"),
@@ -352,7 +283,7 @@ def _vit(c: Config) -> Fields:
         "n_classes": (len(labels) or 2) if has_head else 0,
     }
     n_patches = (patches["image_size"] // patches["patch_size"]) ** 2
-    fields = _decoder(Config(c.values, {**c.defaults, **_NO_TEXT}, c.where)) | _LAYERNORM_BIASED
+    fields = _decoder(replace(c, values=_NO_TEXT | dict(c.values))) | _LAYERNORM_BIASED
     return fields | {
         "kind": "vit",
         "vocab_size": 0,
@@ -399,7 +330,9 @@ def read_hf_config(path: str | Path) -> ModelSpec:
     model_type = values["model_type"]
     if model_type not in FAMILIES:
         raise unknown_name("model_type", model_type, FAMILIES, where=where)
-    fields = FAMILIES[model_type](Config(values, DEFAULTS[model_type], where))
+    config = Config(values, DEFAULTS[model_type], where)
+    fields = FAMILIES[model_type](config)
+    config.tell_assumed()
     fields["name"] = spec_name(str(values.get("_name_or_path") or file.resolve().parent.name))
     fields["source"] = f"{file.name} ({model_type})"
     return validate(ModelSpec, Document(fields, {}, where), fields)

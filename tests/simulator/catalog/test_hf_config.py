@@ -213,3 +213,27 @@ def test_a_bad_configuration_says_what_and_where(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json: cannot be read: No such file"):
         read_hf_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("num_hiden_layers", "num_hidden_layers"),
+        ("hiden_size", "hidden_size"),
+        ("num_attention_head", "num_attention_heads"),
+        ("num_key_value_head", "num_key_value_heads"),
+        ("rope_tetha", "rope_theta"),
+    ],
+)
+def test_a_misspelt_key_is_refused(written: str, meant: str, tmp_path: Path) -> None:
+    config = {key: value for key, value in LLAMA_3_1.items() if key != meant} | {written: 52}
+    with pytest.raises(InputError, match=f"unknown key {written}; did you mean {meant}"):
+        read_hf_config(write(tmp_path, config))
+
+
+def test_sizes_that_take_a_default_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_hf_config(write(tmp_path, {"model_type": "llama", "num_attention_heads": 16}))
+    assert "num_hidden_layers 32" in caplog.text
+    assert "num_attention_heads" not in caplog.text
