@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from simulator.catalog import find_device, list_names
-from simulator.catalog.cluster import build_cluster, default_fabric
+from simulator.catalog.cluster import default_fabric, with_another_device
+from simulator.catalog.layouts.drawn import fabric_of_first
 from simulator.catalog.registry import prices_of
 from simulator.spec.base import Precision
-from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec
+from simulator.spec.cluster import ClusterSpec, DeviceSpec
 from simulator.spec.errors import InputError
 from simulator.spec.scenario import PlanLimits, Scenario
 
@@ -38,7 +39,8 @@ Changes = Callable[[Scenario], Iterator[Change]]
 def resized(cluster: ClusterSpec, n_devices: int) -> ClusterSpec:
     """Return the cluster with another number of devices, on whole nodes.
 
-    Raises InputError when the count is not a multiple of a node.
+    Raises InputError when the count is not a multiple of a node, or above what the graph of its
+    fabric joins.
     """
     per_node = min(max(cluster.devices_per_node, cluster.device.devices_per_node), n_devices)
     if n_devices % per_node:
@@ -47,19 +49,27 @@ def resized(cluster: ClusterSpec, n_devices: int) -> ClusterSpec:
     domain = cluster.scale_up_domain_devices
     if n_nodes > 1 and cluster.n_nodes == 1:
         domain = cluster.device.scale_up_domain_devices
-    return cluster.model_copy(
-        update={
-            "name": f"{cluster.device.name}-x{n_devices}",
-            "n_nodes": n_nodes,
-            "devices_per_node": per_node,
-            "scale_up_domain_devices": domain,
-            "fabric": (
-                default_fabric(cluster.device, n_nodes, per_node)
-                if n_nodes > 1 and cluster.fabric.kind == "none"
-                else cluster.fabric
-            ),
-        }
+    name = f"{cluster.device.name}-x{n_devices}"
+    named = cluster.model_copy(update={"name": name, "scale_up_domain_devices": domain})
+    return of_nodes(named, n_nodes, per_node)
+
+
+def of_nodes(cluster: ClusterSpec, n_nodes: int, devices_per_node: int) -> ClusterSpec:
+    """Return the cluster with so many nodes of so many devices, and their part of a drawn fabric.
+
+    Raises InputError where the graph of the fabric joins fewer, or not these by themselves.
+    """
+    fabric = fabric_of_first(cluster.fabric, n_nodes, devices_per_node)
+    if n_nodes > 1 and fabric.kind == "none":
+        fabric = default_fabric(cluster.device, n_nodes, devices_per_node)
+    sizes = {"n_nodes": n_nodes, "devices_per_node": devices_per_node, "fabric": fabric}
+    sized = cluster.model_copy(update=sizes)
+    faults = tuple(
+        fault
+        for fault in cluster.link_faults
+        if fault.device < sized.n_devices and fault.level in sized.level_devices
     )
+    return sized.model_copy(update={"link_faults": faults})
 
 
 def with_devices(scenario: Scenario, n_devices: int) -> Scenario:
@@ -73,9 +83,9 @@ def with_devices(scenario: Scenario, n_devices: int) -> Scenario:
 
 
 def with_device(scenario: Scenario, name: str) -> Scenario:
-    """Return the scenario on as many devices of another kind."""
+    """Return the scenario on as many devices of another kind, as `cluster.device` set does."""
     n_devices = scenario.limits.devices or scenario.cluster.n_devices
-    cluster = build_cluster(ClusterRequest(device=name, devices=n_devices))
+    cluster = with_another_device(scenario.cluster, name, n_devices)
     limits = scenario.limits.model_copy(update={"devices": None, "memory": None})
     return scenario.model_copy(update={"cluster": cluster, "limits": limits})
 

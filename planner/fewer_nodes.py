@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from planner.changes import of_nodes
+from simulator.spec.errors import InputError
 from simulator.spec.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -15,8 +17,10 @@ def on_fewer_nodes(scenario: Scenario, n_nodes: int) -> Scenario:
     """Return the question of the same training on so many of the nodes.
 
     What counts devices is free, since there are fewer. Deadline and budget are those of the whole
-    training, and recorded outages of the whole cluster: they are left out.
+    training, and recorded outages of the whole cluster: they are left out. Raises InputError where
+    the graph of a fabric does not join so many nodes without the others.
     """
+    cluster = scenario.cluster
     free = {"devices": None, "dp": None, "dp_replicate": None, "dp_shard": None}
     none_spare = {"spares": None, "spare_pools": (), "replay": ()}
     asked = scenario.reliability
@@ -25,7 +29,7 @@ def on_fewer_nodes(scenario: Scenario, n_nodes: int) -> Scenario:
         asked = asked.model_copy(update={**none, "random_failures": True})
     return scenario.model_copy(
         update={
-            "cluster": scenario.cluster.model_copy(update={"n_nodes": n_nodes}),
+            "cluster": of_nodes(cluster, n_nodes, cluster.devices_per_node),
             "limits": scenario.limits.model_copy(update=free),
             "goal": scenario.goal.model_copy(update={"finish_within": None, "budget": None}),
             "reliability": asked.model_copy(update=none_spare),
@@ -37,7 +41,11 @@ def best_on_fewer_nodes(scenario: Scenario, n_nodes: int) -> SearchResult | None
     """Return the best plan on so many of the nodes; None where none fits."""
     from planner.search import find_plans
 
-    return find_plans(on_fewer_nodes(scenario, n_nodes), top=1)
+    try:
+        fewer = on_fewer_nodes(scenario, n_nodes)
+    except InputError:  # nothing joins them without the others
+        return None
+    return find_plans(fewer, top=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,20 @@ from simulator.catalog.kernel_table import read_kernel_table
 from simulator.catalog.layers import looks_like_path, over, read_mapping, with_bases
 from simulator.catalog.layouts import Layout, read_layout
 from simulator.catalog.layouts.apply import fabric_of, request_of
+from simulator.catalog.layouts.drawn import fabric_of_first
 from simulator.catalog.mistakes import validate
 from simulator.catalog.registry import find_device, find_fabric, list_names
 from simulator.catalog.variant import variant_fields
 from simulator.catalog.yaml_text import Document, to_yaml
 from simulator.spec.cluster import (
     Calibration,
-    ClusterRequest,
     ClusterSpec,
     DeviceSpec,
     FabricSpec,
     HostSpec,
     LinkSpec,
 )
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
 from simulator.spec.kernel_table import KernelTable
@@ -116,7 +117,11 @@ def _build(request: ClusterRequest, base: _Base, where: str | None) -> ClusterSp
         "scale_up": request.scale_up or base.scale_up,
         "scale_up_domain_devices": domain,
         "fabric": fabric_of(
-            layout, _fabric(request, base, nodes, per_node, where), device, nodes, per_node
+            layout if request.fabric is None else layout.model_copy(update={"graph": None}),
+            _fabric(request, base, nodes, per_node, where),
+            device,
+            nodes,
+            per_node,
         ),
         "collective_algorithm": request.collective_algorithm or base.collective_algorithm,
         "link_model": request.link_model or base.link_model,
@@ -156,11 +161,11 @@ def _fabric(
     request: ClusterRequest, base: _Base, nodes: int, per_node: int, where: str | None
 ) -> FabricSpec:
     if isinstance(request.fabric, FabricSpec):
-        return request.fabric
+        return fabric_of_first(request.fabric, nodes, per_node)
     if request.fabric is not None:
         return _shared(find_fabric(request.fabric, where=where), per_node)
     if base.fabric is not None:
-        return base.fabric
+        return fabric_of_first(base.fabric, nodes, per_node)
     return default_fabric(base.device, nodes, per_node)
 
 
@@ -308,6 +313,14 @@ def _whole(document: Document, value: dict[str, Any], path: tuple[str, ...]) -> 
         table = read_kernel_table(kernels, whole.device)
         whole = whole.model_copy(update={"kernels": table})
     return whole
+
+
+def with_another_device(cluster: ClusterSpec, name: str, n_devices: int) -> ClusterSpec:
+    """Return so many devices of another kind, as `cluster.device` set over the cluster does."""
+    device = find_device(name)
+    changes = {"device": device.name, "devices": n_devices}
+    kept = _kept_beside_device(cluster, changes)
+    return build_cluster(validate(ClusterRequest, Document(kept, {}, "cluster"), kept | changes))
 
 
 def _kept_beside_device(cluster: ClusterSpec, changes: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from simulator.catalog.registry import list_names
-from simulator.spec.cluster import ClusterRequest, ClusterSpec
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import TARGETS

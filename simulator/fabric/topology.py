@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from simulator.catalog.layouts.graph_levels import levels_of
 from simulator.fabric.faults import weaken
 from simulator.fabric.scale_up import torus_shape
 from simulator.spec.cluster import ClusterSpec
@@ -86,11 +85,6 @@ def check_graph(graph: Graph) -> None:
             where=graph.name,
             fix="add the missing link",
         )
-
-
-def devices_of(graph: Graph) -> list[str]:
-    """Return the names of the devices, in rank order."""
-    return [name for name in graph if name.startswith("device-")]
 
 
 def _link(
@@ -198,7 +192,7 @@ def _add_drawn(graph: Graph, cluster: ClusterSpec, drawn: FabricGraph) -> None:
     """
     nic, per_node = cluster.fabric.nic, cluster.devices_per_node
     hosts = [drawn.host_of(device, per_node) for device in range(cluster.n_devices)]
-    ends_s = nic.latency_s - levels_of(drawn, cluster.n_nodes, per_node).latency_s
+    ends_s = drawn.end_latency_s or 0.0
     for link in drawn.links:
         at_host = not {*link.ends}.isdisjoint(hosts)
         rate = link.bandwidth_bytes_per_s * nic.efficiency

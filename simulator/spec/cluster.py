@@ -20,7 +20,7 @@ from simulator.spec.fabric_graph import FabricGraph
 from simulator.spec.kernel_table import GemmPoint, KernelTable
 from simulator.spec.links import AlgorithmName, LevelName, LinkFault, LinkModel, ProtocolName
 from simulator.spec.peaks import PeakRates
-from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Watts
+from simulator.spec.units import Bytes, BytesPerSecond, Seconds, Watts
 
 
 class KernelEfficiency(Spec):
@@ -391,30 +391,3 @@ class ClusterSpec(Spec):
     def basis(self) -> Basis:
         """What predictions for this cluster rest on."""
         return self.device.basis if self.calibration is None else Basis.MEASURED
-
-
-class ClusterRequest(Spec):
-    """A cluster as one writes it: a catalog device, a count, and what differs from the catalog."""
-
-    device: str
-    nodes: Count | None = Field(default=None, ge=1)
-    devices: Count | None = Field(default=None, ge=1)
-    devices_per_node: Count | None = Field(default=None, ge=1)
-    fabric: str | FabricSpec | None = None
-    scale_up: LinkSpec | None = None
-    scale_up_domain_devices: Count | None = Field(default=None, ge=1)
-    collective_algorithm: AlgorithmName | None = None
-    link_model: LinkModel | None = None
-    link_faults: tuple[LinkFault, ...] = ()
-    power_limit_w: Watts | None = Field(default=None, gt=0)
-    """Power limit of a device, where it is below the data sheet's."""
-    host: HostSpec | None = None
-    memory: Bytes | None = Field(default=None, gt=0)
-    """Memory per device, where it differs from the catalog."""
-    name: Name | None = None
-    calibration: Calibration | None = None
-    kernels: str | KernelTable | None = None
-    """Kernels as measured on such a device: a CSV file, its path relative to this file."""
-    layout: str | None = None
-    """Nodes, links and network interfaces as another tool saw them: slurm:FILE, nccl:FILE or
-    nvidia-smi:FILE, its path relative to this file."""

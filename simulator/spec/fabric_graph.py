@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from simulator.spec.base import Name, Spec
+from simulator.spec.errors import InputError
 from simulator.spec.units import BytesPerSecond, Seconds
 
 MAX_LINKS = 65_536
@@ -37,6 +38,9 @@ class FabricGraph(Spec):
     """
 
     links: tuple[GraphLink, ...] = Field(max_length=MAX_LINKS)
+    end_latency_s: Seconds | None = Field(default=None, ge=0)
+    """What a message costs its two ends, beside its links; unset means what the device's network
+    interface usually does."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -118,3 +122,24 @@ class FabricGraph(Spec):
         """Return the vertex on which a device is."""
         whole_nodes = self.host_kind == "node"
         return f"node-{device // devices_per_node}" if whole_nodes else f"device-{device}"
+
+    def of_first(self, n_hosts: int) -> FabricGraph:
+        """Return the fabric of the first hosts: all switches, without the links of other hosts.
+
+        Raises InputError where there are fewer hosts, or the others lead from one to the next.
+        """
+        kind = self.host_kind
+        if n_hosts > self.n_hosts:
+            raise InputError(
+                f"the fabric's graph joins {self.n_hosts} {kind}s, and {n_hosts} are wanted",
+                fix="draw the links of the others, or name a fabric of the catalog",
+            )
+        gone = {f"{kind}-{number}" for number in range(n_hosts, self.n_hosts)}
+        links = tuple(link for link in self.links if gone.isdisjoint(link.ends))
+        try:
+            return FabricGraph(links=links, end_latency_s=self.end_latency_s)
+        except ValueError:
+            raise InputError(
+                f"the fabric's graph does not join its first {n_hosts} {kind}s without the others",
+                fix=f"number the {kind}s so that neighbours follow each other",
+            ) from None

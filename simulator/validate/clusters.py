@@ -6,7 +6,8 @@ import re
 
 from simulator.catalog import find_fabric
 from simulator.catalog.cluster import build_cluster, default_fabric
-from simulator.spec.cluster import ClusterRequest, ClusterSpec, DeviceSpec, FabricSpec
+from simulator.spec.cluster import ClusterSpec, DeviceSpec, FabricSpec
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.validate.devices import device_of
 from simulator.validate.rows import RunRow
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.catalog.layouts.graph_levels import levels_of
+from simulator.catalog.layouts.drawn import drawn_fabric
 from simulator.catalog.layouts.layout import Layout
 from simulator.spec.base import Basis, Source
-from simulator.spec.cluster import ClusterRequest, DeviceSpec, FabricSpec
+from simulator.spec.cluster import DeviceSpec, FabricSpec
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.spec.errors import InputError
-from simulator.spec.fabric_graph import FabricGraph
 
 FASTEST_PCIE_BYTES_PER_S = 130e9
 """Above it, a link between devices is none of PCIe's (generation 6, 16 lanes: 121 GB/s)."""
@@ -59,7 +59,7 @@ def fabric_of(
 ) -> FabricSpec:
     """Return the fabric with the pods and network interfaces of the layout."""
     if layout.graph is not None:
-        return _drawn(layout.graph, fabric, n_nodes, devices_per_node)
+        return drawn_fabric(layout.graph, fabric, n_nodes, devices_per_node)
     changes: dict[str, Any] = {}
     block = None if _spans_nodes(device) else layout.nodes_per_block
     pod = layout.nodes_per_pod or block
@@ -74,30 +74,4 @@ def fabric_of(
         return fabric
     source = "read from the cluster's own layout"
     read = tuple(Source(field=name, basis=Basis.MEASURED, source=source) for name in changes)
-    return fabric.model_copy(update=changes | {"sources": fabric.sources + read})
-
-
-def _drawn(
-    graph: FabricGraph, fabric: FabricSpec, n_nodes: int, devices_per_node: int
-) -> FabricSpec:
-    """Return the fabric that a graph draws, over what the device usually has."""
-    hosts = n_nodes if graph.host_kind == "node" else n_nodes * devices_per_node
-    if graph.n_hosts != hosts:
-        return fabric.model_copy(update={"graph": graph})  # `ClusterSpec` says what is wrong
-    levels = levels_of(graph, n_nodes, devices_per_node)
-    nic = {
-        "bandwidth_bytes_per_s": levels.device_bytes_per_s,
-        "latency_s": fabric.nic.latency_s + levels.latency_s,
-    }
-    changes: dict[str, Any] = {
-        "kind": "fat-tree",
-        "nic": fabric.nic.model_copy(update=nic),
-        "nics_per_node": 0,
-        "nodes_per_pod": levels.nodes_per_pod,
-        "oversubscription": levels.oversubscription,
-        "n_regions": 1,
-        "wide_area": None,
-        "graph": graph,
-    }
-    read = (Source(field="graph", basis=Basis.MEASURED, source="drawn by the user"),)
     return fabric.model_copy(update=changes | {"sources": fabric.sources + read})

@@ -18,11 +18,11 @@ from simulator.catalog.yaml_text import Document
 from simulator.spec.base import Precision
 from simulator.spec.cluster import (
     Calibration,
-    ClusterRequest,
     CollectiveFit,
     FabricSpec,
     LinkSpec,
 )
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.spec.errors import InputError
 from simulator.spec.kernel_table import GemmPoint
 

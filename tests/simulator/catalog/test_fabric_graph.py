@@ -13,6 +13,7 @@ from planner.search import search
 from simulator.catalog.cluster import parse_cluster, read_cluster_file, write_cluster_file
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.cost.flow_factors import flow_factors
+from simulator.fabric.topology import build_graph
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
@@ -207,3 +208,70 @@ def test_a_count_that_is_not_the_graph_s(tmp_path: Path) -> None:
     (tmp_path / "fabric.yaml").write_text(drawn(RAILS))
     with pytest.raises(InputError, match="joins 32 devices, and the cluster has 64"):
         parse_cluster(f"h100-sxm:64@graph:{tmp_path / 'fabric.yaml'}")
+
+
+def test_the_first_nodes_of_a_graph(tmp_path: Path) -> None:
+    """All switches stay, and the links of the other hosts go."""
+    graph = cluster_of(tmp_path, drawn(leaf_and_spine("3200 Gb/s"))).fabric.graph
+    assert graph is not None
+    assert graph.of_first(4).n_hosts == 4
+    assert len(graph.of_first(4).links) == len(graph.links) - 4
+    assert graph.of_first(8) == graph
+    with pytest.raises(InputError, match="joins 8 nodes, and 9 are wanted"):
+        graph.of_first(9)
+
+
+def test_nodes_that_only_others_join_are_no_cluster(tmp_path: Path) -> None:
+    star = [("node-0", "node-2", "1 GB/s"), ("node-1", "node-2", "1 GB/s")]
+    graph = cluster_of(tmp_path, drawn(star)).fabric.graph
+    assert graph is not None
+    with pytest.raises(InputError, match="does not join its first 2 nodes without the others"):
+        graph.of_first(2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pods", "latency_us"), [(8, 4, 1.25), (6, 4, (4 * 1 + 2 * 2) / 6), (4, 0, 1.0)]
+)
+def test_fewer_nodes_have_levels_of_their_own(
+    nodes: int, pods: int, latency_us: float, tmp_path: Path
+) -> None:
+    """And the same 14 us at the ends of a message, in levels and in the graph."""
+    write_cluster_file(
+        tmp_path / "all.yaml", cluster_of(tmp_path, drawn(leaf_and_spine("3200 Gb/s")))
+    )
+    text = (tmp_path / "all.yaml").read_text()
+    (tmp_path / "fewer.yaml").write_text(f"{text}\nnodes: {nodes}\n")
+    cluster = read_cluster_file(tmp_path / "fewer.yaml")
+    fabric = cluster.fabric
+    assert fabric.graph is not None
+    assert (cluster.n_nodes, fabric.graph.n_hosts) == (nodes, nodes)
+    assert fabric.nodes_per_pod == pods
+    assert fabric.nic.latency_s == pytest.approx(14e-6 + latency_us * 1e-6)
+    links = build_graph(cluster)
+    assert links["device-0"]["node-0"]["latency_s"] == pytest.approx(7e-6)
+
+
+def test_more_nodes_than_a_graph_joins(tmp_path: Path) -> None:
+    write_cluster_file(tmp_path / "all.yaml", cluster_of(tmp_path, drawn(RAILS)))
+    text = (tmp_path / "all.yaml").read_text()
+    (tmp_path / "more.yaml").write_text(f"{text}\nnodes: 8\n")
+    with pytest.raises(InputError, match="joins 32 devices, and 64 are wanted"):
+        read_cluster_file(tmp_path / "more.yaml")
+
+
+def test_a_fabric_by_name_takes_the_place_of_a_graph(tmp_path: Path) -> None:
+    (tmp_path / "fabric.yaml").write_text(drawn(leaf_and_spine("3200 Gb/s")))
+    scenario = scenario_from_flags(
+        model="llama3-8b",
+        cluster=f"h100-sxm@graph:{tmp_path / 'fabric.yaml'}",
+        overrides=["cluster.fabric=ethernet-100g"],
+    )
+    named = scenario_from_flags(
+        model="llama3-8b", cluster="h100-sxm:64", overrides=["cluster.fabric=ethernet-100g"]
+    )
+    assert scenario.cluster == named.cluster
+
+
+def test_the_ends_of_a_message_can_be_given(tmp_path: Path) -> None:
+    text = "end_latency_s: 4 us\n" + drawn(RAILS)
+    assert cluster_of(tmp_path, text).fabric.nic.latency_s == pytest.approx(5e-6)

@@ -29,7 +29,8 @@ from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers
 from simulator.spec.base import Precision
-from simulator.spec.cluster import ClusterRequest, ClusterSpec
+from simulator.spec.cluster import ClusterSpec
+from simulator.spec.cluster_request import ClusterRequest
 from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.plan import PlanSpec

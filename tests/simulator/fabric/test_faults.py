@@ -9,7 +9,7 @@ from simulator.catalog.cluster import read_cluster_file
 from simulator.catalog.scenario_file import load_scenario
 from simulator.fabric import traffic
 from simulator.fabric.flows import Routes
-from simulator.fabric.topology import build_graph, devices_of
+from simulator.fabric.topology import build_graph
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError
 from simulator.spec.links import LinkFault
@@ -23,7 +23,7 @@ SCENARIO = "scenarios/llama3-70b-on-64-h100.yaml"
 
 def gather_s(cluster: ClusterSpec) -> float:
     routes = Routes(build_graph(cluster))
-    group = devices_of(routes.graph)
+    group = [f"device-{device}" for device in range(cluster.n_devices)]
     return traffic.time_s(routes, traffic.ring_pass(routes, [group], TIB))
 
 
