@@ -16,6 +16,7 @@ from planner.export.exporter import (
     applying,
     common_drops,
     header,
+    literal,
     steps_between_checkpoints,
     unset,
 )
@@ -158,7 +159,7 @@ def _module(plan_file: PlanFile, notes: Notes) -> str:
         *["from accelerate.utils import FullyShardedDataParallelPlugin"] * divides,
         *["from torch.distributed.fsdp import MixedPrecisionPolicy"] * divides,
         "",
-        *(f"{name} = {_literal(values)}" for name, values in sections.items()),
+        *(f"{name} = {literal(values)}" for name, values in sections.items()),
         *(_plugin(scenario.job, plan) if divides else ()),
         "",
         "",
@@ -183,10 +184,6 @@ def _plugin(job: JobSpec, plan: PlanSpec) -> tuple[str, ...]:
         "    )",
         "    return FullyShardedDataParallelPlugin(mixed_precision_policy=policy, **FSDP)",
     )
-
-
-def _literal(values: dict[str, object]) -> str:
-    return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
 
 
 def read(text: str, where: str, scenario: Scenario) -> Reading:

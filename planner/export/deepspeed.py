@@ -94,8 +94,9 @@ def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
             "embedding, layers and head as it finds them",
         ),
         (
-            plan.recompute == "full" and plan.pp == 1,
-            "recompute: call deepspeed.checkpointing.checkpoint on every layer",
+            plan.recompute != "none" and plan.pp == 1,
+            f"recompute {plan.recompute}: call deepspeed.checkpointing.checkpoint on every "
+            f"{_layers(plan.recompute_kind.count)}",
         ),
         (
             _accumulates_in_bf16(plan) and job.gradient_dtype == "fp32",
@@ -107,6 +108,10 @@ def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
         ),
         (True, f"checkpoints: save one every {steps_between_checkpoints(plan_file)} steps"),
     ) + common_drops(plan_file)
+
+
+def _layers(count: int) -> str:
+    return "layer" if count == 1 else f"{count} layers"
 
 
 def _accumulates_in_bf16(plan: PlanSpec) -> bool:
@@ -144,9 +149,9 @@ def configuration(plan_file: PlanFile) -> dict[str, Any]:
         config["pipeline"] = {
             "stages": plan.pp,
             "partition": "uniform",
-            "activation_checkpoint_interval": int(plan.recompute == "full"),
+            "activation_checkpoint_interval": plan.recompute_kind.count,
         }
-    if plan.recompute == "full":
+    if plan.recompute != "none":
         config["activation_checkpointing"] = {"partition_activations": False}
     return config
 

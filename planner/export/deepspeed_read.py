@@ -7,6 +7,7 @@ that is nearly one of a plan's is refused, and the others are said to be unread.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
 from planner.export.settings import Reading, Settings, n_ranks, share
 from simulator.catalog.json_text import read_json
@@ -17,10 +18,12 @@ from simulator.spec.scenario import Scenario
 
 _BATCH, _MICRO = "train_batch_size", "train_micro_batch_size_per_gpu"
 _STEPS = "gradient_accumulation_steps"
-_READ = (
-    *(_BATCH, _MICRO, _STEPS, "zero_optimization", "bf16", "fp16", "pipeline"),
-    *("tensor_parallel", "sequence_parallel_size", "activation_checkpointing"),
+_HALVES = (Precision.BF16, Precision.FP16)
+_SECTIONS = (
+    *("zero_optimization", "pipeline", "tensor_parallel", "activation_checkpointing"),
+    *(each.value for each in _HALVES),
 )
+_READ = (_BATCH, _MICRO, _STEPS, "sequence_parallel_size", *_SECTIONS)
 _PATIENCE = 0.85
 
 
@@ -31,10 +34,11 @@ def read(text: str, where: str, scenario: Scenario) -> Reading:
         raise InputError("it is no JSON object", where=where)
     given = Settings(config, where)
     _require_known(given)
-    zero = _section(given, "zero_optimization")
+    sections = {name: _section(given, name) for name in _SECTIONS}
+    zero = sections["zero_optimization"]
     stage = zero.whole("stage", default=0, least=0)
-    pp = _section(given, "pipeline").whole("stages", default=1)
-    tp = _section(given, "tensor_parallel").whole("autotp_size", default=1)
+    pp = sections["pipeline"].whole("stages", default=1)
+    tp = sections["tensor_parallel"].whole("autotp_size", default=1)
     cp = given.whole("sequence_parallel_size", default=1)
     dp = share(n_ranks(scenario), pp * tp * cp, "ranks over stages x autotp_size", where)
     batch, microbatch, steps = _batch(given, dp)
@@ -58,12 +62,11 @@ def read(text: str, where: str, scenario: Scenario) -> Reading:
         zero_stage=stage,
         microbatch_sequences=microbatch,
         n_microbatches=steps,
-        recompute="full" if "activation_checkpointing" in config else "none",
-        precision=_precision(given),
+        recompute=_recompute(given, sections["pipeline"], pp),
+        precision=_precision(sections),
     )
-    given.get("activation_checkpointing")
-    unread = (*given.unread, *(f"zero_optimization.{name}" for name in zero.unread))
-    return Reading(plan, unread)
+    within = (f"{name}.{key}" for name, section in sections.items() for key in section.unread)
+    return Reading(plan, (*given.unread, *within))
 
 
 def _section(given: Settings, name: str) -> Settings:
@@ -100,8 +103,15 @@ def _batch(given: Settings, dp: int) -> tuple[int, int, int]:
     return batch or microbatch * steps * dp, microbatch, steps
 
 
-def _precision(given: Settings) -> Precision:
-    for name in (Precision.BF16, Precision.FP16):
-        if _section(given, name.value).flag("enabled"):
-            return name
-    return Precision.FP32
+def _recompute(given: Settings, pipeline: Settings, pp: int) -> str:
+    """Return what is repeated: an interval is PipelineModule's, and 0 leaves it as it was."""
+    name = "activation_checkpoint_interval"
+    interval = pipeline.whole(name, default=0, least=0) if pp > 1 else 0
+    if interval:
+        return f"groups-of-{interval}"
+    return "full" if given.get("activation_checkpointing") is not None else "none"
+
+
+def _precision(sections: Mapping[str, Settings]) -> Precision:
+    enabled = (each for each in _HALVES if sections[each.value].flag("enabled"))
+    return next(enabled, Precision.FP32)

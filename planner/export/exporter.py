@@ -190,6 +190,13 @@ def steps_between_checkpoints(plan_file: PlanFile) -> int:
     return max(1, round(interval_s / prediction.step.fed_step_s))
 
 
+def literal(values: Mapping[str, object]) -> str:
+    """Return a dictionary as Python writes it, an item a line."""
+    if not values:
+        return "{}"
+    return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
+
+
 def with_layers(plan: PlanSpec, counts: tuple[int, ...], n_layers: int) -> PlanSpec:
     """Return the plan with the layers of each chunk that a file says, if it says any.
 

@@ -15,7 +15,7 @@ from planner.export.settings import (
     share,
     toml_settings,
 )
-from planner.export.torchtitan_recipe import SCHEDULES
+from planner.export.torchtitan_recipe import RECOMPUTES, SCHEDULES
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
@@ -27,9 +27,9 @@ _SECTIONS = {
     "PARALLELISM": "parallelism",
     "TrainingConfig": "training",
     "TRAINING": "training",
+    "ActivationCheckpointConfig": "activation_checkpoint",
 }
 _NAMES = {theirs: str(ours) for ours, theirs in SCHEDULES.items()}
-_RECOMPUTES = {"none": "none", "selective": "selective", "full": "full"}
 
 
 def read(text: str, where: str, scenario: Scenario) -> Reading:
@@ -68,7 +68,7 @@ def read(text: str, where: str, scenario: Scenario) -> Reading:
         virtual_stages=_virtual(given, pp, counts, scenario.model.n_layers),
         microbatch_sequences=microbatch,
         n_microbatches=share(batch, dp * microbatch, "global batch over dp x microbatch", where),
-        recompute=given.one_of(_RECOMPUTES, "activation_checkpoint.mode", default="none"),
+        recompute=_recompute(given),
         precision=_precision(given),
     )
     return Reading(with_layers(plan, counts, scenario.model.n_layers), given.unread)
@@ -82,14 +82,24 @@ def _settings(text: str, where: str) -> dict[str, object]:
         flags = script_flags(text, where).items()
         return {name[2:].replace("-", "_"): value for name, value in flags}
     found = python_settings(text, where, _SECTIONS)
-    for mode in ("Selective", "Full"):
-        if f"activation_checkpoint = {mode}AC" in text or f"activation_checkpoint={mode}AC" in text:
-            found["activation_checkpoint.mode"] = mode.lower()
+    for mode, name in RECOMPUTES.items():
+        if f"activation_checkpoint = {name}" in text or f"activation_checkpoint={name}" in text:
+            found["activation_checkpoint.mode"] = mode
     return found
 
 
 def _degree(given: Settings, name: str) -> int:
     return given.whole(f"parallelism.{name}", default=1)
+
+
+def _recompute(given: Settings) -> str:
+    """Return what is repeated; up to 0.1 an option of `selective` may say every which layer."""
+    modes = {name: name for name in ("none", *RECOMPUTES)}
+    mode = given.one_of(modes, "activation_checkpoint.mode", default="none")
+    name = "activation_checkpoint.selective_ac_option"
+    if mode != "selective" or given.text(name, default="op") == "op":
+        return mode
+    return f"every-{given.whole(name)}"
 
 
 def _zero_stage(given: Settings, n_parts: int, pp: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from planner.export.exporter import Notes, header, steps_between_checkpoints
+from planner.export.exporter import Notes, header, literal, steps_between_checkpoints
 from simulator.spec.base import Precision
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -28,11 +28,8 @@ SCHEDULES: dict[ScheduleName, str] = {
     "zb-v": "ZBVZeroBubble",
     "dualpipe-v": "DualPipeV",
 }
-RECOMPUTES: dict[str, str] = {
-    "none": "None",
-    "selective": "SelectiveAC.Config()",
-    "full": "FullAC.Config()",
-}
+RECOMPUTES = {"selective": "SelectiveAC", "full": "FullAC"}
+"""Classes of what a recipe's activation_checkpoint is, else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ def recipe(plan_file: PlanFile, base: Base, notes: Notes) -> str:
     """Return the module: constants, which are read back, and the function that uses them."""
     scenario, plan = plan_file.scenario, plan_file.plan
     model, run = scenario.model, scenario.run
-    recompute = {"selective": "SelectiveAC", "full": "FullAC"}.get(plan.recompute)
+    recompute = RECOMPUTES.get(plan.recompute)
     n_mtp = model.n_mtp_layers
     bias_rate = model.moe.expert_bias_rate if model.moe else 0
     flavor = repr(base.flavor) + (f", num_mtp_layers={n_mtp}" if n_mtp else "")
@@ -168,11 +165,11 @@ def recipe(plan_file: PlanFile, base: Base, notes: Notes) -> str:
         *_given(n_mtp, f"from torchtitan.models.{base.module}.mtp import MTPLoss"),
         "from torchtitan.trainer import Trainer",
         "",
-        f"PARALLELISM = {_literal(_parallelism(plan, model.n_layers))}",
-        f"TRAINING = {_literal(_training(scenario, plan))}",
-        f"ROPE = {_literal(_rope(model))}",
-        f"OPTIMIZER = {_literal(_optimizer(run))}",
-        f"SCHEDULE = {_literal(_schedule(run))}",
+        f"PARALLELISM = {literal(_parallelism(plan, model.n_layers))}",
+        f"TRAINING = {literal(_training(scenario, plan))}",
+        f"ROPE = {literal(_rope(model))}",
+        f"OPTIMIZER = {literal(_optimizer(run))}",
+        f"SCHEDULE = {literal(_schedule(run))}",
         "",
         "",
         "def put(values: dict, *configs) -> None:",
@@ -206,7 +203,7 @@ def recipe(plan_file: PlanFile, base: Base, notes: Notes) -> str:
         "        group.optimizer_kwargs.update(OPTIMIZER)",
         "    put(SCHEDULE, config.lr_scheduler)",
         f"    config.debug.seed = {scenario.seed}",
-        f"    config.activation_checkpoint = {RECOMPUTES[plan.recompute]}",
+        f"    config.activation_checkpoint = {recompute and f'{recompute}.Config()'}",
         "    config.checkpoint.enable = True",
         f"    config.checkpoint.interval = {steps_between_checkpoints(plan_file)}",
         "    return config",
@@ -218,20 +215,11 @@ def _given(condition: object, *lines: str) -> tuple[str, ...]:
     return lines if condition else ()
 
 
-def _literal(values: dict[str, object]) -> str:
-    if not values:
-        return "{}"
-    return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
-
-
-def recipe_constants(recipe: str) -> tuple[dict[str, object], dict[str, object], str]:
-    """Return PARALLELISM, TRAINING and the recompute of a recipe, without running it."""
+def recipe_constants(recipe: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Return PARALLELISM and TRAINING of a recipe, without running it."""
     found: dict[str, dict[str, object]] = {}
     tree = ast.parse(recipe)
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found[node.targets[0].id] = ast.literal_eval(node.value)
-    recompute = next(
-        name for name, call in RECOMPUTES.items() if f"activation_checkpoint = {call}\n" in recipe
-    )
-    return found["PARALLELISM"], found["TRAINING"], recompute
+    return found["PARALLELISM"], found["TRAINING"]

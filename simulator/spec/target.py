@@ -364,7 +364,7 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1, 2, 3),
             zero_stages_with_pp=(0, 1),
             precisions=(Precision.BF16, Precision.FP16, Precision.FP32),
-            recomputes=RecomputeReach(proposed=("none", "full")),
+            recomputes=RecomputeReach(proposed=("none", "full"), whole=frozenset({"groups-of"})),
             sequence_parallel=False,
             max_cp=1,
             max_ep=1,

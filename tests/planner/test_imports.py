@@ -150,6 +150,35 @@ def test_a_deepspeed_configuration_that_is_no_plan(changes: dict[str, Any], mess
         read(json.dumps(DEEPSPEED | changes), "deepspeed")
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "recompute", "unread"),
+    [
+        ({"stages": 4, "activation_checkpoint_interval": 2}, "groups-of-2", set()),
+        ({"stages": 4, "activation_checkpoint_interval": 1, "seed_layers": True}, "full",
+         {"pipeline.seed_layers"}),
+        ({"stages": 4, "activation_checkpoint_interval": 0}, "none", set()),
+        # Without PipelineModule nobody looks at it.
+        ({"activation_checkpoint_interval": 2}, "none",
+         {"pipeline.activation_checkpoint_interval"}),
+    ],
+)  # fmt: skip
+def test_the_interval_of_deepspeed_is_a_group_of_layers(
+    pipeline: dict[str, Any], recompute: str, unread: set[str]
+) -> None:
+    pp = pipeline.get("stages", 1)
+    config = DEEPSPEED | {
+        "zero_optimization": {"stage": 1}, "pipeline": pipeline,
+        "gradient_accumulation_steps": 2 * pp, "bf16": {"enabled": True, "check_grad_overflow": 1},
+    }  # fmt: skip
+    file = plan_file("fsdp x tp")
+    imported = read_settings(json.dumps(config), "ds.json", "deepspeed", file)
+    plan = imported.plan_file.plan
+    assert plan.recompute == recompute
+    assert find_target("deepspeed").refusal(file.scenario.model, file.scenario.job, plan) is None
+    others = {"bf16.check_grad_overflow", "wall_clock_breakdown"}
+    assert set(imported.unread) == unread | others
+
+
 RECIPE = """
 def mine():
     return Trainer.Config(
@@ -190,8 +219,33 @@ def test_settings_of_torchtitan_in_each_form(where: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "option", "recompute"),
+    [
+        ("selective", "2", "every-2"),
+        ("selective", "1", "full"),
+        ("selective", "op", "selective"),
+        ("full", "2", "full"),
+        ("none", "2", "none"),
+    ],
+)
+def test_a_selective_option_of_torchtitan_names_layers(
+    mode: str, option: str, recompute: str
+) -> None:
+    toml = TOML.replace('"full"', f'"{mode}"\nselective_ac_option = "{option}"')
+    flags = FLAGS.replace(
+        "mode full", f"mode {mode} --activation_checkpoint.selective_ac_option {option}"
+    )
+    config = f"ActivationCheckpointConfig(mode={mode!r}, selective_ac_option={option!r})"
+    recipe = RECIPE.replace("FullAC.Config()", config)
+    for where, text in (("mine.toml", toml), ("mine.sh", flags), ("mine.py", recipe)):
+        assert read(text, "torchtitan", where=where).recompute == recompute
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("--activation_checkpoint.mode selective --activation_checkpoint.selective_ac_option half",
+         "selective_ac_option is half; a whole number"),
         # What torchtitan's ParallelDims lets through.
         ("--parallelism.expert_parallel_degree 3", "ep=3 does not divide"),
         ("--parallelism.pipeline_parallel_schedule nope --parallelism.pipeline_parallel_degree 2",

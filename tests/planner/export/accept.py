@@ -66,7 +66,7 @@ def torchtitan(case: Case) -> None:
     from planner.export.torchtitan import RECIPE
     from planner.export.torchtitan_recipe import recipe_constants
 
-    parallelism, training, _ = recipe_constants((case.path / RECIPE).read_text())
+    parallelism, training = recipe_constants((case.path / RECIPE).read_text())
     config: Any = ParallelismConfig(**parallelism)
     TrainingConfig(**training)
     with _fake_ranks(case.n_ranks):

@@ -122,6 +122,11 @@ PLANS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "a100-sxm-80gb:64",
         {"dp_shard": 8, "pp": 8, "zero_stage": 1, "recompute": "full"},
     ),
+    "gpt x zero1 x pp, groups of layers": (
+        "gpt3-175b",
+        "a100-sxm-80gb:64",
+        {"dp_shard": 8, "pp": 8, "zero_stage": 1, "recompute": "groups-of-4"},
+    ),
     "tiny": ("tiny-llama-5m", "cpu:4", {"dp_replicate": 2, "tp": 2}),
     "tiny in 16 processes on nodes": (
         "tiny-llama-5m",
@@ -164,7 +169,15 @@ PAIRS += [
     )
 ]
 PAIRS += [
-    ("deepspeed", name) for name in ("ddp", "fsdp", "gpt x zero2", "gpt x zero1 x pp", "tiny")
+    ("deepspeed", name)
+    for name in (
+        "ddp",
+        "fsdp",
+        "gpt x zero2",
+        "gpt x zero1 x pp",
+        "gpt x zero1 x pp, groups of layers",
+        "tiny",
+    )
 ]
 PAIRS += [
     ("accelerate", name) for name in ("ddp", "fsdp", "cp", "hsdp, recompute", "fsdp x tp, no sp")
