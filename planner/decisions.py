@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from planner.fewer_nodes import NewPlans
 from planner.objective import achieved
 from planner.resilience import COMPARED
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.decided import decided
 from simulator.campaign.predict import state_bytes
+from simulator.campaign.shapes import Replanner
 from simulator.campaign.spares import offered_repairs
 from simulator.campaign.terms import campaign_terms
 from simulator.spec.errors import NoFeasiblePlan
@@ -46,7 +48,8 @@ def decisions_in_words(plan: PlanSpec) -> tuple[str, ...]:
 def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction) -> tuple[str, ...]:
     """Say of each decision about failures what its alternatives would change, by closed form."""
     terms = campaign_terms(decided(scenario, plan))
-    against = _Alternatives(scenario, plan, prediction)
+    replan = NewPlans() if terms.recovery == "replan" else None
+    against = _Alternatives(scenario, plan, prediction, replan)
     sentences = []
     if plan.checkpoint_interval_s > 0:
         others = [factor * plan.checkpoint_interval_s for factor in OTHER_FACTORS]
@@ -89,6 +92,8 @@ class _Alternatives:
     scenario: Scenario
     plan: PlanSpec
     prediction: Prediction
+    replan: Replanner | None
+    """None where the plan itself does not plan anew."""
 
     def effects(self, alternatives: Iterable[tuple[str, dict[str, object]]]) -> str:
         """Return 'name +1.2 % time' of each."""
@@ -104,7 +109,9 @@ class _Alternatives:
     def _achieved(self, plan: PlanSpec) -> float | None:
         step, size = self.prediction.step, state_bytes(self.scenario, plan)
         try:
-            campaign = predict_campaign(self.scenario, plan, step, state_bytes=size)
+            campaign = predict_campaign(
+                self.scenario, plan, step, state_bytes=size, replan=self.replan
+            )
         except NoFeasiblePlan:
             return None
         return achieved(self.scenario.goal, Prediction(step=step, campaign=campaign))

@@ -24,6 +24,7 @@ from planner.space import Space
 from planner.sweep import MESH, sweep
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes
+from simulator.campaign.shapes import Replanner
 from simulator.cost.plan_table import PlanTable
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.prediction import CampaignPrediction, Prediction
@@ -76,6 +77,7 @@ class Closest:
     bound: Bound
     leaders: Outlook
     finalist: Finalist
+    replan: Replanner
 
     @property
     def campaign(self) -> CampaignPrediction:
@@ -125,7 +127,8 @@ def _without(scenario: Scenario, *bounds: Bound) -> Closest | None:
     if leaders is None:
         return None
     plan = leaders.table.plan(0, scenario.job.precision)
-    return Closest(bounds[0], leaders, Judge(relaxed, pricing.resilience, NewPlans()).judge(plan))
+    judge = Judge(relaxed, pricing.resilience, NewPlans())
+    return Closest(bounds[0], leaders, judge.judge(plan), judge.replan)
 
 
 def _quote(scenario: Scenario, bounds: list[Bound], closest: Closest) -> str:
@@ -177,7 +180,7 @@ def _fewer_tokens(scenario: Scenario, bounds: list[Bound], closest: Closest) -> 
             return
         job = scenario.job.model_copy(update={"tokens": count})
         fewer = scenario.model_copy(update={"job": job})
-        campaign = predict_campaign(fewer, plan, step, state_bytes=size)
+        campaign = predict_campaign(fewer, plan, step, state_bytes=size, replan=closest.replan)
         if meets(_stricter(fewer).goal, Prediction(step=step, campaign=campaign)):
             yield f"job.tokens={tokens}: {_outcome(campaign)}"
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from planner.export import EXPORTERS, find_exporter
+from planner.fewer_nodes import NewPlans
 from simulator.campaign.predict import predict
 from simulator.spec.errors import InputError
 from simulator.spec.legality import require_legal
@@ -54,7 +55,7 @@ def read_settings(text: str, where: str, framework: str, answer: PlanFile) -> Im
     require_legal(
         scenario.model, scenario.job, plan, n_devices=scenario.cluster.n_devices, where=where
     )
-    prediction = predict(scenario, plan, engine="events")
+    prediction = predict(scenario, plan, engine="events", replan=NewPlans())
     mine = answer.model_copy(update={"plan": plan, "prediction": prediction})
     return Imported(mine, reading.unread)
 
