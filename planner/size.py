@@ -11,6 +11,7 @@ from planner.odds import Odds
 from planner.pricing import at_peak
 from planner.result import PredictionSummary
 from planner.search import find_plans
+from simulator.catalog import find_device
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
@@ -157,8 +158,8 @@ def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
 def _sizes(scenario: Scenario, kind: str) -> Iterator[Scenario]:
     """Yield the scenario on 1, 2, 3, 4, 6, 8, 12 ... nodes, without counts that cannot do."""
     own = kind == scenario.cluster.device.name
-    one_node = scenario if own else with_device(scenario, kind)
-    per_node = one_node.cluster.device.devices_per_node
+    whole = scenario if own else _of_kind(scenario, kind)
+    per_node = whole.cluster.device.devices_per_node
     counts = sorted({per_node << k for k in range(21)} | {3 * per_node << k for k in range(20)})
     if own:
         counts = sorted({*counts, scenario.cluster.n_devices})
@@ -166,11 +167,21 @@ def _sizes(scenario: Scenario, kind: str) -> Iterator[Scenario]:
         if n_devices > MAX_DEVICES:
             return
         try:
-            sized = with_devices(one_node, n_devices)
-        except InputError:  # no fabric of this size
+            sized = with_devices(whole, n_devices)
+        except InputError:  # not whole nodes, or more than a drawn fabric joins
             continue
         if not _hopeless(sized):
             yield sized
+
+
+def _of_kind(scenario: Scenario, kind: str) -> Scenario:
+    """Return the scenario on as many devices of a kind; on as many nodes where those are drawn."""
+    cluster = scenario.cluster
+    graph, n_devices = cluster.fabric.graph, cluster.n_devices
+    if graph is not None and graph.host_kind == "node":
+        n_devices = cluster.n_nodes * find_device(kind).devices_per_node
+    limits = scenario.limits.model_copy(update={"devices": n_devices})
+    return with_device(scenario.model_copy(update={"limits": limits}), kind)
 
 
 def _hopeless(scenario: Scenario) -> bool:
