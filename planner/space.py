@@ -6,7 +6,9 @@ cost of a layer depends on the core alone, so a search can rank or drop cores be
 their many arrangements. Rules are asked about a core or half an arrangement once, not about every
 plan.
 
-Of plans that run alike only the simplest is there (`_distinct`), and none that no executor runs.
+Of plans that run alike for any model only the simplest is there (`_distinct`), and none that no
+executor runs. Kinds of recompute may still come to the same for one model, as `first-4` and `full`
+do in chunks of four layers.
 """
 
 from __future__ import annotations

@@ -131,7 +131,8 @@ def test_run_leaves_what_the_design_says(tmp_path: Path) -> None:
     assert result.steps == read_metrics(place.metrics)
     for step in result.steps:
         assert min(step.data_s, step.forward_backward_s, step.optimizer_s) > 0
-        assert step.forward_backward_s + step.optimizer_s <= step.step_s + 1e-9
+        passed_s = step.forward_backward_s + step.optimizer_s
+        assert passed_s <= step.step_s + 1e-9 <= passed_s + step.data_s + 0.1 * step.step_s
         assert step.tokens_per_s == pytest.approx(2 * 32 / step.step_s)
         assert 100e6 < step.peak_memory_bytes < 4e9
     assert result.steps[0].loss == pytest.approx(5.545, abs=0.05)  # ln 256

@@ -47,15 +47,15 @@ def predicted_bytes(model: ModelSpec) -> float:
 
 
 @pytest.mark.parametrize(
-    "model",
-    [TINY, TINY.model_copy(update={"n_kv_heads": 4}), MIXTRAL],
+    ("model", "tolerance"),
+    [(TINY, 0.02), (TINY.model_copy(update={"n_kv_heads": 4}), 0.02), (MIXTRAL, 0.025)],
     ids=["few key heads", "as many key heads", "experts"],
 )
-def test_a_layer_keeps_what_is_predicted(model: ModelSpec) -> None:
+def test_a_layer_keeps_what_is_predicted(model: ModelSpec, tolerance: float) -> None:
     few, more = (model.model_copy(update={"n_layers": n}) for n in (2, 6))
     measured = [saved_bytes(initialized(spec), spec.vocab_size) for spec in (few, more)]
     predicted = [predicted_bytes(spec) for spec in (few, more)]
-    assert predicted[1] - predicted[0] == pytest.approx(measured[1] - measured[0], rel=0.025)
+    assert predicted[1] - predicted[0] == pytest.approx(measured[1] - measured[0], rel=tolerance)
 
 
 def initialized(spec: ModelSpec) -> Transformer:
