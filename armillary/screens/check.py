@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-
+from armillary.screens.wrapping import wrapped
 from simulator import catalog
 from simulator.campaign.causes import resolve_causes
 from simulator.campaign.removals import DAY_S
@@ -12,8 +11,6 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_bandwidth, format_bytes, format_count, format_seconds
-
-WIDTH = 80
 
 
 def check_screen(scenario: Scenario, plan: PlanSpec | None = None) -> str:
@@ -35,13 +32,7 @@ def check_screen(scenario: Scenario, plan: PlanSpec | None = None) -> str:
         parts["plan"] = plan.label()
     lines = [f"{scenario.name} is valid", ""]
     for name, text in parts.items():
-        lines += textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=f"{name:<13}",
-            subsequent_indent=" " * 13,
-            break_on_hyphens=False,
-        )
+        lines += wrapped(text, first=f"{name:<13}", rest=" " * 13)
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-WIDTH = 80
+from armillary.screens.wrapping import WIDTH
 
 
 def folded(words: Sequence[str], *, indent: str) -> str:

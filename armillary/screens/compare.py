@@ -40,7 +40,7 @@ def compare_screen(comparison: Comparison) -> str:
             memory.error,
         ),
         _line(
-            "goodput",
+            "goodput of this run",
             f"{100 * goodput.predicted:.1f} %",
             f"{100 * goodput.measured:.1f} %",
             None,

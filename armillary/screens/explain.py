@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
+from armillary.screens.wrapping import wrapped
 from planner.explain import Difference, ExplainedNumber, Explanation
 from planner.losses import PART_NAMES
 from simulator.spec.units import format_bytes, format_seconds
-
-WIDTH = 80
 
 
 def explain_screen(explanation: Explanation) -> str:
@@ -42,9 +39,7 @@ def _numbers(numbers: tuple[ExplainedNumber, ...]) -> list[str]:
     for number in numbers:
         start = column.format(number.name, number.value, number.interval)
         indent = " " * len(start)
-        lines += textwrap.wrap(
-            number.formula, WIDTH, initial_indent=start, subsequent_indent=indent
-        )
+        lines += wrapped(number.formula, first=start, rest=indent)
     return lines
 
 
@@ -55,16 +50,10 @@ def _in_full(number: ExplainedNumber) -> list[str]:
     value_width = max((len(each.value) for each in number.inputs), default=0)
     for each in number.inputs:
         start = f"  {each.name:<{name_width}}  {each.value:<{value_width}}  "
-        lines += textwrap.wrap(
-            each.source,
-            WIDTH,
-            initial_indent=start,
-            subsequent_indent=" " * len(start),
-            break_on_hyphens=False,
-        )
+        lines += wrapped(each.source, first=start, rest=" " * len(start))
     lines += ["", f"computed by {number.computed_by}"]
     for line in number.meaning.splitlines():
-        lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="  ") or [""]
+        lines += wrapped(line, first="  ", rest="  ") or [""]
     return lines
 
 
@@ -88,4 +77,4 @@ def against_lines(difference: Difference) -> list[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return wrapped(text, first="  ", rest="    ")

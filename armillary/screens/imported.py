@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from pathlib import Path
 
-from armillary.screens.explain import WIDTH, against_lines
+from armillary.screens.explain import against_lines
+from armillary.screens.wrapping import wrapped
 from planner.explain import Explanation
 from planner.imports import Imported
 
@@ -27,4 +27,4 @@ def import_screen(imported: Imported, explanation: Explanation, place: Path) -> 
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return wrapped(text, first="  ", rest="    ")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from armillary.listings import LISTINGS, Listing, as_data
 from armillary.screens.table import text_table
+from armillary.screens.wrapping import WIDTH, wrapped
 from simulator.spec.units import format_bytes, format_flops, format_seconds
-
-WIDTH = 80
 
 
 def kinds_screen() -> str:
@@ -38,7 +36,7 @@ def _folded(line: str, column: int) -> list[str]:
     """Return a line of a table, its last column folded under where it starts."""
     if len(line) <= WIDTH or column > WIDTH // 4 * 3:
         return [line]
-    words = textwrap.wrap(line[column:], WIDTH - column, break_on_hyphens=False)
+    words = wrapped(line[column:], WIDTH - column)
     return [line[:column] + words[0], *(" " * column + more for more in words[1:])]
 
 
@@ -53,11 +51,10 @@ def thing_screen(name: str, thing: Any) -> str:
     for source in sources:
         grouped.setdefault((source["basis"], source["source"]), []).append(source["field"])
     for (basis, text), fields in grouped.items():
-        lines += textwrap.wrap(
+        lines += wrapped(
             f"{', '.join(fields)}: {basis}, {text}",
-            WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
+            first="  ",
+            rest="    ",
         )
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.step_bar import step_bar
+from armillary.screens.wrapping import WIDTH, wrapped
 from planner.decisions import decisions_in_words
 from planner.export import takers
 from planner.pricing import memory_margin
@@ -19,7 +20,6 @@ from simulator.spec.prediction import Prediction
 from simulator.spec.target import OWN_TARGET, find_target
 from simulator.spec.units import format_bytes, format_probability, format_range, format_usd
 
-WIDTH = 80
 _LABEL = 29
 _GIB = 2.0**30
 _COLUMNS = "{:>2}  {:<29} {:>6} {:>4} {:>5} {:>7} {:>5} {:>6} {:>7}"
@@ -31,7 +31,7 @@ _HEAD = (
 
 def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_path: Path) -> str:
     """Return the screen; `top` plans of the result are shown."""
-    lines = [*textwrap.wrap(question(result.scenario), WIDTH), *_found(result)]
+    lines = [*wrapped(question(result.scenario)), *_found(result)]
     lines += _table(result, top)
     bar, legend = step_bar(
         result.best.prediction.step.breakdown, width=WIDTH - 12, legend_width=WIDTH - 12
@@ -78,7 +78,7 @@ def _table(result: SearchResult, top: int) -> list[str]:
 
 
 def _split_label(label: str) -> tuple[str, str]:
-    lines = textwrap.wrap(label, _LABEL)
+    lines = wrapped(label, _LABEL)
     return lines[0], " ".join(lines[1:])
 
 

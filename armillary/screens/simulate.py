@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 from armillary.question import question
 from armillary.screens.basis import BASIS
 from armillary.screens.table import text_table
+from armillary.screens.wrapping import wrapped
 from armillary.simulation import Simulation
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.links import LevelName
@@ -29,7 +29,6 @@ from simulator.spec.units import (
     format_usd,
 )
 
-WIDTH = 80
 BLOCKS: dict[LevelName, str] = {
     "scale-up": "devices of a domain",
     "scale-out": "domains",
@@ -56,8 +55,8 @@ def simulate_screen(simulation: Simulation, *, written: tuple[Path, ...] = ()) -
     """Return the screen; `written` are files that were made on the way."""
     step, campaign = simulation.prediction.step, simulation.prediction.campaign
     lines = [
-        *textwrap.wrap(question(simulation.scenario), WIDTH),
-        *textwrap.wrap(f"plan {simulation.plan.label()}; {BASIS[step.basis]}", WIDTH),
+        *wrapped(question(simulation.scenario)),
+        *wrapped(f"plan {simulation.plan.label()}; {BASIS[step.basis]}"),
         "",
         *_step(step),
         *_links(step.links),
@@ -97,7 +96,7 @@ def _links(axes: tuple[AxisLinks, ...]) -> list[str]:
         + " x ".join(f"{count} {BLOCKS[level]}" for level, count in axis.blocks.items())
         for axis in axes
     ]
-    return textwrap.wrap("links: " + ", ".join(joined), WIDTH, subsequent_indent="  ")
+    return wrapped("links: " + ", ".join(joined), rest="  ")
 
 
 def _kernels(lookups: KernelLookups | None) -> list[str]:
@@ -106,12 +105,12 @@ def _kernels(lookups: KernelLookups | None) -> list[str]:
         return []
     head = f"kernels: {lookups.n_measured} of {lookups.n_shapes} shapes are in {lookups.table}"
     if not lookups.missed:
-        return ["", *textwrap.wrap(head, WIDTH)]
+        return ["", *wrapped(head)]
     more = len(lookups.missed) - MAX_SHAPES
     shown = [f"  {shape}" for shape in lookups.missed[:MAX_SHAPES]]
     return [
         "",
-        *textwrap.wrap(f"{head}; estimated from the nearest ones, or modelled:", WIDTH),
+        *wrapped(f"{head}; estimated from the nearest ones, or modelled:"),
         *shown,
         *([f"  and {more} more (--json lists all)"] if more > 0 else []),
     ]
@@ -148,7 +147,7 @@ def _memory(step: StepPrediction) -> list[str]:
     else:
         head += " (GiB)"
     return [
-        *textwrap.wrap(head, WIDTH),
+        *wrapped(head),
         *text_table(["  stage", "all", *(_SHORT.get(name, name) for name in parts)], rows),
     ]
 
@@ -182,11 +181,7 @@ def _campaign(prediction: Prediction) -> list[str]:
     return [
         head,
         *text_table(header, rows),
-        *(
-            line
-            for sentence in sentences
-            for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")
-        ),
+        *(line for sentence in sentences for line in wrapped(sentence, rest="  ")),
     ]
 
 
@@ -252,5 +247,5 @@ def _bullets(sentences: tuple[str, ...]) -> list[str]:
     return [
         line
         for sentence in dict.fromkeys(sentences)
-        for line in textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        for line in wrapped(sentence, first="  ", rest="    ")
     ]

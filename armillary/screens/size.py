@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from armillary.screens.table import text_table
+from armillary.screens.wrapping import wrapped
 from planner.size import SizeOption, Sizing
 from simulator.spec.units import (
     format_energy,
@@ -14,15 +13,13 @@ from simulator.spec.units import (
     format_usd,
 )
 
-WIDTH = 80
-
 
 def size_screen(sizing: Sizing, *, question: str) -> str:
     """Return the screen: what is best at something, trade-offs, and the smallest of every kind."""
     header = ["devices", "", "paid", "time", "cost", "energy", "goodput", "least"]
     shown = [option for option in sizing.options if _worth_showing(sizing, option)]
     rows = [_row(sizing, option) for option in shown]
-    lines = [*textwrap.wrap(question, WIDTH), "", *text_table(header, rows)]
+    lines = [*wrapped(question), "", *text_table(header, rows)]
     hidden = len(sizing.options) - len(shown)
     lines += (
         [f"({hidden} more do, and are beaten in time, cost, energy and number)"] if hidden else []
@@ -30,9 +27,7 @@ def size_screen(sizing: Sizing, *, question: str) -> str:
     lines.append("plans, and between which values 90 % of what may come lies")
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
-        lines += textwrap.wrap(
-            _uncertainty(option), WIDTH, initial_indent="    ", subsequent_indent="    "
-        )
+        lines += wrapped(_uncertainty(option), first="    ", rest="    ")
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
     return "\n".join(lines)

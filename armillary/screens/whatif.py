@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 from armillary.screens.table import text_table
+from armillary.screens.wrapping import WIDTH, wrapped
 from planner.whatif import WhatIf, WhatIfCase
 from simulator.spec.units import format_seconds, format_usd
 
-WIDTH = 80
 _KEY_WIDTH = 12
 
 
@@ -19,7 +18,7 @@ def whatif_screen(answer: WhatIf, *, question: str, written: tuple[Path, ...] = 
     header = [_short(key) for key in answer.keys]
     header += ["plan", "step", "MFU", "goodput", "time", "cost"]
     table = text_table(header, [_row(case, labels) for case in answer.cases])
-    lines = [*textwrap.wrap(question, WIDTH), f"changed: {', '.join(answer.keys)}", ""]
+    lines = [*wrapped(question), f"changed: {', '.join(answer.keys)}", ""]
     lines += [table[0], *_with_bars(answer, table[1:]), ""]
     lines += [f"plan {number}: {label}" for number, label in enumerate(labels, start=1)]
     lines += _reasons(answer)
@@ -70,5 +69,5 @@ def _reasons(answer: WhatIf) -> list[str]:
         pairs = zip(answer.keys, cases[0].values, strict=True)
         changed = ", ".join(f"{key}={value}" for key, value in pairs)
         more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
-        lines += textwrap.wrap(f"{changed}{more}: {reason}", WIDTH, subsequent_indent="  ")
+        lines += wrapped(f"{changed}{more}: {reason}", rest="  ")
     return lines
