@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def test_the_first_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert lines[0].startswith("llama3-8b on 16 x h100-sxm-80gb (2 nodes, 400 Gb/s per device):")
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    ranks = [line[:2].strip() for line in lines if line[:2].strip().isdigit()]
+    ranks = [line[:2].strip() for line in lines if re.match(r"[ \d]\d  \S", line)]
     assert ranks == ["1", "2", "3", "4", "5"]
     text = "\n".join(lines)
     for part in (
