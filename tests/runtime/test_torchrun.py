@@ -109,7 +109,10 @@ def start(launch: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.ranks
 def test_an_exported_launch_runs_once_and_goes_on_when_told(tmp_path: Path) -> None:
     launch = tmp_path / "launch.sh"
-    write_export(find_exporter("torchrun").export(TWO_RANKS), tmp_path)
+    scenario = TWO_RANKS.scenario
+    two_steps = scenario.job.model_copy(update={"tokens": 2 * scenario.job.batch_tokens})
+    whole_job = TWO_RANKS.asked(scenario.model_copy(update={"job": two_steps}))
+    write_export(find_exporter("torchrun").export(whole_job), tmp_path)
     first = start(launch)
     assert first.returncode == 0, first.stderr
     place = RunDir(tmp_path / "run")
