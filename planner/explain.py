@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from planner.decisions import decision_reasons
 from planner.losses import PART_NAMES
-from planner.numbers import NUMBERS, Case, Input, Number, place_of
+from planner.number import Case, Input, Number, place_of
+from planner.numbers import NUMBERS
 from planner.odds import Odds
 from planner.pricing import memory_margin
 from simulator.spec.base import Spec
@@ -20,6 +21,7 @@ from simulator.spec.units import (
     format_probability,
     format_range,
     format_seconds,
+    format_share,
     format_usd,
 )
 
@@ -146,12 +148,14 @@ def _limits(scenario: Scenario, prediction: Prediction) -> tuple[str, ...]:
     step, campaign = prediction.step, prediction.campaign
     fullest = max(step.memory, key=lambda stage: stage.total_bytes)
     most, most_bytes = max(fullest.parts(), key=lambda part: part[1])
-    kept_bytes = memory_margin(scenario) * step.memory_capacity_bytes
+    margin = memory_margin(scenario)
+    kept_bytes = margin * step.memory_capacity_bytes
     sentences = [
         f"memory: stage {fullest.stage} holds {format_bytes(fullest.total_bytes)} of "
         f"{format_bytes(step.memory_capacity_bytes)}, most of it {most} "
         f"({format_bytes(most_bytes)}); {format_bytes(step.memory_margin_bytes - kept_bytes)} left "
-        f"above the margin of {format_bytes(kept_bytes)}; {step.fit_in_words}"
+        f"above the margin of {format_bytes(kept_bytes)} ({format_share(margin)}); "
+        f"{step.fit_in_words}"
     ]
     parts = sorted(step.breakdown.parts(), key=lambda part: -part[1])
     named = [f"{PART_NAMES[name]} {100 * s / step.step_s:.0f} %" for name, s in parts if s > 0]

@@ -32,6 +32,8 @@ from simulator.spec.scenario import GoalSpec, Scenario
 from simulator.spec.units import (
     COUNT,
     SECONDS,
+    PreciseFormat,
+    format_apart,
     format_count,
     format_seconds,
     format_usd,
@@ -133,21 +135,27 @@ def _without(scenario: Scenario, *bounds: Bound) -> Closest | None:
 
 def _quote(scenario: Scenario, bounds: list[Bound], closest: Closest) -> str:
     goal, campaign = scenario.goal, closest.campaign
-    reached = [f"takes {format_seconds(campaign.calendar_s)}"]
-    if campaign.cost_usd is not None:
-        cost = f"costs {format_usd(campaign.cost_usd)}"
-        reached.insert(0 if closest.bound.quantity == "cost" else 1, cost)
-    asked = [
-        f"goal.{bound.field} is {_in_words(bound, getattr(goal, bound.field))}" for bound in bounds
-    ]
+    needs: dict[str, tuple[float | None, PreciseFormat]] = {
+        "time": (campaign.calendar_s, format_seconds),
+        "cost": (campaign.cost_usd, format_usd),
+    }
+    limits = {bound.quantity: bound for bound in bounds}
+    reached: list[str] = []
+    asked: list[str] = []
+    for quantity, (amount, form) in needs.items():
+        if amount is None:
+            continue
+        words = form(amount)
+        if quantity in limits:
+            field = limits[quantity].field
+            words, limit = format_apart(amount, getattr(goal, field), form)
+            asked.append(f"goal.{field} is {limit}")
+        verb = "takes" if quantity == "time" else "costs"
+        reached.insert(0 if quantity == closest.bound.quantity else 1, f"{verb} {words}")
     return (
         f"the {closest.bound.superlative} ({closest.finalist.plan.label()}) "
         f"{' and '.join(reached)}, and {' and '.join(asked)}"
     )
-
-
-def _in_words(bound: Bound, value: float) -> str:
-    return format_usd(value) if bound.quantity == "cost" else bound.shown(value)
 
 
 def _outcome(campaign: CampaignPrediction) -> str:

@@ -20,7 +20,7 @@ from planner.space import Space
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
-from simulator.spec.units import format_bytes
+from simulator.spec.units import format_bytes, format_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:
     capacity_bytes = scenario.limits.memory or scenario.cluster.device.memory_bytes
     message = (
         f"no plan fits: the nearest needs {_of(nearest)} ({nearest.plan.label()}; "
-        f"{format_bytes(capacity_bytes)} less a margin of {memory_margin(scenario):.0%})"
+        f"{format_bytes(capacity_bytes)} less a margin of {format_share(memory_margin(scenario))})"
     )
     kinds: tuple[Changes, ...] = (
         without_limits,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from planner.number import Case, Function, Input, Number, device_source, place_of
 from simulator.campaign.bill import bill
 from simulator.campaign.campaign_table import campaign_table
-from simulator.campaign.decided import decided
+from simulator.campaign.losses import Loss
 from simulator.campaign.money import MONTH_S
 from simulator.campaign.rhythm import checkpoint_rhythm
-from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import layer_sync, optimizer_s
 from simulator.cost.exchange import (
@@ -22,17 +18,14 @@ from simulator.cost.exchange import (
     stage_transfer_s,
     tensor_exchange,
 )
-from simulator.cost.flops import model_flops_per_token
+from simulator.cost.flops import matmul_weights, model_flops_per_token
 from simulator.cost.input_pipeline import input_flow
 from simulator.cost.layer import price_layer
+from simulator.cost.layers import score_width
 from simulator.cost.memory import memory_held
 from simulator.cost.step import price_step
-from simulator.spec.cluster import ClusterSpec
-from simulator.spec.plan import PlanSpec
-from simulator.spec.prediction import Interval, Prediction
-from simulator.spec.scenario import Scenario
+from simulator.spec.prediction import Interval
 from simulator.spec.units import (
-    Format,
     format_bytes,
     format_count,
     format_energy,
@@ -42,82 +35,6 @@ from simulator.spec.units import (
 )
 from simulator.step.events import simulate_step
 from simulator.step.predict import predict_step
-
-Function = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One plan of one scenario, and what is predicted of it."""
-
-    scenario: Scenario
-    plan: PlanSpec
-    prediction: Prediction
-
-    @property
-    def cluster(self) -> ClusterSpec:
-        """The cluster of the scenario."""
-        return self.scenario.cluster
-
-    @property
-    def n_devices(self) -> int:
-        """Devices of the nodes that hold ranks."""
-        per_node = self.cluster.devices_per_node
-        return -(-self.plan.n_ranks // per_node) * per_node
-
-    @property
-    def terms(self) -> CampaignTerms:
-        """Failures, prices and power of the scenario, resolved."""
-        return campaign_terms(decided(self.scenario, self.plan))
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One thing that a number is made of."""
-
-    name: str
-    value: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
-    """How to explain one number of a prediction."""
-
-    name: str
-    formula: str
-    """In the names of the inputs."""
-    value: Callable[[Case], float | None]
-    """None where it is unknown."""
-    form: Format
-    interval: Callable[[Case], Interval | None] = lambda _: None
-    """90 %; None where there is none."""
-    interval_source: str = ""
-    inputs: Callable[[Case], list[Input]]
-    computed_by: Function
-    """Its docstring says more and names the literature."""
-
-    @property
-    def meaning(self) -> str:
-        """The docstring of the function that computes it, its parameters left out."""
-        sections = (inspect.getdoc(self.computed_by) or "").split("\n\n")
-        return "\n\n".join(part for part in sections if not part.startswith("Parameters\n"))
-
-
-def place_of(function: Function) -> str:
-    """Return file and name of a function, as one would look for it in the repository."""
-    path = Path(*function.__module__.split(".")).with_suffix(".py")
-    return f"{path}: {function.__name__}"
-
-
-def device_source(cluster: ClusterSpec, field: str) -> str:
-    """Return where a field of the device comes from, its basis first."""
-    for source in cluster.device.sources:
-        if source.field == field:
-            date = f" ({source.date})" if source.date else ""
-            return f"{source.basis}: {source.source}{date}"
-    return f"device {cluster.device.name}"
-
 
 _PART_FUNCTIONS: dict[str, Function] = {
     "forward": price_layer,
@@ -191,9 +108,15 @@ def _rates(case: Case) -> list[Input]:
 
 def _mfu_inputs(case: Case) -> list[Input]:
     job, step = case.scenario.job, case.prediction.step
-    flops = model_flops_per_token(case.scenario.model, job.sequence_length)
+    model = case.scenario.model
+    flops = model_flops_per_token(model, job.sequence_length)
+    weights = "weights that a token meets: with the output head, without the input embedding; "
     return [
         Input("model_flops_per_token", format_flops(flops).removesuffix("/s"), "6 N + 12 L h s"),
+        Input("N", f"{matmul_weights(model):,}", weights + place_of(matmul_weights)),
+        Input("L", f"{model.n_layers:,}", "layers of the model"),
+        Input("h", f"{score_width(model) / 2:,g}", "width of all heads together"),
+        Input("s", f"{job.sequence_length:,}", "tokens of a sequence, the scenario's job"),
         Input("batch_tokens", format_count(job.batch_tokens), "the scenario's job"),
         Input("step_s", format_seconds(step.step_s), "explain --number step_s"),
         Input("n_ranks", f"{case.plan.n_ranks:,}", "the plan"),
@@ -301,13 +224,29 @@ def _cost_inputs(case: Case) -> list[Input]:
 
 
 def _energy_inputs(case: Case) -> list[Input]:
-    power = case.terms.power
-    rows = [Input("device_hours", format_count(case.prediction.campaign.device_hours), _PAID)]
+    power, campaign = case.terms.power, case.prediction.campaign
+    rows = [Input("device_hours", format_count(campaign.device_hours), _PAID)]
     if power is not None:
+        spare = campaign.losses.get(Loss.IDLE, 0.0)
+        spent = sum(
+            campaign.losses.get(loss, 0.0) for loss in (Loss.LOST_WORK, Loss.DEGRADED_SPEED)
+        )
+        busy = campaign.goodput + spent
+        communication = case.prediction.step.communication_share
         tdp = device_source(case.cluster, "tdp_w")
         rows += [
             Input("busy_w", f"{power.busy_w:.0f} W", f"with its share of the host; {tdp}"),
+            Input(
+                "communicating_w",
+                f"{power.communicating_w:.0f} W",
+                "busy_w, unless economics.communication_power says otherwise",
+            ),
             Input("idle_w", f"{power.idle_w:.0f} W", device_source(case.cluster, "idle_w")),
+            Input("spare_w", f"{power.spare_w:.0f} W", "idle_w of the spares that are on"),
+            Input("busy_share", f"{100 * busy:.2f} %", "goodput, lost work and degraded speed"),
+            Input("communication_share", f"{100 * communication:.2f} %", "of the step: step_s"),
+            Input("spare_share", f"{100 * spare:.2f} %", "the loss `idle`: devices without ranks"),
+            Input("idle_share", f"{100 * (1 - busy - spare):.2f} %", "the other losses"),
             Input("pue", f"{power.pue:.3g}", "economics.pue"),
         ]
     return rows
@@ -389,7 +328,8 @@ NUMBERS: dict[str, Number] = {
         ),
         Number(
             name="energy_j",
-            formula="device_hours x (busy share x busy_w + idle share x idle_w) x pue",
+            formula="device_hours x (busy_share x (busy_w - communication_share x (busy_w - "
+            "communicating_w)) + idle_share x idle_w + spare_share x spare_w) x pue",
             value=lambda case: case.prediction.campaign.energy_j,
             form=format_energy,
             interval=_total("energy_j"),

@@ -18,7 +18,13 @@ from simulator.campaign.losses import Loss
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction
 from simulator.spec.target import OWN_TARGET, find_target
-from simulator.spec.units import format_bytes, format_probability, format_range, format_usd
+from simulator.spec.units import (
+    format_bytes,
+    format_probability,
+    format_range,
+    format_share,
+    format_usd,
+)
 
 _LABEL = 29
 _GIB = 2.0**30
@@ -52,7 +58,7 @@ def _found(result: SearchResult) -> list[str]:
     others = result.complete and result.n_priced < result.n_plans
     counts += ", the others proven worse" if others else ""
     fitting = f"{result.n_fitting:,} of them fit in {capacity}"
-    fitting += f" less {margin:.0%}" if margin else ""
+    fitting += f" less {format_share(margin)}" if margin else ""
     return [counts, f"{fitting}; {BASIS[result.best.prediction.step.basis]}"]
 
 

@@ -159,12 +159,12 @@ def format_bytes(value: float, *, like: float | None = None) -> str:
     return f"{value / factor:.{0 if unit == 'B' else 1}f} {unit}"
 
 
-def format_seconds(value: float, *, like: float | None = None) -> str:
+def format_seconds(value: float, *, like: float | None = None, digits: int = 3) -> str:
     """Return a duration for people: '4.12 s', '53.4 d'."""
     if value == float("inf"):
         return "never"
     unit, factor = _TIME.rung(value if like is None else like)
-    return f"{value / factor:.3g} {unit}"
+    return f"{value / factor:.{digits}g} {unit}"
 
 
 def format_bandwidth(value: float) -> str:
@@ -186,10 +186,10 @@ def format_count(value: float, *, like: float | None = None) -> str:
     return f"{value / factor:.3g} {unit}"
 
 
-def format_usd(value: float, *, like: float | None = None) -> str:
+def format_usd(value: float, *, like: float | None = None, digits: int = 3) -> str:
     """Return money for people: '$1.23 M'."""
     unit, factor = _USD.rung(value if like is None else like)
-    return f"${value / factor:.3g} {unit}".rstrip()
+    return f"${value / factor:.{digits}g} {unit}".rstrip()
 
 
 def format_energy(value_j: float, *, like: float | None = None) -> str:
@@ -203,6 +203,23 @@ def format_probability(value: float) -> str:
     percent = 100 * value
     shown = "under 1" if percent < 0.5 else "over 99" if percent > 99.5 else f"{percent:.0f}"
     return f"{shown} %"
+
+
+def format_share(value: float) -> str:
+    """Return a share for people, with a decimal where it is not whole: '10 %', '10.2 %'."""
+    return f"{100 * value:.3g} %"
+
+
+class PreciseFormat(Format, Protocol):
+    """Writes a quantity with as many digits as one wants."""
+
+    def __call__(self, value: float, /, *, like: float | None = None, digits: int = 3) -> str: ...
+
+
+def format_apart(first: float, second: float, form: PreciseFormat) -> tuple[str, str]:
+    """Return two amounts, with so many digits that different ones look different."""
+    pairs = ((form(first, digits=n), form(second, digits=n)) for n in range(3, 10))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (form(first), form(second)))
 
 
 def format_range(low: float, high: float, form: Format) -> str:

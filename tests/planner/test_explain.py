@@ -180,3 +180,39 @@ def test_failures_may_be_the_reason(plan_file: PlanFile) -> None:
 
 def test_every_part_has_a_name() -> None:
     assert {name for name, _ in StepBreakdown().parts()} == set(PART_NAMES)
+
+
+def test_energy_follows_from_its_inputs() -> None:
+    changes = (*SPARES, "economics.communication_power=500")
+    scenario = load_scenario("scenarios/llama3-70b-on-64-h100.yaml", overrides=changes)
+    file = search(scenario, top=1).plan_file()
+    (number,) = explain(file, number="energy_j").numbers
+    shown = {each.name: each.value for each in number.inputs}
+    watts = {name: float(shown[name].removesuffix(" W")) for name in shown if name.endswith("_w")}
+    share = {
+        name: float(shown[name].removesuffix(" %")) / 100
+        for name in shown
+        if name.endswith("_share")
+    }
+    busy_w = watts["busy_w"] - share["communication_share"] * (
+        watts["busy_w"] - watts["communicating_w"]
+    )
+    mean_w = share["busy_share"] * busy_w + share["idle_share"] * watts["idle_w"]
+    mean_w += share["spare_share"] * watts["spare_w"]
+    campaign = file.prediction.campaign
+    energy_j = campaign.device_hours * 3600 * mean_w * float(shown["pue"])
+    assert share["spare_share"] > 0
+    assert energy_j == pytest.approx(campaign.energy_j, rel=0.005)
+
+
+def test_model_flops_follow_from_their_inputs(plan_file: PlanFile) -> None:
+    (number,) = explain(plan_file, number="mfu").numbers
+    shown = {each.name: each.value for each in number.inputs}
+    n, layers, width, length = (float(shown[name].replace(",", "")) for name in "NLhs")
+    gflops = float(shown["model_flops_per_token"].removesuffix(" GFLOP"))
+    assert gflops * 1e9 == pytest.approx(6 * n + 12 * layers * width * length, rel=0.005)
+
+
+def test_the_margin_says_its_share(plan_file: PlanFile) -> None:
+    (memory, *_) = explain(plan_file).limits
+    assert "above the margin of 8.2 GiB (10.2 %)" in memory

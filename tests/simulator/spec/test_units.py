@@ -107,3 +107,13 @@ def test_a_range_has_one_unit() -> None:
 @pytest.mark.parametrize("text", ["$2M", "2M", "2 M", "$ 2M", "2000000", "2e6 USD", "2000000$"])
 def test_dollars_are_written_as_one_likes(text: str) -> None:
     assert TypeAdapter(units.Usd).validate_python(text) == 2e6
+
+
+def test_different_amounts_look_different() -> None:
+    assert units.format_apart(750_400.0, 750_000.0, units.format_usd) == ("$750.4 k", "$750 k")
+    assert units.format_apart(722_000.0, 730_000.0, units.format_usd) == ("$722 k", "$730 k")
+    assert units.format_apart(5.0, 5.0, units.format_usd) == ("$5", "$5")
+
+
+def test_a_share_has_a_decimal_where_it_is_not_whole() -> None:
+    assert [units.format_share(share) for share in (0.1, 0.1023, 0.0)] == ["10 %", "10.2 %", "0 %"]
