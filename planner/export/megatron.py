@@ -123,7 +123,7 @@ def arguments(plan_file: PlanFile) -> list[str]:
     scenario, plan = plan_file.scenario, plan_file.plan
     groups = (
         _parallel(scenario, plan),
-        model_words(scenario, plan.ep),
+        model_words(scenario, plan),
         _training(scenario, plan),
         ["--save", "checkpoints", "--load", "checkpoints"],
         ["--save-interval", steps_between_checkpoints(plan_file)],
@@ -226,12 +226,6 @@ def _grouped(words: list[str]) -> list[list[str]]:
             groups.append([])
         groups[-1].append(word)
     return groups
-
-
-def flags(text: str) -> dict[str, str]:
-    """Return the flags of an argument file; one without a value maps to an empty text."""
-    words = shlex.split(text, comments=True)
-    return {name: " ".join(values) for name, *values in _grouped(words)}
 
 
 EXPORTER = Exporter(

@@ -7,8 +7,12 @@ NVIDIA/Megatron-LM: megatron/core/transformer/transformer_config.py, megatron/tr
 
 from __future__ import annotations
 
+from simulator.catalog import find_software
+from simulator.cost.plan_table import PlanTable
+from simulator.cost.setting import expert_tp
 from simulator.spec.errors import InputError
 from simulator.spec.model import MlaSpec, ModelSpec, MoeSpec
+from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
 
 _BALANCE = {
@@ -156,7 +160,13 @@ def _router(moe: MoeSpec) -> list[object]:
     return words
 
 
-def _moe(moe: MoeSpec, n_layers: int, ep: int) -> list[object]:
+def experts_tp(scenario: Scenario, plan: PlanSpec) -> int:
+    """Return the tensor-parallel ranks that divide each expert, as the plan is priced."""
+    software = find_software(scenario.job.software)
+    return int(expert_tp(software, PlanTable.of([plan]))[0])
+
+
+def _moe(moe: MoeSpec, n_layers: int, ep: int, inner_tp: int) -> list[object]:
     words: list[object] = [
         "--num-experts",
         moe.n_experts,
@@ -167,7 +177,7 @@ def _moe(moe: MoeSpec, n_layers: int, ep: int) -> list[object]:
         "--expert-model-parallel-size",
         ep,
         "--expert-tensor-parallel-size",
-        1,
+        inner_tp,
         "--moe-token-dispatcher-type",
         "alltoall",
         "--moe-grouped-gemm",
@@ -191,10 +201,11 @@ def _mla(mla: MlaSpec) -> list[object]:
     return words
 
 
-def model_words(scenario: Scenario, ep: int) -> list[object]:
+def model_words(scenario: Scenario, plan: PlanSpec) -> list[object]:
     """Return the flags of a model and their values."""
     model = scenario.model
     words = _model(scenario)
-    words += _moe(model.moe, model.n_layers, ep) if model.moe else []
+    if model.moe:
+        words += _moe(model.moe, model.n_layers, plan.ep, experts_tp(scenario, plan))
     words += _mla(model.mla) if model.mla else []
     return words

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from planner.export.exporter import with_layers
+from planner.export.megatron_model import experts_tp
 from planner.export.settings import Reading, Settings, n_ranks, script_flags, share
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
@@ -18,6 +21,8 @@ PRECISION: dict[Precision, tuple[str, ...]] = {
     Precision.NVFP4: ("--bf16", "--fp4-format", "e2m1"),
 }
 """The words of each precision; the more special ones stand last."""
+_LAYOUT = "--pipeline-model-parallel-layout"
+_EXPERT_TP = "--expert-tensor-parallel-size"
 _GRANULARITIES = {name: name for name in ("none", "selective", "full")}
 _SHARDING = {"no_shard": "0", "optim": "1", "optim_grads": "2", "optim_grads_params": "3"}
 
@@ -53,7 +58,8 @@ def read(text: str, where: str, scenario: Scenario) -> Reading:
         recompute=_recompute(given),
         precision=_precision(given),
     )
-    return Reading(with_layers(plan, counts, scenario.model.n_layers), given.unread)
+    unread = _unread_experts(given, scenario, plan)
+    return Reading(with_layers(plan, counts, scenario.model.n_layers), (*given.unread, *unread))
 
 
 def _require_same_question(given: Settings, scenario: Scenario) -> None:
@@ -91,9 +97,9 @@ def _zero_stage(given: Settings) -> int:
 
 def _counts(given: Settings, pp: int, n_layers: int) -> tuple[int, ...]:
     """Return the layers of each chunk that the flags say, empty where they divide evenly."""
-    layout = given.text("--pipeline-model-parallel-layout", default="")
+    layout = given.text(_LAYOUT, default="")
     if layout:
-        return tuple(chunk.count("t") for chunk in layout.split("|"))
+        return _chunks(layout, given.where)
     first = given.whole("--decoder-first-pipeline-num-layers", default=0)
     last = given.whole("--decoder-last-pipeline-num-layers", default=0)
     if not (first or last):
@@ -102,6 +108,18 @@ def _counts(given: Settings, pp: int, n_layers: int) -> tuple[int, ...]:
     left = n_layers - first - last
     inner = share(left, max(1, n_inner), "layers of the inner stages", given.where)
     return tuple(filter(None, (first, *[inner] * n_inner, last)))
+
+
+def _chunks(layout: str, where: str) -> tuple[int, ...]:
+    """Return the layers of each chunk of a layout, where `x*n` and `(...)*n` repeat."""
+    for product in (r"\(([^()]+)\)\*(\d{1,3})(?!\d)", r"([^()*])\*(\d{1,3})(?!\d)"):
+        layout = re.sub(product, lambda found: found[1] * int(found[2]), layout)
+    layout = layout.replace(",", "")
+    if not set(layout) <= set("EtmL|"):
+        raise InputError(
+            f"{_LAYOUT} is {layout:.40}; E, t, m, L, |, x*n and (...)*n are read", where=where
+        )
+    return tuple(chunk.count("t") for chunk in layout.split("|"))
 
 
 def _virtual(given: Settings, pp: int, counts: tuple[int, ...], n_layers: int) -> int:
@@ -120,6 +138,27 @@ def _precision(given: Settings) -> Precision:
         for word in (name, *str(value).split())
     }
     return next(one for one, words in reversed(PRECISION.items()) if found.issuperset(words))
+
+
+def _unread_experts(given: Settings, scenario: Scenario, plan: PlanSpec) -> tuple[str, ...]:
+    """Return what is not read of how tp divides experts; no plan decides it, the software does.
+
+    Raises InputError where the flags say something else than the price takes.
+    """
+    if scenario.model.moe is None:
+        return ()
+    priced = experts_tp(scenario, plan)
+    theirs = given.whole(_EXPERT_TP, default=plan.tp)
+    if theirs == priced:
+        return ()
+    if given.get(_EXPERT_TP) is None:
+        return (f"{_EXPERT_TP} (tp={theirs} unless told, priced as {priced})",)
+    raise InputError(
+        f"{_EXPERT_TP} {theirs}, and job.software={scenario.job.software} is priced with {priced}",
+        where=given.where,
+        fix="see `armillary list software` for one that divides experts, or compare "
+        f"with {_EXPERT_TP} {priced}",
+    )
 
 
 def _recompute(given: Settings) -> str:

@@ -89,13 +89,17 @@ class Setting:
 
     @property
     def expert_tp(self) -> IntArray:
-        """Ranks that divide each expert's matrices.
+        """Ranks that divide each expert's matrices."""
+        return expert_tp(self.software, self.table)
 
-        All tensor-parallel ones without expert parallelism; with it, where the software does so
-        and there are enough other ranks to spread the experts over.
-        """
-        table = self.table
-        divided = table.ep == 1
-        if self.software.splits_experts:
-            divided = (table.dp * table.cp) % table.ep == 0
-        return np.where(divided, table.tp, 1)
+
+def expert_tp(software: SoftwareProfile, table: PlanTable) -> IntArray:
+    """Return the ranks that divide each expert's matrices.
+
+    All tensor-parallel ones without expert parallelism; with it, where the software does so
+    and there are enough other ranks to spread the experts over.
+    """
+    divided = table.ep == 1
+    if software.splits_experts:
+        divided = (table.dp * table.cp) % table.ep == 0
+    return np.where(divided, table.tp, 1)

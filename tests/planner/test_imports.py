@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+from armillary.api import import_
+from armillary.commands.import_ import command
 from planner.export import EXPORTERS, find_exporter
 from planner.imports import READERS, read_settings
 from simulator.spec.base import Precision
@@ -98,6 +100,8 @@ def test_megatron_defaults_hold_for_what_is_missing() -> None:
         ("--tensor-model-parallel-size 1e9", "is 1e9; a whole number"),
         ("--data-parallel-sharding-strategy half --use-megatron-fsdp", "known are no_shard"),
         ("--recompute-granularity sideways", "recompute"),
+        ("--pipeline-model-parallel-layout 'Et*79|((t)*1)*2L'", "layout is E"),
+        ("--pipeline-model-parallel-layout 't*1000000000'", "layout is t"),
         ("--lr 'unclosed", "cannot be split into words"),
     ],
 )
@@ -105,6 +109,55 @@ def test_a_megatron_script_that_is_no_plan(text: str, message: str) -> None:
     words = f"{text} --micro-batch-size 1" + " --global-batch-size 512" * ("batch" not in text)
     with pytest.raises(InputError, match=message):
         read(words, "megatron")
+
+
+@pytest.mark.parametrize(
+    ("layout", "counts"),
+    [
+        ("Et*16|t*20|t*24|t*20L", (16, 20, 24, 20)),
+        ("Et*17|(t*21|)*2t*21L", (17, 21, 21, 21)),
+        ("Et*8,(|ttttttttt)*6|t*18,L", (8, *[9] * 6, 18)),
+    ],
+)
+def test_products_in_a_layout_of_megatron(layout: str, counts: tuple[int, ...]) -> None:
+    flags = f"--pipeline-model-parallel-size 4 --pipeline-model-parallel-layout '{layout}'"
+    plan = read(f"{flags} --micro-batch-size 1 --global-batch-size 512 --bf16", "megatron")
+    assert plan.layers_per_chunk == counts
+    assert plan.virtual_stages == len(counts) // 4
+
+
+@pytest.mark.parametrize(
+    ("software", "ep", "given", "refused", "said"),
+    [
+        ("megatron-core-2024", 8, "1", False, False),
+        ("megatron-core-2024", 8, "2", True, False),
+        ("megatron-core-2024", 8, None, False, True),  # Megatron takes tp
+        ("megatron-core-2024", 1, None, False, False),
+        ("megatron-core-2024", 1, "1", True, False),
+        ("megatron-core-split-experts", 8, "2", False, False),
+        ("megatron-core-split-experts", 8, "1", True, False),
+    ],
+)
+def test_tensor_parallelism_inside_experts_is_that_of_the_price(
+    software: str, ep: int, given: str | None, refused: bool, said: bool
+) -> None:
+    file = plan_file("mixtral")
+    job = file.scenario.job.model_copy(update={"software": software})
+    file = file.model_copy(update={"scenario": file.scenario.model_copy(update={"job": job})})
+    text = (
+        f"--tensor-model-parallel-size 2 --expert-model-parallel-size {ep} --sequence-parallel "
+        "--use-distributed-optimizer --micro-batch-size 1 --global-batch-size 512 --bf16"
+    )
+    text += "" if given is None else f" --expert-tensor-parallel-size {given}"
+    if refused:
+        with pytest.raises(InputError, match=f"size {given}, and job.software={software}"):
+            read_settings(text, "mine.sh", "megatron", file)
+        return
+    imported = read_settings(text, "mine.sh", "megatron", file)
+    line = "--expert-tensor-parallel-size (tp=2 unless told, priced as 1)"
+    assert imported.unread == ((line,) if said else ())
+    again = find_exporter("megatron").export(imported.plan_file)
+    assert find_exporter("megatron").read_back(again, file.scenario) == imported.plan_file.plan
 
 
 DEEPSPEED: dict[str, Any] = {
@@ -290,6 +343,13 @@ def test_a_recipe_is_read_and_never_run() -> None:
     assert read(text, "torchtitan", where="mine.py").tp == 8
     with pytest.raises(InputError, match="not valid Python"):
         read("(" * 10_000, "torchtitan", where="mine.py")
+
+
+def test_the_help_names_every_framework_that_is_read() -> None:
+    """The help is fixed text, since the start of the program loads no planner."""
+    hint = get_type_hints(command, include_extras=True)["framework"]
+    assert hint.__metadata__[0].help == f"{', '.join(READERS[:-1])} or {READERS[-1]}."
+    assert all(name in str(import_.__doc__).lower() for name in READERS)
 
 
 def test_frameworks_without_settings_are_refused() -> None:

@@ -140,9 +140,11 @@ def megatron(case: Case) -> None:
     from megatron.core.num_microbatches_calculator import ConstantNumMicroBatchesCalculator
     from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 
-    from planner.export.megatron import ARGUMENTS, flags
+    from planner.export.megatron import ARGUMENTS
+    from planner.export.settings import script_flags
 
-    given = flags((case.path / ARGUMENTS).read_text())
+    words = script_flags((case.path / ARGUMENTS).read_text(), ARGUMENTS)
+    given = {name: str(value) for name, value in words.items()}
     kind: Any = MLATransformerConfig if "--multi-latent-attention" in given else TransformerConfig
     names = {"num_query_groups", *kind.__dataclass_fields__}
     fields = {

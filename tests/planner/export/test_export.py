@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from planner.export import EXPORTERS, find_exporter
 from planner.export.exporter import steps_between_checkpoints
 from planner.export.kubernetes import objects
-from planner.export.megatron import flags
+from planner.export.settings import script_flags
 from planner.export.torchtitan import BASES, RECIPE
 from planner.space import Space
 from simulator.catalog import find_model
@@ -176,7 +176,7 @@ def with_learning(name: str, **values: Any) -> PlanFile:
 def test_hyper_parameters_that_are_unset_are_not_made_up() -> None:
     file = plan_file("ddp")
     megatron = find_exporter("megatron").export(file)
-    given = flags(megatron.text("megatron.args"))
+    given = script_flags(megatron.text("megatron.args"), "megatron.args")
     assert not {"--lr", "--weight-decay", "--clip-grad", "--adam-beta2"} & set(given)
     assert "run.learning_rate: --lr, else none: launch.sh asks for it" in megatron.notes.to_set
     assert megatron.start.endswith("--lr RATE")
@@ -205,7 +205,8 @@ def test_hyper_parameters_that_are_given_leave_nothing_to_set(target: str) -> No
 
 def test_hyper_parameters_in_the_words_of_each_target() -> None:
     file = with_learning("ddp", **LEARNING)
-    given = flags(find_exporter("megatron").export(file).text("megatron.args"))
+    text = find_exporter("megatron").export(file).text("megatron.args")
+    given = script_flags(text, "megatron.args")
     assert {
         "--lr": "0.0003", "--lr-warmup-iters": "100", "--lr-decay-style": "cosine",
         "--min-lr": "3e-05", "--adam-beta1": "0.0", "--adam-beta2": "0.98", "--adam-eps": "1e-06",
@@ -234,11 +235,12 @@ def test_hyper_parameters_in_the_words_of_each_target() -> None:
 def test_norms_and_rotary_positions_in_the_words_of_megatron() -> None:
     """Its own are base 10000, epsilon 1e-5 and, for latent attention, YaRN."""
 
-    def given(name: str, model: str) -> dict[str, str]:
+    def given(name: str, model: str) -> dict[str, object]:
         file = plan_file(name)
         scenario = file.scenario.model_copy(update={"model": find_model(model)})
         file = file.model_copy(update={"scenario": scenario})
-        return flags(find_exporter("megatron").export(file).text("megatron.args"))
+        text = find_exporter("megatron").export(file).text("megatron.args")
+        return script_flags(text, "megatron.args")
 
     llama = given("ddp", "llama3.1-8b")
     assert llama["--rotary-base"] == "500000"  # it takes whole numbers only
