@@ -186,8 +186,9 @@ def import_(
 ) -> Imported:
     """Return the settings of another framework as a plan, for the scenario of an answer.
 
-    `settings` is a launch script or argument file of Megatron-LM, a DeepSpeed configuration, or a
-    recipe, TOML file or script of torchtitan; it is read and never run. `framework` says which.
+    `settings` is a launch script or argument file of Megatron-LM, a DeepSpeed configuration, a
+    recipe, TOML file or script of torchtitan, or a Python module that makes an Accelerator of
+    accelerate; it is read and never run. `framework` says which.
     """
     from armillary.arguments import some_path
     from armillary.choice import chosen_plan

@@ -19,7 +19,10 @@ def command(
         str, typer.Argument(metavar="[PLAN]", help="The answer to compare with; or a scenario.")
     ] = DEFAULT_PLAN,
     framework: Annotated[
-        str, typer.Option("--from", metavar="NAME", help="megatron, torchtitan or deepspeed.")
+        str,
+        typer.Option(
+            "--from", metavar="NAME", help="torchtitan, megatron, deepspeed or accelerate."
+        ),
     ] = ...,  # type: ignore[assignment]  # typer's way to say that there is no default
     out: Annotated[
         Path, options.made("Plan file; it keeps the answer's ranks too.", "--out", "-o")
