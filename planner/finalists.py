@@ -9,9 +9,8 @@ from planner.losses import loses_to
 from planner.objective import NEAR_TIE, Outlook, achieved, grade, meets, objective
 from planner.resilience import Resilience
 from simulator.campaign.closed_form import predict_campaign
-from simulator.campaign.predict import setting_of, state_bytes
+from simulator.campaign.predict import state_bytes, with_known_spread
 from simulator.campaign.shapes import Replanner
-from simulator.campaign.spread import spread_is_unknown, with_spread
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction, StepPrediction
@@ -58,12 +57,7 @@ class Judge:
 
     def with_spread(self, one: Finalist) -> Finalist:
         """Return the finalist with simulated intervals where the closed form has none that hold."""
-        step, campaign = one.prediction.step, one.prediction.campaign
-        if not spread_is_unknown(campaign):
-            return one
-        setting = setting_of(self.scenario, one.plan, step, replan=self.replan)
-        simulated = with_spread(setting, campaign)
-        return Finalist(one.plan, Prediction(step=step, campaign=simulated))
+        return Finalist(one.plan, with_known_spread(self.scenario, one.plan, one.prediction))
 
 
 def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ...]:
@@ -103,7 +97,11 @@ def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, 
     if achieved(goal, one.prediction) <= achieved(goal, first.prediction) * (1 + NEAR_TIE):
         return first
     same = [each for each in ranked if each.plan == one.plan]
-    line = same[0] if same else RankedPlan(rank=0, plan=one.plan, prediction=one.prediction)
+    if same:
+        line = same[0]
+    else:
+        one = judge.with_spread(one)
+        line = RankedPlan(rank=0, plan=one.plan, prediction=one.prediction)
     return line.model_copy(update={"loses_to": loses_to(line, first)})
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.closed_form import predict_campaign
+from simulator.campaign.decided import decided
 from simulator.campaign.setting import CampaignSetting, campaign_setting
 from simulator.campaign.shapes import Replanner
+from simulator.campaign.spread import spread_is_unknown, with_spread
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction, StepPrediction
 from simulator.spec.scenario import Scenario
@@ -21,13 +23,28 @@ def predict(
 ) -> Prediction:
     """Predict one step of a plan and, in closed form, the whole training that repeats it.
 
-    `engine` says which clock times the step; `replan` is as in `setting_of`. Raises NoFeasiblePlan
-    where failures leave no progress.
+    `engine` says which clock times the step; `replan` is as in `setting_of`. Intervals are
+    simulated where the closed form has none that hold. Raises NoFeasiblePlan where failures leave
+    no progress.
     """
     step = predict_step(scenario, plan, engine=engine)
     size = state_bytes(scenario, plan)
     campaign = predict_campaign(scenario, plan, step, state_bytes=size, replan=replan)
-    return Prediction(step=step, campaign=campaign)
+    prediction = Prediction(step=step, campaign=campaign)
+    return with_known_spread(scenario, plan, prediction)
+
+
+def with_known_spread(scenario: Scenario, plan: PlanSpec, prediction: Prediction) -> Prediction:
+    """Return the prediction with simulated intervals where the closed form has none that hold.
+
+    A job that does anything but wait keeps its own: only the events can simulate it.
+    """
+    step, campaign = prediction.step, prediction.campaign
+    waits = decided(scenario, plan).reliability.recovery == "wait"
+    if not (waits and spread_is_unknown(campaign)):
+        return prediction
+    setting = setting_of(scenario, plan, step)
+    return Prediction(step=step, campaign=with_spread(setting, campaign))
 
 
 def setting_of(
