@@ -17,6 +17,7 @@ from planner.export.exporter import (
     common_drops,
     header,
     literal,
+    saves_behind_training,
     steps_between_checkpoints,
     unset,
 )
@@ -88,6 +89,10 @@ def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
         (
             plan.recompute == "full" and plan.zero_stage == 0,
             "recompute: call model.gradient_checkpointing_enable()",
+        ),
+        (
+            saves_behind_training(plan_file.scenario),
+            "asynchronous saves, as the prediction has them: save_state waits for the write",
         ),
     ) + common_drops(plan_file)
 

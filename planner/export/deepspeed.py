@@ -19,6 +19,7 @@ from planner.export.exporter import (
     Notes,
     applying,
     common_drops,
+    saves_behind_training,
     steps_between_checkpoints,
     unset,
 )
@@ -107,6 +108,10 @@ def _dropped(plan_file: PlanFile) -> tuple[str, ...]:
             f"layers_per_chunk={plan.layers_per_chunk}: PipelineModule divides evenly",
         ),
         (True, f"checkpoints: save one every {steps_between_checkpoints(plan_file)} steps"),
+        (
+            saves_behind_training(plan_file.scenario),
+            "asynchronous saves, as the prediction has them: save_checkpoint waits for the write",
+        ),
     ) + common_drops(plan_file)
 
 

@@ -197,6 +197,12 @@ def literal(values: Mapping[str, object]) -> str:
     return "{\n" + "".join(f"    {name!r}: {value!r},\n" for name, value in values.items()) + "}"
 
 
+def saves_behind_training(scenario: Scenario) -> bool:
+    """Return whether training is predicted to go on while the safest checkpoint is written."""
+    tiers = scenario.reliability.checkpoint_tiers
+    return not tiers or not tiers[-1].blocking
+
+
 def with_layers(plan: PlanSpec, counts: tuple[int, ...], n_layers: int) -> PlanSpec:
     """Return the plan with the layers of each chunk that a file says, if it says any.
 

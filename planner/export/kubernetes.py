@@ -26,6 +26,7 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import OWN_TARGET
+from simulator.spec.units import format_bandwidth
 
 JOB = "job.yaml"
 RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}
@@ -41,7 +42,7 @@ def _emit(plan_file: PlanFile) -> Export:
     parts = [_service(plan_file), _policy(plan_file), _plan(plan_file), _job(plan_file)]
     name = job_name(plan_file.scenario)
     notes = own_notes(plan_file)
-    notes = replace(notes, needs=(*_NEEDS, *notes.needs))
+    notes = replace(notes, needs=(*_NEEDS, *_network(plan_file), *notes.needs))
     advice = (
         f"to go on after a failure: kubectl delete job {name},",
         f"add {RESUME} as the last word of its command below, and kubectl apply -f {JOB}",
@@ -52,6 +53,18 @@ def _emit(plan_file: PlanFile) -> Export:
         files=(ExportedFile(JOB, head + "---\n".join(map(_yaml, parts))),),
         notes=notes,
         start=f"kubectl apply -f {JOB}",
+    )
+
+
+def _network(plan_file: PlanFile) -> tuple[str, ...]:
+    """Return what the prediction assumes between pods; pods of themselves have the overlay only."""
+    n_nodes, _ = nodes_and_ranks(plan_file)
+    if n_nodes == 1:
+        return ()
+    rate = format_bandwidth(plan_file.scenario.cluster.fabric.nic.bandwidth_bytes_per_s)
+    return (
+        f"a network of {rate} per device between the nodes, which the prediction assumes: the "
+        "RDMA device plugin's resources, or hostNetwork, are yours to add",
     )
 
 

@@ -19,6 +19,7 @@ from planner.export.exporter import (
     common_drops,
     header,
     matters,
+    saves_behind_training,
     steps_between_checkpoints,
     unset,
 )
@@ -35,6 +36,10 @@ ARGUMENTS = "megatron.args"
 _NEEDS = (
     "a checkout of Megatron-LM, whose path is in MEGATRON_LM",
     f"your data and tokenizer: replace --mock-data and NullTokenizer in {ARGUMENTS}",
+)
+_NEEDS_BEHIND = (
+    "for --async-save the package nvidia-resiliency-ext, or --async-strategy mcore, where your "
+    "Megatron-LM has that flag (0.19 does)",
 )
 
 _LEARNING = {
@@ -57,7 +62,7 @@ def _emit(plan_file: PlanFile) -> Export:
         dropped=_dropped(plan_file),
         to_set=_to_set(plan_file.scenario),
         assumed=("no dropout",),
-        needs=_NEEDS,
+        needs=_NEEDS + _NEEDS_BEHIND * saves_behind_training(plan_file.scenario),
     )
     lines = [" ".join(map(shlex.quote, group)) for group in _grouped(arguments(plan_file))]
     launch = launch_files(
@@ -69,7 +74,7 @@ def _emit(plan_file: PlanFile) -> Export:
             require_file("$MEGATRON_LM/pretrain_gpt.py", "MEGATRON_LM is no checkout"),
             "export CUDA_DEVICE_MAX_CONNECTIONS=1  # megatron asks for it under tp or cp",
             f'mapfile -t words < <(grep -v "^#" {ARGUMENTS} | xargs -n 1 printf "%s\\n")',
-            'case " ${words[*]} $* " in *" --lr "*) ;; '
+            'case " ${words[*]} $* " in *" --lr "* | *" --lr="*) ;; '
             '*) echo "launch.sh: give a learning rate: --lr RATE" >&2; exit 1 ;; esac',
         ),
     )
@@ -127,6 +132,8 @@ def arguments(plan_file: PlanFile) -> list[str]:
         _training(scenario, plan),
         ["--save", "checkpoints", "--load", "checkpoints"],
         ["--save-interval", steps_between_checkpoints(plan_file)],
+        ["--ckpt-format", "torch_dist"],
+        ["--async-save"] * saves_behind_training(scenario),
     )
     return [str(word) for group in groups for word in group]
 

@@ -11,7 +11,13 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from planner.export.exporter import Notes, header, literal, steps_between_checkpoints
+from planner.export.exporter import (
+    Notes,
+    header,
+    literal,
+    saves_behind_training,
+    steps_between_checkpoints,
+)
 from simulator.spec.base import Precision
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -30,6 +36,8 @@ SCHEDULES: dict[ScheduleName, str] = {
 }
 RECOMPUTES = {"selective": "SelectiveAC", "full": "FullAC"}
 """Classes of what a recipe's activation_checkpoint is, else None."""
+_ASYNC_MODES = {True: "async", False: "disabled"}
+"""torchtitan's, by whether training goes on while a checkpoint is written; "async" copies first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,7 @@ def recipe(plan_file: PlanFile, base: Base, notes: Notes) -> str:
         f"    config.activation_checkpoint = {recompute and f'{recompute}.Config()'}",
         "    config.checkpoint.enable = True",
         f"    config.checkpoint.interval = {steps_between_checkpoints(plan_file)}",
+        f"    config.checkpoint.async_mode = {_ASYNC_MODES[saves_behind_training(scenario)]!r}",
         "    return config",
     ]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from simulator.spec.base import Precision
-from simulator.spec.errors import unknown_name
+from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.job import JobSpec
 from simulator.spec.legality import Decisions, trait
 from simulator.spec.model import ModelSpec
@@ -279,6 +279,11 @@ _DEEPSPEED_RULES = (
         lambda _, plan: (plan.zero_stage == 0) | (plan.dp_replicate == 1),
         "dp_replicate > 1 under a ZeRO stage, which divides over all data-parallel ranks",
     ),
+    TargetRule(
+        "zero_stage",
+        lambda _, plan: (plan.tp == 1) | (plan.zero_stage < 3),
+        "zero_stage=3 with tp > 1 (AutoTP), which the engine of 0.19.0 to 0.19.3 refuses",
+    ),
 )
 _ACCELERATE_RULES = (
     _WHOLE_KV_HEADS,
@@ -376,8 +381,18 @@ TARGETS: dict[str, Target] = {
 """Executors by name. Adding one: an entry here and, for export, a module of planner.export."""
 
 
+LAUNCHERS = ("torchrun", "slurm", "kubernetes")
+"""What starts our own target: exports, and no executors of their own."""
+
+
 def find_target(name: str, *, where: str | None = None) -> Target:
     """Return the target of that name. Raises InputError with near names."""
+    if name in LAUNCHERS:
+        raise InputError(
+            f"unknown target {name!r}",
+            where=where,
+            fix=f"{name} runs target {OWN_TARGET}: plan for that, and export --to {name}",
+        )
     if name not in TARGETS:
         raise unknown_name("target", name, TARGETS, where=where)
     return TARGETS[name]

@@ -22,7 +22,8 @@ from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.errors import InputError
 from simulator.spec.learning import LearningSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.target import TARGETS
+from simulator.spec.reliability import CheckpointTier
+from simulator.spec.target import LAUNCHERS, OWN_TARGET, TARGETS
 from tests.planner.export.plans import PAIRS, PLANS, plan_file
 
 
@@ -431,6 +432,86 @@ def test_a_device_without_a_kubernetes_resource_is_refused() -> None:
 
 def test_torchtitan_has_a_recipe_for_each_model_that_it_is_said_to_have() -> None:
     assert set(TARGETS["torchtitan"].models) == set(BASES)
+
+
+def test_the_launchers_are_the_exports_that_our_own_target_runs() -> None:
+    ours = {name for name, exporter in EXPORTERS.items() if exporter.executor == OWN_TARGET}
+    assert ours == set(LAUNCHERS)
+
+
+def with_store(name: str, *, blocking: bool) -> PlanFile:
+    file = plan_file(name)
+    store = CheckpointTier(
+        name="store", survives="region", write_bandwidth_bytes_per_s=1e11, blocking=blocking
+    )
+    reliability = file.scenario.reliability.model_copy(update={"checkpoint_tiers": (store,)})
+    scenario = file.scenario.model_copy(update={"reliability": reliability})
+    return file.model_copy(update={"scenario": scenario})
+
+
+def test_saves_are_asynchronous_where_the_prediction_has_them_so() -> None:
+    for file in (plan_file("ddp"), with_store("ddp", blocking=False)):
+        megatron = find_exporter("megatron").export(file)
+        given = script_flags(megatron.text("megatron.args"), "megatron.args")
+        assert (given["--async-save"], given["--ckpt-format"]) == ("", "torch_dist")
+        assert any("nvidia-resiliency-ext" in line for line in megatron.notes.needs)
+        recipe = find_exporter("torchtitan").export(file).text(RECIPE)
+        assert "    config.checkpoint.async_mode = 'async'\n" in recipe
+        for target in ("deepspeed", "accelerate"):
+            dropped = find_exporter(target).export(file).notes.dropped
+            assert any(line.startswith("asynchronous saves") for line in dropped)
+
+
+def test_saves_are_synchronous_where_training_is_predicted_to_wait() -> None:
+    file = with_store("ddp", blocking=True)
+    megatron = find_exporter("megatron").export(file)
+    assert "--async-save" not in script_flags(megatron.text("megatron.args"), "megatron.args")
+    assert not any("async" in line for line in megatron.notes.needs)
+    recipe = find_exporter("torchtitan").export(file).text(RECIPE)
+    assert "    config.checkpoint.async_mode = 'disabled'\n" in recipe
+    for target in ("deepspeed", "accelerate"):
+        dropped = find_exporter(target).export(file).notes.dropped
+        assert not any(line.startswith("asynchronous saves") for line in dropped)
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        (["--lr", "3e-4"], True),
+        (["--lr=3e-4"], True),
+        ([], False),
+        (["--lr-warmup-iters=9"], False),
+    ],
+)
+def test_megatron_starts_with_a_learning_rate_in_either_form(
+    given: list[str], accepted: bool, tmp_path: Path
+) -> None:
+    for file in find_exporter("megatron").export(plan_file("ddp")).files:
+        (tmp_path / file.name).write_text(file.text)
+    (tmp_path / "pretrain_gpt.py").touch()
+    (tmp_path / "torchrun").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "torchrun").chmod(0o755)
+    names = {"MEGATRON_LM": str(tmp_path), "HEAD_NODE": "node1", "RUN_ID": "7"}
+    done = subprocess.run(
+        ["bash", "launch.sh", *given],
+        cwd=tmp_path, env=names | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == (0 if accepted else 1), done.stderr
+    if accepted:
+        assert done.stdout.rstrip().endswith(" ".join(given))
+    else:
+        assert "launch.sh: give a learning rate" in done.stderr
+
+
+def test_a_kubernetes_job_says_which_network_the_prediction_assumes() -> None:
+    needed = {
+        name: find_exporter("kubernetes").export(plan_file(name)).notes.needs
+        for name in ("tiny", "tiny in 16 processes on nodes")
+    }
+    network = "a network of 400 Gb/s per device between the nodes"
+    assert any(line.startswith(network) for line in needed["tiny in 16 processes on nodes"])
+    assert not any("network" in line for line in needed["tiny"])
 
 
 def test_every_plan_is_used() -> None:

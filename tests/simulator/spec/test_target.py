@@ -6,7 +6,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec, MoeSpec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.target import TARGETS, find_target
+from simulator.spec.target import LAUNCHERS, TARGETS, find_target
 
 MODEL = ModelSpec(
     name="m",
@@ -103,6 +103,14 @@ KNOWN_MOE = MOE.model_copy(update={"name": "qwen3-30b-a3b"})
             "armillary cannot run tied embeddings with chunks in a V",
         ),
         ("deepspeed", MODEL, PlanSpec(dp_shard=2, zero_stage=1), None),
+        ("deepspeed", MODEL, PlanSpec(dp_shard=2, tp=2, zero_stage=2), None),
+        (
+            "deepspeed",
+            MODEL,
+            PlanSpec(dp_shard=2, tp=2, zero_stage=3),
+            "deepspeed cannot run zero_stage=3 with tp > 1 (AutoTP), which the engine of 0.19.0 "
+            "to 0.19.3 refuses",
+        ),
     ],
 )
 def test_refusal(target: str, model: ModelSpec, plan: PlanSpec, refusal: str | None) -> None:
@@ -120,3 +128,9 @@ def test_nobody_runs_local_sgd() -> None:
 def test_unknown_target_names_the_near_ones() -> None:
     with pytest.raises(InputError, match="unknown target 'megatorn'; did you mean megatron"):
         find_target("megatorn")
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_launcher_is_told_the_target_that_it_runs(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}'; {name} runs target armillary: plan for that"):
+        find_target(name)
