@@ -7,10 +7,10 @@ kept), or a part of the layers that are not repeated whole (`PARTS`): `every-2+l
 
 References
 ----------
-NVIDIA/Megatron-LM:megatron/core/transformer/transformer_config.py (recompute_modules; method block
-is `first-k`, uniform is `groups-of-k`); pytorch/torchtitan up to 0.1: selective_ac_option "2" is
-`every-2`, "op" is `selective`; deepspeedai/DeepSpeed: activation_checkpoint_interval is
-`groups-of-k`.
+NVIDIA/Megatron-LM:megatron/core/transformer/transformer_config.py (recompute_modules, of which
+`core-attn` is what it takes unless told; method block is `first-k`, uniform is `groups-of-k`);
+pytorch/torchtitan up to 0.1: selective_ac_option "2" is `every-2`, "op" is `selective`;
+deepspeedai/DeepSpeed: activation_checkpoint_interval of a PipelineModule is `groups-of-k`.
 """
 
 from __future__ import annotations
