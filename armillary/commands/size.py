@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armillary import options
+
+if TYPE_CHECKING:
+    from planner.size import SizeOption
+    from simulator.spec.scenario import Scenario
 
 
 def command(
@@ -61,11 +65,22 @@ def command(
         typer.echo(sizing.model_dump_json(indent=2))
     else:
         best = sizing.best_by(scenario_asked.goal.minimize)
-        planned = asked.words(cluster=f"{best.device}:{best.n_devices}")
+        planned = _planned(asked, scenario_asked, best)
         typer.echo(size_screen(sizing, question=question(scenario_asked)))
         if table is not None:
             typer.echo(f"saved: {table}")
         typer.echo(folded(["armillary", "plan", *planned], indent="next: "))
+
+
+def _planned(asked: options.Asked, scenario: Scenario, best: SizeOption) -> list[str]:
+    """Return the words that plan on an option; a drawn fabric stays, of so many nodes."""
+    from simulator.catalog import find_device
+
+    if scenario.cluster.fabric.graph is None:
+        return asked.words(cluster=f"{best.device}:{best.n_devices}")
+    nodes = best.n_devices // find_device(best.device).devices_per_node
+    sized = (f"cluster.device={best.device}", f"cluster.nodes={nodes}")
+    return asked.words() + [word for each in sized for word in ("--set", each)]
 
 
 def _kinds(devices: str | None) -> tuple[str, ...]:

@@ -129,6 +129,8 @@ class FabricGraph(Spec):
         Raises InputError where there are fewer hosts, or the others lead from one to the next.
         """
         kind = self.host_kind
+        if n_hosts == self.n_hosts:
+            return self
         if n_hosts > self.n_hosts:
             raise InputError(
                 f"the fabric's graph joins {self.n_hosts} {kind}s, and {n_hosts} are wanted",

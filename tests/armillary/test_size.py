@@ -82,6 +82,21 @@ def test_the_next_command_plans_the_cheapest(tmp_path: Path) -> None:
     assert plans[0]["plan"]["tp"] == 2
 
 
+def test_the_next_command_keeps_a_drawn_fabric(tmp_path: Path) -> None:
+    """Some of the four nodes of eight that one switch joins."""
+    row = "  - {{ends: [node-{}, leaf], bandwidth_bytes_per_s: 1600 Gb/s}}\n"
+    (tmp_path / "fabric.yaml").write_text("links:\n" + "".join(map(row.format, range(4))))
+    drawn = f"h100-sxm@graph:{tmp_path / 'fabric.yaml'}"
+    asked = ("--model", "llama3-8b", "--cluster", drawn, "--tokens", "10B", "--devices", "h200")
+    command = run(*asked, "--finish-in", "14h").partition("next: ")[2].replace("\\\n", "")
+    words = [*shlex.split(command)[1:], "--json", "--out", str(tmp_path)]
+    assert drawn in words
+    assert "cluster.device=h200-sxm-141gb" in words
+    (nodes,) = (int(each[14:]) for each in words if each.startswith("cluster.nodes="))
+    plans = json.loads(CliRunner().invoke(cli._application(), words).stdout)["plans"]
+    assert PlanSpec.model_validate(plans[0]["plan"]).n_ranks == 8 * nodes
+
+
 def test_a_question_of_a_file_is_asked_again_of_it() -> None:
     asked = Asked(file=Path("a b.yaml"), finish_within="3d", overrides=("limits.tp=2",))
     assert asked.words(cluster="h100-sxm:8") == [

@@ -15,9 +15,14 @@ _DRAWN = Source(field="graph", basis=Basis.MEASURED, source="drawn by the user")
 def drawn_fabric(
     graph: FabricGraph, fabric: FabricSpec, n_nodes: int, devices_per_node: int
 ) -> FabricSpec:
-    """Return the fabric that a graph draws, over what the device usually has."""
-    if graph.n_hosts != _hosts(graph, n_nodes, devices_per_node):
+    """Return the fabric that a graph draws of its first nodes, over what the device usually has.
+
+    Raises InputError where other nodes lead from one of these to the next.
+    """
+    hosts = _hosts(graph, n_nodes, devices_per_node)
+    if graph.n_hosts < hosts:
         return fabric.model_copy(update={"graph": graph})  # `ClusterSpec` says what is wrong
+    graph = graph.of_first(hosts)
     levels = levels_of(graph, n_nodes, devices_per_node)
     ends_s = fabric.nic.latency_s if graph.end_latency_s is None else graph.end_latency_s
     nic = {

@@ -11,6 +11,7 @@ import pytest
 
 from planner.search import search
 from simulator.catalog.cluster import parse_cluster, read_cluster_file, write_cluster_file
+from simulator.catalog.layouts.drawn import fabric_of_first
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.cost.flow_factors import flow_factors
 from simulator.fabric.topology import build_graph
@@ -275,3 +276,15 @@ def test_a_fabric_by_name_takes_the_place_of_a_graph(tmp_path: Path) -> None:
 def test_the_ends_of_a_message_can_be_given(tmp_path: Path) -> None:
     text = "end_latency_s: 4 us\n" + drawn(RAILS)
     assert cluster_of(tmp_path, text).fabric.nic.latency_s == pytest.approx(5e-6)
+
+
+def test_a_part_of_a_drawn_fabric(tmp_path: Path) -> None:
+    """Asked for by `cluster.nodes`, or cut out of the whole one."""
+    whole = cluster_of(tmp_path, drawn(leaf_and_spine("3200 Gb/s")))
+    part = scenario_from_flags(
+        model="llama3-8b",
+        cluster=f"h100-sxm@graph:{tmp_path / 'fabric.yaml'}",
+        overrides=["cluster.nodes=4"],
+    ).cluster
+    assert (part.n_devices, part.fabric.nodes_per_pod) == (32, 0)
+    assert part.fabric == fabric_of_first(whole.fabric, 4, 8)
