@@ -179,37 +179,9 @@ def completion_s(
     return _array(work_s) / goodput(interval_s, stall_s, restart_s, mtbf_s)
 
 
-def completion_without_checkpoints_s(
-    work_s: ArrayLike, restart_s: ArrayLike, mtbf_s: ArrayLike
-) -> FloatArray:
-    """Expected time to finish work that starts over at every failure."""
-    mtbf = _array(mtbf_s)
-    with np.errstate(over="ignore"):
-        return np.where(
-            np.isfinite(mtbf),
-            np.where(np.isfinite(mtbf), mtbf, 1.0)
-            * np.exp(_array(restart_s) / mtbf)
-            * np.expm1(_array(work_s) / mtbf),
-            _array(work_s),
-        )
-
-
 def recovery_pressure(interval_s: ArrayLike, restart_s: ArrayLike, mtbf_s: ArrayLike) -> FloatArray:
     """Restart plus half an interval over the mean time between failures, to first order."""
     return (_array(restart_s) + _array(interval_s) / 2) / _array(mtbf_s)
-
-
-def first_order_overhead(
-    interval_s: ArrayLike, stall_s: ArrayLike, restart_s: ArrayLike, mtbf_s: ArrayLike
-) -> FloatArray:
-    """Extra time over work to first order: c/tau + (R + (tau + c)/2)/M.
-
-    Raises ValueError outside the range of first-order formulas.
-    """
-    _require_first_order(interval_s, restart_s, mtbf_s)
-    interval, stall = _array(interval_s), _array(stall_s)
-    lost = _array(restart_s) + (interval + stall) / 2
-    return stall / interval + lost / _array(mtbf_s)
 
 
 def first_order_ettr(

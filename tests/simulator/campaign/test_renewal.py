@@ -67,8 +67,6 @@ def test_the_optimum_is_flat() -> None:
 def test_completion_time_of_thirty_days_of_work() -> None:
     time_s = renewal.completion_s(30 * DAY_S, 647.385, 20, 300, LLAMA3_MTBF_S)
     assert time_s / DAY_S == pytest.approx(32.743, abs=5e-4)
-    first_order = renewal.first_order_overhead(647.385, 20, 300, LLAMA3_MTBF_S)
-    assert first_order == pytest.approx(0.0878, abs=5e-5)
 
 
 def test_completion_formula_against_a_simulation_of_two_million_segments() -> None:
@@ -84,12 +82,6 @@ def test_completion_formula_against_a_simulation_of_two_million_segments() -> No
     measured = total_s / (n_segments * work_s)
     exact = renewal.completion_s(1.0, work_s, stall_s, restart_s, mtbf_s)
     assert measured == pytest.approx(exact, rel=5e-4)
-
-
-def test_completion_without_checkpoints() -> None:
-    time_s = renewal.completion_without_checkpoints_s(4 * 3600, 0, LLAMA3_MTBF_S)
-    assert time_s / 3600 == pytest.approx(8.180, abs=5e-4)
-    assert renewal.completion_without_checkpoints_s(100.0, 300, np.inf) == 100.0
 
 
 @given(
@@ -169,8 +161,6 @@ def test_first_order_formulas_refuse_where_they_break(n_nodes: int, exact: float
     interval_s = np.sqrt(2 * 10 * mtbf_s)
     with pytest.raises(ValueError, match="recovery pressure"):
         renewal.first_order_ettr(interval_s, 10, 300, mtbf_s)
-    with pytest.raises(ValueError, match="recovery pressure"):
-        renewal.first_order_overhead(interval_s, 10, 300, mtbf_s)
     assert renewal.goodput(interval_s, 10, 300, mtbf_s) == pytest.approx(exact, abs=1e-3)
 
 
