@@ -10,6 +10,7 @@ from planner.export.exporter import (
     Exporter,
     Notes,
     applying,
+    saves_behind_training,
     steps_between_checkpoints,
     unset,
 )
@@ -41,6 +42,10 @@ def own_notes(plan_file: PlanFile) -> Notes:
             (
                 balancing in ("aux-loss", "global-aux-loss"),
                 f"load_balancing {balancing}: armillary run takes the loss over each sequence",
+            ),
+            (
+                saves_behind_training(plan_file.scenario),
+                "asynchronous saves, as the prediction has them: armillary run waits for the write",
             ),
         ),
         to_set=unset(plan_file.scenario, _OTHERWISE),

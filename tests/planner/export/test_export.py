@@ -457,7 +457,7 @@ def test_saves_are_asynchronous_where_the_prediction_has_them_so() -> None:
         assert any("nvidia-resiliency-ext" in line for line in megatron.notes.needs)
         recipe = find_exporter("torchtitan").export(file).text(RECIPE)
         assert "    config.checkpoint.async_mode = 'async'\n" in recipe
-        for target in ("deepspeed", "accelerate"):
+        for target in ("deepspeed", "accelerate", *LAUNCHERS):
             dropped = find_exporter(target).export(file).notes.dropped
             assert any(line.startswith("asynchronous saves") for line in dropped)
 
@@ -469,7 +469,7 @@ def test_saves_are_synchronous_where_training_is_predicted_to_wait() -> None:
     assert not any("async" in line for line in megatron.notes.needs)
     recipe = find_exporter("torchtitan").export(file).text(RECIPE)
     assert "    config.checkpoint.async_mode = 'disabled'\n" in recipe
-    for target in ("deepspeed", "accelerate"):
+    for target in ("deepspeed", "accelerate", *LAUNCHERS):
         dropped = find_exporter(target).export(file).notes.dropped
         assert not any(line.startswith("asynchronous saves") for line in dropped)
 
