@@ -43,7 +43,7 @@ def _uncertainty(option: SizeOption) -> str:
     words = [f"{what} {format_probability(p)}" for what, p in likely.items() if p is not None]
     words.append(f"fits {format_probability(1 - summary.misfit_probability)}")
     odds_in_words = ", ".join(words).replace(" %", "%")
-    return f"{', '.join(ranges)}; probabilities: {odds_in_words}"
+    return f"{', '.join(ranges)}; odds: {odds_in_words}"
 
 
 def _winners(sizing: Sizing) -> list[tuple[str, SizeOption]]:
