@@ -11,6 +11,7 @@ from planner.odds import Odds
 from planner.pricing import at_peak
 from planner.result import PredictionSummary
 from planner.search import find_plans
+from planner.size_missed import nearest_sizes
 from simulator.catalog import find_device
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NoFeasiblePlan
@@ -46,6 +47,7 @@ class Sizing(Spec):
     """All that were found, by kind and number."""
     fewest: SizeOption
     fastest: SizeOption
+    """Of those found: numbers beyond LARGEST_FACTOR times the fewest are not looked at."""
     cheapest: SizeOption | None
     """None where no price is known."""
     greenest: SizeOption | None
@@ -110,7 +112,8 @@ def size(
         without += [] if found else [kind]
     if not options:
         raise NoFeasiblePlan(
-            f"no number of {' or '.join(kinds)} up to {MAX_DEVICES:,} meets the goal",
+            f"no number of {' or '.join(kinds)} up to {MAX_DEVICES:,} meets the goal"
+            + nearest_sizes(asked, lambda each: _nearest(each, kinds)),
             fix="allow more time or money, or other --devices",
         )
     return Sizing(
@@ -124,7 +127,15 @@ def size(
     )
 
 
-def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
+def _nearest(scenario: Scenario, kinds: tuple[str, ...]) -> list[SizeOption]:
+    """Return the counts of all kinds; in search of the least time, until more are not faster."""
+    factor = float("inf") if scenario.goal.minimize == "time" else LARGEST_FACTOR
+    return [one for kind in kinds for one in _options_of(scenario, kind, largest_factor=factor)]
+
+
+def _options_of(
+    scenario: Scenario, kind: str, *, largest_factor: float = LARGEST_FACTOR
+) -> list[SizeOption]:
     """Return the counts of one kind that meet the goal, from the smallest on.
 
     Adding devices stops where it no longer helps: at several times the smallest count, or when a
@@ -134,7 +145,7 @@ def _options_of(scenario: Scenario, kind: str) -> list[SizeOption]:
     least_s = float("inf")
     for sized in _sizes(scenario, kind):
         n_devices = sized.cluster.n_devices
-        if found and n_devices > LARGEST_FACTOR * found[0].n_devices:
+        if found and n_devices > largest_factor * found[0].n_devices:
             break
         result = find_plans(sized, top=1)
         if result is None:

@@ -35,6 +35,8 @@ def command(
 ) -> None:
     """Find the fewest, cheapest and greenest devices that finish in time.
 
+    Looks at numbers up to 4 times the fewest: the least time is that of those.
+
     armillary size scenarios/llama3-70b-on-64-h100.yaml --finish-within 30d --devices all
     """
     from armillary.question import question

@@ -24,7 +24,7 @@ def size_screen(sizing: Sizing, *, question: str) -> str:
     lines += (
         [f"({hidden} more do, and are beaten in time, cost, energy and number)"] if hidden else []
     )
-    lines.append("plans, and between which values 90 % of what may come lies")
+    lines.append("plans, and between which values 90 % lies; time: the least of those shown")
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
         lines += wrapped(_uncertainty(option), first="    ", rest="    ")

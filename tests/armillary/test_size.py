@@ -33,6 +33,7 @@ def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = screen.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 24
+    assert "time: the least of those shown" in screen
     assert "within 3 d" in " ".join(lines)
     for word in (
         "number",

@@ -1,5 +1,7 @@
 """Sizes that meet a deadline: the smallest first, none that does not help, the front."""
 
+import re
+
 import pytest
 
 from planner.changes import with_devices
@@ -117,6 +119,35 @@ def test_without_deadline_or_budget_it_is_no_question(scenario: Scenario) -> Non
         size(scenario)
 
 
-def test_a_deadline_that_no_number_meets(scenario: Scenario) -> None:
-    with pytest.raises(NoFeasiblePlan, match="no number of h100-sxm-80gb up to"):
-        size(scenario, finish_within=60.0)
+def missed(scenario: Scenario, **bounds: float) -> str:
+    with pytest.raises(NoFeasiblePlan) as caught:
+        size(scenario, **bounds)
+    return caught.value.message
+
+
+def test_the_cheapest_number_and_its_cost_are_said(scenario: Scenario) -> None:
+    text = missed(scenario, budget=5_000.0)
+    quoted = re.search(
+        r"the cheapest is (\d+) x \S+ with \$([\d.]+) k, and the budget is \$5 k", text
+    )
+    assert quoted is not None
+    enough = 1000 * float(quoted[2]) * 1.005  # three digits are printed
+    found = size(scenario, budget=enough)
+    assert found.cheapest is not None
+    assert found.cheapest.n_devices == int(quoted[1])
+    assert "the fastest looked at, " in text
+
+
+def test_a_deadline_that_no_number_meets_says_the_fastest(scenario: Scenario) -> None:
+    text = missed(scenario, finish_within=60.0)
+    assert text.startswith("no number of h100-sxm-80gb up to 1,048,576 meets the goal: ")
+    assert re.search(r"the fastest is [\d,]+ x \S+ with .*, and the deadline is 60 s", text)
+
+
+def test_the_bound_that_binds_is_named(scenario: Scenario) -> None:
+    assert "(the budget binds): the cheapest in time is " in missed(
+        scenario, finish_within=20 * DAY_S, budget=5_000.0
+    )
+    either = missed(scenario, finish_within=0.5 * DAY_S, budget=12_000.0)
+    assert "(each can be met, not both): the cheapest in time is " in either
+    assert "; the fastest within the budget is " in either
