@@ -119,9 +119,11 @@ def test_without_deadline_or_budget_it_is_no_question(scenario: Scenario) -> Non
         size(scenario)
 
 
-def missed(scenario: Scenario, **bounds: float) -> str:
+def missed(
+    scenario: Scenario, *, finish_within: float | None = None, budget: float | None = None
+) -> str:
     with pytest.raises(NoFeasiblePlan) as caught:
-        size(scenario, **bounds)
+        size(scenario, finish_within=finish_within, budget=budget)
     return caught.value.message
 
 
