@@ -49,7 +49,9 @@ _OTHERWISE = {
 
 def _emit(plan_file: PlanFile) -> Export:
     scenario = plan_file.scenario
-    notes = Notes(dropped=_dropped(plan_file), to_set=unset(scenario, _OTHERWISE), needs=_NEEDS)
+    notes = Notes(
+        dropped=_dropped(plan_file), to_set=unset(scenario, _OTHERWISE), needs=_needs(plan_file)
+    )
     return Export(
         target="deepspeed",
         files=(
@@ -65,6 +67,13 @@ def _emit(plan_file: PlanFile) -> Export:
         notes=notes,
         start=start_command(plan_file),
     )
+
+
+def _needs(plan_file: PlanFile) -> tuple[str, ...]:
+    """0.19.0 to 0.19.3 refuse AutoTP under ZeRO 3 (deepspeed/runtime/engine.py)."""
+    plan = plan_file.plan
+    divides_twice = plan.tp > 1 and plan.zero_stage == 3
+    return _NEEDS + (("DeepSpeed 0.19.4 or newer: tp under ZeRO 3",) if divides_twice else ())
 
 
 def _dropped(plan_file: PlanFile) -> tuple[str, ...]:

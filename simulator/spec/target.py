@@ -279,11 +279,6 @@ _DEEPSPEED_RULES = (
         lambda _, plan: (plan.zero_stage == 0) | (plan.dp_replicate == 1),
         "dp_replicate > 1 under a ZeRO stage, which divides over all data-parallel ranks",
     ),
-    TargetRule(
-        "zero_stage",
-        lambda _, plan: (plan.tp == 1) | (plan.zero_stage < 3),
-        "zero_stage=3 with tp > 1 (AutoTP), which the engine of 0.19.0 to 0.19.3 refuses",
-    ),
 )
 _ACCELERATE_RULES = (
     _WHOLE_KV_HEADS,

@@ -280,6 +280,14 @@ def test_what_cannot_be_said_is_listed_and_stands_in_the_files() -> None:
     assert f"# not expressed: {pipeline}" in export.text("launch.sh")
 
 
+def test_deepspeed_under_zero_3_with_tp_needs_a_release_that_takes_it() -> None:
+    needed = "DeepSpeed 0.19.4 or newer: tp under ZeRO 3"
+    decided = {"sequence_parallel": False}
+    for zero_stage, says in ((3, True), (2, False)):
+        file = plan_file("fsdp x tp", **decided, zero_stage=zero_stage)
+        assert (needed in find_exporter("deepspeed").export(file).notes.needs) is says
+
+
 def test_deepspeed_keys_are_its_own() -> None:
     """DeepSpeed does not check its top-level keys, so they are compared with its documentation."""
     known = {

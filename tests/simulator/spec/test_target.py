@@ -103,14 +103,7 @@ KNOWN_MOE = MOE.model_copy(update={"name": "qwen3-30b-a3b"})
             "armillary cannot run tied embeddings with chunks in a V",
         ),
         ("deepspeed", MODEL, PlanSpec(dp_shard=2, zero_stage=1), None),
-        ("deepspeed", MODEL, PlanSpec(dp_shard=2, tp=2, zero_stage=2), None),
-        (
-            "deepspeed",
-            MODEL,
-            PlanSpec(dp_shard=2, tp=2, zero_stage=3),
-            "deepspeed cannot run zero_stage=3 with tp > 1 (AutoTP), which the engine of 0.19.0 "
-            "to 0.19.3 refuses",
-        ),
+        ("deepspeed", MODEL, PlanSpec(dp_shard=2, tp=2, zero_stage=3), None),
     ],
 )
 def test_refusal(target: str, model: ModelSpec, plan: PlanSpec, refusal: str | None) -> None:
