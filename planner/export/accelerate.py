@@ -14,6 +14,7 @@ from planner.export.exporter import (
     Exporter,
     Notes,
     applying,
+    by_reading,
     common_drops,
     header,
     literal,
@@ -246,6 +247,6 @@ EXPORTER = Exporter(
     description="a module that makes Hugging Face's Accelerator",
     executor="accelerate",
     emit=_emit,
-    read_back=lambda export, scenario: read(export.text(MODULE), MODULE, scenario).plan,
+    read_back=by_reading(read, MODULE),
     read=read,
 )

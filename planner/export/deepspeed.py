@@ -18,6 +18,7 @@ from planner.export.exporter import (
     Exporter,
     Notes,
     applying,
+    by_reading,
     common_drops,
     saves_behind_training,
     steps_between_checkpoints,
@@ -205,6 +206,6 @@ EXPORTER = Exporter(
     description="a DeepSpeed JSON configuration",
     executor="deepspeed",
     emit=_emit,
-    read_back=lambda export, scenario: read(export.text(CONFIG), CONFIG, scenario).plan,
+    read_back=by_reading(read, CONFIG),
     read=read,
 )

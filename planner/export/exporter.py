@@ -103,6 +103,11 @@ class Exporter:
         return self.emit(plan_file)
 
 
+def by_reading(read: Reader, file: str) -> Callable[[Export, Scenario], PlanSpec]:
+    """Return how to take the plan back from a file of an export, by the reader of such settings."""
+    return lambda export, scenario: read(export.text(file), file, scenario).plan
+
+
 def _way_out(scenario: Scenario, plan: PlanSpec, refusing: Exporter) -> str:
     """Return what helps where an exporter refuses: another plan for it, or another target."""
     model, job = scenario.model, scenario.job

@@ -16,6 +16,7 @@ from planner.export.exporter import (
     Exporter,
     Notes,
     applying,
+    by_reading,
     common_drops,
     header,
     matters,
@@ -240,6 +241,6 @@ EXPORTER = Exporter(
     description="arguments of Megatron-LM's pretrain_gpt.py",
     executor="megatron",
     emit=_emit,
-    read_back=lambda export, scenario: read(export.text(ARGUMENTS), ARGUMENTS, scenario).plan,
+    read_back=by_reading(read, ARGUMENTS),
     read=read,
 )

@@ -14,6 +14,7 @@ from planner.export.exporter import (
     Exporter,
     Notes,
     applying,
+    by_reading,
     common_drops,
     unset,
 )
@@ -153,6 +154,6 @@ EXPORTER = Exporter(
     description="a torchtitan 0.3.0 recipe module",
     executor="torchtitan",
     emit=_emit,
-    read_back=lambda export, scenario: read(export.text(RECIPE), RECIPE, scenario).plan,
+    read_back=by_reading(read, RECIPE),
     read=read,
 )
