@@ -25,8 +25,8 @@ from simulator.validate.constants import (
 from simulator.validate.corrections import OUTLIERS
 from simulator.validate.express import Case, express
 from simulator.validate.fitting import Fit, Fitted
+from simulator.validate.free_constants import PARAMETERS
 from simulator.validate.judge import PUBLISHED
-from simulator.validate.parameters import PARAMETERS
 from simulator.validate.predicted import share_equal_parts, with_recompute
 from simulator.validate.rows import read_rows
 

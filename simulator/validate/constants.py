@@ -17,7 +17,7 @@ from simulator.cost.plan_table import FloatArray
 from simulator.spec.cluster import ClusterSpec, DeviceSpec
 from simulator.spec.profiles import SoftwareProfile
 from simulator.validate.express import Case
-from simulator.validate.parameters import PARAMETERS, Kind, Parameter
+from simulator.validate.free_constants import PARAMETERS, Kind, Parameter
 
 STORED = Path(__file__).with_name("constants.csv")
 FITTED = "fitted"

@@ -19,7 +19,7 @@ import numpy as np
 from simulator.cost.plan_table import BoolArray, FloatArray
 from simulator.validate.constants import Constants
 from simulator.validate.express import Case
-from simulator.validate.parameters import Parameter
+from simulator.validate.free_constants import Parameter
 from simulator.validate.predicted import step_seconds
 
 SIGMA = 0.05

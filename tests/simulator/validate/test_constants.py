@@ -8,8 +8,8 @@ from simulator.validate.constants import (
     stored_constants,
     stored_values,
 )
+from simulator.validate.free_constants import PARAMETERS, Parameter
 from simulator.validate.judge import PUBLISHED
-from simulator.validate.parameters import PARAMETERS, Parameter
 from simulator.validate.rows import read_rows
 
 GEMM = Parameter("device", ("h100-sxm-80gb",), "gemm_fraction", 0.7, 0.1)
