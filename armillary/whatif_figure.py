@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from planner.whatif import WhatIf
 from simulator.spec.picture import PictureForm, picture
+from simulator.spec.units import DAY_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DAY_S = 86400.0
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from armillary.screens.wrapping import wrapped
 from simulator import catalog
 from simulator.campaign.causes import resolve_causes
-from simulator.campaign.removals import DAY_S
 from simulator.cost.parameters import count_parameters
 from simulator.spec.plan import PlanSpec
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
-from simulator.spec.units import format_bandwidth, format_bytes, format_count, format_seconds
+from simulator.spec.units import DAY_S, format_bandwidth, format_bytes, format_count, format_seconds
 
 
 def check_screen(scenario: Scenario, plan: PlanSpec | None = None) -> str:

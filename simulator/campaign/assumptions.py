@@ -9,9 +9,7 @@ from simulator.spec.economics import EconomicsSpec
 from simulator.spec.profiles import FailureProfile
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
-from simulator.spec.units import format_seconds
-
-DAY_S = 86400.0
+from simulator.spec.units import DAY_S, format_seconds
 
 
 def campaign_assumptions(

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.campaign.fleet import Cohort, Cohorts, Fleet
-from simulator.campaign.removals import DAY_S
 from simulator.campaign.weibull import weibull_scale
 from simulator.spec.reliability import FailureCause, Outage
+from simulator.spec.units import DAY_S
 
 _CHUNK = 512  # random numbers drawn at once
 

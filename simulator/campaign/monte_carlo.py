@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.campaign.endless import NEVER
-from simulator.campaign.removals import DAY_S
 from simulator.campaign.saves import SaveTier
 from simulator.campaign.setting import CampaignSetting
 from simulator.cost.plan_table import FloatArray, IntArray
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.reliability import SCOPES, FailureCause, Scope
+from simulator.spec.units import DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.losses import Loss
 from simulator.spec.picture import PictureForm, picture
+from simulator.spec.units import DAY_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DAY_S = 86400.0
 MAX_CAUSES = 6
 """More causes than this are drawn as one."""
 MAX_TICKS = 5000

@@ -9,8 +9,7 @@ from math import inf
 from simulator.campaign.fleet import domain_nodes
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.reliability import FailureCause, ReliabilitySpec
-
-DAY_S = 86400.0
+from simulator.spec.units import DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from simulator.campaign.removals import DAY_S
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.reliability import FailureCause
+from simulator.spec.units import DAY_S
 
 
 def mean_speed(

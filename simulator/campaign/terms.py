@@ -12,7 +12,7 @@ from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.fleet import domain_nodes
 from simulator.campaign.money import MoneyTerms, money_terms
 from simulator.campaign.power import PowerTerms, power_terms
-from simulator.campaign.removals import DAY_S, Removals, removals
+from simulator.campaign.removals import Removals, removals
 from simulator.campaign.spare_pools import SpareTerms, spare_terms
 from simulator.catalog import find_failure_profile
 from simulator.cost.plan_table import FloatArray
@@ -29,6 +29,7 @@ from simulator.spec.reliability import (
     Scope,
 )
 from simulator.spec.scenario import Scenario
+from simulator.spec.units import DAY_S
 from simulator.step.slowest import expected_normal_maximum
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BeforeValidator, Field
 
+DAY_S = 86400.0
 _DECIMAL = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60}
 _PREFIX = _DECIMAL | _BINARY
@@ -26,9 +27,9 @@ SECONDS = {
     "min": 60.0,
     "m": 60.0,
     "h": 3600.0,
-    "d": 86400.0,
-    "w": 7 * 86400.0,
-    "y": 365.25 * 86400.0,
+    "d": DAY_S,
+    "w": 7 * DAY_S,
+    "y": 365.25 * DAY_S,
 }
 BYTES = {f"{prefix}B": factor for prefix, factor in _PREFIX.items()}
 BYTES_PER_S = {f"{prefix}B/s": factor for prefix, factor in _PREFIX.items()} | {
