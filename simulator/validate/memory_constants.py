@@ -27,8 +27,10 @@ UNFUSED_LOGITS_BYTES = 14.0
 """16-bit logits, their fp32 copy, its logarithmic softmax, and an fp32 gradient: 2 + 4 + 4 + 4."""
 FUSED_LOGITS_BYTES = 6.0
 """16-bit logits and an fp32 copy that becomes their gradient: 2 + 4."""
-FOREACH_BYTES = 8.0
-"""Unfused AdamW: an fp32 copy of the gradient and the denominator: 4 + 4."""
+UNFUSED_ADAMW_BYTES = 12.0
+"""An fp32 copy of the gradient, the root of the second moment, and that divided by its correction:
+4 + 4 + 4 (InternLM/InternEvo@eba2b85: internlm/solver/optimizer/fsdp_optimizer.py, with torch
+1.13's AdamW, pytorch/pytorch:torch/optim/adamw.py, _single_tensor_adamw)."""
 
 EXPECTED = (
     Expected("simumax-b200", ("megatron-plain",), {"logits_bytes": FUSED_LOGITS_BYTES}),
@@ -42,7 +44,7 @@ EXPECTED = (
     Expected(
         "internevo",
         ("internevo",),
-        {"logits_bytes": UNFUSED_LOGITS_BYTES, "update_bytes": FOREACH_BYTES},
+        {"logits_bytes": UNFUSED_LOGITS_BYTES, "update_bytes": UNFUSED_ADAMW_BYTES},
     ),
     Expected(
         "aleph-alpha",

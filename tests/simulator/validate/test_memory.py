@@ -41,7 +41,9 @@ def test_a_source_left_out(rows: list[RunRow]) -> None:
     """By what the frameworks' code says alone, 93 % of answers are right, and intervals hold."""
     found = judge(rows, left_out=True)
     assert found.memory is not None
-    assert 0.85 < found.memory.coverage < 0.97
+    assert found.memory.coverage > 0.95
     assert found.fit is not None
     assert found.fit.accuracy > 0.93
-    assert found.memory_by_source()["torchtitan"].mean < 0.05
+    means = found.memory_by_source()
+    assert means["torchtitan"].mean < 0.05
+    assert means["internevo"].mean < 0.095
