@@ -15,7 +15,7 @@ from simulator.cost.collectives import (
 )
 from simulator.cost.layers import query_key_value_sizes
 from simulator.cost.measured_work import added_s
-from simulator.cost.plan_table import FloatArray
+from simulator.cost.plan_table import BoolArray, FloatArray
 from simulator.cost.setting import Setting
 
 P2P_FACTOR = 2.0
@@ -48,14 +48,38 @@ def tensor_pair_s(setting: Setting, *, wide: bool = False) -> FloatArray:
     Korthikanti et al., arXiv 2205.05198, section 4.2. What is gathered goes into a multiplication
     and may have its narrow format, unless that is `wide`; sums keep theirs.
     """
-    group = setting.group("tp")
     message = activation_bytes(setting)
-    whole_s = all_reduce_s(message, group) + added_s("tensor", message, group)
     gathered = message * (1.0 if wide else _gathered_share(setting))
-    split_s = all_gather_s(gathered, group) + reduce_scatter_s(message, group)
-    split_s = split_s + added_s("sequence", message, group)
+    gather_s = all_gather_s(gathered, setting.group("tp")) + _added_s(setting) / 2.0
+    return setting.table.sequence_parallel * gather_s + tensor_sum_s(setting)
+
+
+def tensor_sum_s(setting: Setting) -> FloatArray:
+    """The second half of a pair: the sum over tensor-parallel ranks."""
+    group, message = setting.group("tp"), activation_bytes(setting)
+    whole_s = all_reduce_s(message, group) + added_s("tensor", message, group)
+    split_s = reduce_scatter_s(message, group) + _added_s(setting) / 2.0
     sequence = setting.table.sequence_parallel
     return (1 - sequence) * whole_s + sequence * split_s
+
+
+def _added_s(setting: Setting) -> FloatArray | float:
+    """What was measured to come to a pair with sequence parallelism."""
+    return added_s("sequence", activation_bytes(setting), setting.group("tp"))
+
+
+def repeats_last_sum(setting: Setting, *, mixture: bool) -> BoolArray:
+    """Whether a layer that is repeated whole repeats its last tensor-parallel sum too; shape (n,).
+
+    Software that stops early does where a gradient needs the result: that of a gate, or of the
+    weights by which routed results are added.
+    """
+    table, moe = setting.table, setting.model.moe
+    if not setting.software.stops_recompute_early:
+        return np.ones(len(table), dtype=bool)
+    if not mixture or moe is None:
+        return np.zeros(len(table), dtype=bool)
+    return (table.ep > 1) & (moe.shared_ffn_size == 0) | moe.shared_expert_gate
 
 
 def _gathered_share(setting: Setting) -> float:

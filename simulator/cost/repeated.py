@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.cost.exchange import tensor_exchange, tensor_pair_s
+from simulator.cost.exchange import (
+    repeats_last_sum,
+    tensor_exchange,
+    tensor_pair_s,
+    tensor_sum_s,
+)
 from simulator.cost.experts import expert_passes, routed_tokens
 from simulator.cost.layers import (
     attention_linears,
@@ -49,7 +54,8 @@ def repeated_time(
     """What the backward pass of a layer computes again, in the mean over the model's layers.
 
     A layer that is repeated whole repeats its collectives too, but not its last operator
-    (`recompute_fraction`). The others repeat the plan's parts.
+    (`recompute_fraction`), nor the last sum over tensor-parallel ranks where software stops early.
+    The others repeat the plan's parts.
     """
     whole = whole_share(setting.model, setting.table)
     layer = _Layer(setting=setting, times=times, forward=forward, mixture=mixture)
@@ -58,7 +64,7 @@ def repeated_time(
     }
     rest = {part: (1.0 - whole) * repeated(setting.table, part) for part in parts}
 
-    def summed(name: str, factor: float = 1.0) -> FloatArray:
+    def summed(name: str, factor: FloatArray | float = 1.0) -> FloatArray:
         total: FloatArray = whole * factor * getattr(forward, name)
         for part, time in parts.items():
             total = total + rest[part] * getattr(time, name)
@@ -66,7 +72,7 @@ def repeated_time(
 
     return LayerTime(
         compute_s=summed("compute_s", setting.software.recompute_fraction),
-        tp_s=summed("tp_s"),
+        tp_s=summed("tp_s", 1.0 - _skipped_share(layer)),
         cp_s=summed("cp_s"),
         ep_s=summed("ep_s"),
     )
@@ -108,7 +114,7 @@ def _dense_ffn(layer: _Layer) -> LayerTime:
     inner = setting.model.ffn_size / setting.table.tp * setting.tokens
     return LayerTime(
         compute_s=matmul_s + _activation_s(setting, inner),
-        tp_s=_ffn_share(layer) * layer.forward.tp_s,
+        tp_s=_repeated_tp_s(layer, _ffn_share(layer)),
         cp_s=np.zeros(len(setting.table)),
         ep_s=np.zeros(len(setting.table)),
     )
@@ -124,7 +130,7 @@ def _mixture(layer: _Layer) -> LayerTime:
     launch_s = HOST_FORWARD_SHARE * layer.setting.software.moe_launch_s
     return LayerTime(
         compute_s=np.maximum(compute_s, launch_s),
-        tp_s=_ffn_share(layer) * layer.forward.tp_s,
+        tp_s=_repeated_tp_s(layer, _ffn_share(layer)),
         cp_s=np.zeros(len(layer.setting.table)),
         ep_s=layer.forward.ep_s,
     )
@@ -147,7 +153,7 @@ def _shared_experts(layer: _Layer) -> LayerTime:
     pair_s = tensor_pair_s(setting) * (moe.shared_ffn_size > 0)
     return LayerTime(
         compute_s=matmul_s + _activation_s(setting, inner),
-        tp_s=_share_of(pair_s, layer) * layer.forward.tp_s,
+        tp_s=_repeated_tp_s(layer, _share_of(pair_s, layer)),
         cp_s=np.zeros(len(setting.table)),
         ep_s=np.zeros(len(setting.table)),
     )
@@ -193,6 +199,19 @@ def _moved_s(setting: Setting, values: FloatArray, n_kernels: float) -> FloatArr
         seconds: FloatArray = kernels.work.layer_value_s * values
         return seconds
     return kernels.elementwise_s(factor * kernels.value_bytes * values, n_kernels * factor)
+
+
+def _repeated_tp_s(layer: _Layer, share: FloatArray) -> FloatArray:
+    """Tensor-parallel exchanges of a part. Software that stops early repeats none: the part begins
+    with gathered tokens, and its sums come last.
+    """
+    return (not layer.setting.software.stops_recompute_early) * share * layer.forward.tp_s
+
+
+def _skipped_share(layer: _Layer) -> FloatArray:
+    """Share of the tensor-parallel collectives that a whole layer does not repeat."""
+    stops = ~repeats_last_sum(layer.setting, mixture=layer.mixture)
+    return stops * _share_of(tensor_sum_s(layer.setting), layer)
 
 
 def _ffn_share(layer: _Layer) -> FloatArray:

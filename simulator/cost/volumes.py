@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from simulator.cost.data_parallel import gradient_bytes, stage_parameters, weight_bytes
-from simulator.cost.exchange import activation_bytes, context_message, expert_message, stage_message
+from simulator.cost.exchange import (
+    activation_bytes,
+    context_message,
+    expert_message,
+    repeats_last_sum,
+    stage_message,
+)
 from simulator.cost.layers import final_norm_parameters
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import Setting
@@ -86,16 +92,14 @@ class _LayersAgain(NamedTuple):
     """Repeated whole."""
     experts: int
     """Mixtures of which the experts alone are repeated."""
+    networks: int
+    """Dense layers of which the feed-forward network alone is repeated."""
 
 
 def _layers_again(model: ModelSpec, plan: PlanSpec, rank: int) -> _LayersAgain:
-    """Count what a rank repeats.
-
-    The feed-forward network alone has no collectives of its own: it begins with gathered tokens,
-    and stops before its sums are reduced.
-    """
+    """Count what a rank repeats."""
     kind, sizes = plan.recompute_kind, plan.chunk_layers(model.n_layers)
-    dense = mixtures = experts = 0
+    dense = mixtures = experts = networks = 0
     for chunk in plan.chunks_of_rank(rank):
         first = sum(sizes[:chunk])
         for at in range(sizes[chunk]):
@@ -103,7 +107,8 @@ def _layers_again(model: ModelSpec, plan: PlanSpec, rank: int) -> _LayersAgain:
             dense += is_whole and not is_moe
             mixtures += is_whole and is_moe
             experts += is_moe and not is_whole and "moe" in kind.parts
-    return _LayersAgain(dense, mixtures, experts)
+            networks += not is_moe and not is_whole and "mlp" in kind.parts
+    return _LayersAgain(dense, mixtures, experts, networks)
 
 
 def _tensor_bytes(
@@ -113,7 +118,8 @@ def _tensor_bytes(
     all-reduce without sequence parallelism. Of a mixture, shared experts have one, and so have
     experts that are divided by tp.
 
-    A recomputed layer stops before its last collective where no gradient needs its result.
+    Software that stops recompute early does not repeat the last collective of a whole layer where
+    no gradient needs its result (`repeats_last_sum`), and none of a network alone.
     """
     if plan.tp == 1:
         return 0.0
@@ -121,13 +127,16 @@ def _tensor_bytes(
     has_shared = moe is not None and moe.shared_ffn_size > 0
     of_pair = 2.0 if plan.sequence_parallel else 1.0
     of_mixture = of_pair * (1 + has_shared + (plan.ep == 1))
-    ends_needed = moe is not None and (moe.shared_expert_gate or (plan.ep > 1 and not has_shared))
+    parts = 0 if setting.software.stops_recompute_early else 1
+    skips = [not repeats_last_sum(setting, mixture=mixture)[0] for mixture in (False, True)]
+    of_experts = of_mixture - of_pair
     n_ends = float(stages.embedding[0, 0] + stages.heads[0, 0])
     n_collectives = (
         of_pair * (4.0 * float(stages.dense[0, 0]) + n_ends)
         + of_mixture * 2.0 * float(stages.moe[0, 0])
-        + (2.0 * of_pair - 1.0) * again.dense
-        + (of_mixture - (not ends_needed)) * again.mixtures
+        + (2.0 * of_pair - skips[0]) * again.dense
+        + (of_mixture - skips[1]) * again.mixtures
+        + parts * (of_pair * again.networks + of_experts * again.experts)
     )
     return n_collectives * float(activation_bytes(setting)[0])
 

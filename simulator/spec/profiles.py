@@ -72,6 +72,9 @@ class SoftwareProfile(Spec):
     """Extra passes over the hidden state of an unfused fp32 RMSNorm, per norm."""
     recompute_fraction: Fraction = 0.88
     """Cost of recomputing a whole layer over its forward."""
+    stops_recompute_early: bool = False
+    """Whether a backward pass stops repeating at what it needs, before the last sums over
+    tensor-parallel ranks."""
     selective_matmul_share: Fraction = 0.5
     """Share of the multiplications that selective recompute repeats."""
     logits_traffic_bytes: NonNegative = 20.0

@@ -173,7 +173,8 @@ _WHOLE_LAYERS = (
 _MODULES = {word: part for part in PARTS for word in (part, part.replace("-", "_"))}
 
 _RECOMPUTES: tuple[tuple[str, RecomputeName], ...] = (
-    (r"select|core|partial|per.?op|minimal|attn|attention", "selective"),
+    (r"core|attn|attention", "core-attn"),
+    (r"select|partial|per.?op|minimal", "selective"),
     (r"^(no|none|off|false|disabled|0)\b", "none"),
     (r"full|yes|true|on\b|block|uniform|every|all", "full"),
 )
@@ -191,10 +192,8 @@ def _recompute(row: RunRow) -> RecomputeName:
     parts = {_MODULES[word] for word in re.findall(r"[a-z_-]+", cell) if word in _MODULES}
     if parts - {"selective", "core-attn"}:
         return "+".join(sorted(parts - {"selective"}))
-    for pattern, kind in _RECOMPUTES:
-        if re.search(pattern, cell):
-            return kind
-    return "selective"
+    kind = next((kind for pattern, kind in _RECOMPUTES if re.search(pattern, cell)), "selective")
+    return software_rule(row).selective if kind == "selective" else kind
 
 
 def _has_sequence_parallel(row: RunRow) -> bool:

@@ -24,6 +24,13 @@ class Rule:
     measures: MemoryMeasure = "reserved"
     """Which peak its memory figures are: of tensors, of the allocator, or of the device."""
 
+    @property
+    def selective(self) -> RecomputeName:
+        """What a cell that says no more than `selective` means: Megatron's is the attention core
+        (arXiv 2205.05198, section 5), that of others whatever is no matrix product.
+        """
+        return "core-attn" if self.profile.startswith("megatron") else "selective"
+
 
 RULES = (
     Rule("maxtext", (r"tpu",)),

@@ -5,15 +5,17 @@ import pytest
 
 from simulator.catalog import find_model, find_software
 from simulator.catalog.cluster import parse_cluster
+from simulator.cost.exchange import activation_bytes, tensor_pair_s
 from simulator.cost.experts import expert_passes
 from simulator.cost.layer import LayerPasses, price_layer
 from simulator.cost.layers import dense_ffn_linears
 from simulator.cost.passes import linears_s
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import Setting
+from simulator.cost.volumes import step_volumes
 from simulator.spec.job import JobSpec
 from simulator.spec.plan import PlanSpec
-from simulator.spec.profiles import SoftwareProfile
+from simulator.spec.profiles import OverlapProfile, SoftwareProfile
 
 SOFTWARE = find_software("megatron-core-2024")
 ONE = PlanSpec(tp=4, sequence_parallel=True)
@@ -58,6 +60,38 @@ def test_parts_repeat_their_kernels() -> None:
     assert 0 < norm_s < core_s < mlp_s
     half = layer.forward.tp_s / 2
     np.testing.assert_allclose(layer.recompute.tp_s, [0, half[1], 0])
+
+
+def test_software_that_stops_early_skips_the_last_sums() -> None:
+    """Of a gather and a reduce-scatter each for attention and network, one is left out."""
+    torch = SOFTWARE.model_copy(update={"stops_recompute_early": True})
+    whole = price_layer(setting("full", "mlp", software=torch), mixture=False)
+    early_s, network_s = whole.recompute.tp_s
+    assert early_s == pytest.approx(0.75 * whole.forward.tp_s[0])
+    assert network_s == 0
+    mixed = price_layer(setting("full", model="mixtral-8x7b", software=torch), mixture=True)
+    assert mixed.recompute.tp_s < mixed.forward.tp_s
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("kind", ["full", "mlp", "moe", "every-2+mlp"])
+@pytest.mark.parametrize("model", ["llama3-8b", "mixtral-8x7b"])
+def test_price_and_volume_repeat_the_same_sums(model: str, kind: str, early: bool) -> None:
+    """With nothing hidden, a gather takes as long as a reduce-scatter of the same bytes."""
+    software = SOFTWARE.model_copy(
+        update={"overlap": OverlapProfile(), "stops_recompute_early": early}
+    )
+    of = setting(kind, model=model, software=software)
+    mixture = of.model.moe is not None
+    priced_s = price_layer(of, mixture=mixture).recompute.tp_s[0]
+    repeated_bytes = _tensor_bytes(of, kind) - _tensor_bytes(of, "none")
+    sums = repeated_bytes / activation_bytes(of)[0] / of.model.n_layers
+    assert priced_s == pytest.approx(sums * tensor_pair_s(of)[0] / 2)
+
+
+def _tensor_bytes(of: Setting, recompute: str) -> float:
+    plan = ONE.model_copy(update={"recompute": recompute})
+    return step_volumes(of.of_table(PlanTable.of([plan])), plan)[0].tp_bytes
 
 
 def test_parts_add_up() -> None:

@@ -163,20 +163,35 @@ def test_devices_without_bf16_train_in_fp16() -> None:
     [
         ("No", "none"),
         ("full (uniform)", "full"),
-        ("Selective", "selective"),
+        ("Selective", "core-attn"),
         ("True", "full"),
         ("full, uniform, 1 layer", "full"),
         ("full, block, 12 layers", "first-12"),
         ("uniform 4", "groups-of-4"),
         ("selective (every 2nd layer)", "every-2"),
         ("every layer", "full"),
-        ("selective: core_attn", "selective"),
+        ("selective: core_attn", "core-attn"),
         ("selective: moe_act, layernorm", "layernorm+moe-act"),
         ("mla_up_proj mlp", "mlp+mla-up-proj"),
     ],
 )
 def test_recompute_in_many_spellings(cell: str, kind: str) -> None:
     assert case(recompute=cell, vpp=1).plan.recompute == kind
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("NeMo 24.07", "core-attn"),
+        ("Megatron-DeepSpeed", "core-attn"),
+        ("torchtitan", "selective"),
+        ("MaxText", "selective"),
+        ("somebody's own code", "selective"),
+    ],
+)
+def test_selective_is_what_the_software_calls_so(source: str, kind: str) -> None:
+    found = case(source=source, recompute="selective", attention_impl="", vpp=1)
+    assert found.plan.recompute == kind
 
 
 @pytest.mark.parametrize(
