@@ -10,6 +10,7 @@ from simulator.catalog.cluster import default_fabric, with_another_device
 from simulator.catalog.layouts.drawn import fabric_of_first
 from simulator.catalog.registry import prices_of
 from simulator.spec.base import Precision
+from simulator.spec.choice import choice_text
 from simulator.spec.cluster import ClusterSpec, DeviceSpec
 from simulator.spec.errors import InputError
 from simulator.spec.scenario import PlanLimits, Scenario
@@ -90,19 +91,29 @@ def with_device(scenario: Scenario, name: str) -> Scenario:
     return scenario.model_copy(update={"cluster": cluster, "limits": limits})
 
 
+def limits_set(scenario: Scenario) -> dict[str, str]:
+    """Return what narrows the search, by name, as one writes it: limits but devices, and target."""
+    free = PlanLimits()
+    texts = {
+        name: f"limits.{name}={choice_text(value)}"
+        for name, value in scenario.limits
+        if value != getattr(free, name) and name != "devices"
+    }
+    return texts | ({} if scenario.target is None else {"target": f"target={scenario.target}"})
+
+
+def without_limit(scenario: Scenario, name: str) -> Scenario:
+    """Return the scenario without one of `limits_set`."""
+    if name == "target":
+        return scenario.model_copy(update={"target": None})
+    limits = scenario.limits.model_copy(update={name: getattr(PlanLimits(), name)})
+    return scenario.model_copy(update={"limits": limits})
+
+
 def without_limits(scenario: Scenario) -> Iterator[Change]:
     """Yield the scenario without each of its limits, and without its target."""
-    free = PlanLimits()
-    for name, value in scenario.limits:
-        if value != getattr(free, name) and name != "devices":
-            limits = scenario.limits.model_copy(update={name: getattr(free, name)})
-            yield Change(
-                f"without limits.{name}={value}", scenario.model_copy(update={"limits": limits})
-            )
-    if scenario.target is not None:
-        yield Change(
-            f"without target={scenario.target}", scenario.model_copy(update={"target": None})
-        )
+    for name, text in limits_set(scenario).items():
+        yield Change(f"without {text}", without_limit(scenario, name))
 
 
 def more_devices(scenario: Scenario) -> Iterator[Change]:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 from planner.changes import (
     Changes,
     fewer_devices,
     larger_devices,
+    limits_set,
     more_devices,
     other_batches,
     shorter_sequences,
     smaller_gradients,
+    without_limit,
     without_limits,
 )
 from planner.pricing import Pricing, memory_margin
+from planner.refusals import refused_meshes
 from planner.space import Space
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.units import format_bytes, format_share
+
+MOST_REASONS = 3
+"""Rules that are said to refuse meshes, those that refuse most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +74,41 @@ def nearest_plan(scenario: Scenario) -> Nearest | None:
 def no_legal_plan(scenario: Scenario) -> NoFeasiblePlan:
     """Return the error for a scenario of which no plan meets the rules, with what helps."""
     model, job, n_devices = scenario.model, scenario.job, Space.of(scenario).n_devices
-    message = (
-        f"no plan is legal on {n_devices} devices: pp x dp x cp x tp must be {n_devices}, where "
-        f"dp divides the batch of {job.batch_sequences} sequences, tp divides the "
-        f"{model.n_heads} heads and ffn_size={model.ffn_size}, "
-        f"{'2 x ' if model.causal else ''}cp divides the sequence of {job.sequence_length} tokens, "
-        f"and pp is at most {model.n_layers} layers"
-    )
+    message = f"no plan is legal on {n_devices} devices: "
+    limits = _conflicting(scenario)
+    if limits:
+        message += f"nothing is left by {' and '.join(limits)}" + " together" * (len(limits) > 1)
+    else:
+        message += (
+            f"pp x dp x cp x tp must be {n_devices}, where "
+            f"dp divides the batch of {job.batch_sequences} sequences, tp divides the "
+            f"{model.n_heads} heads and ffn_size={model.ffn_size}, "
+            f"{'2 x ' if model.causal else ''}cp divides the sequence of {job.sequence_length} "
+            f"tokens, and pp is at most {model.n_layers} layers"
+        )
+    n_meshes, refusals = refused_meshes(Space.of(scenario))
+    most = [f"{each.n_meshes:,} by {each.reason}" for each in refusals[:MOST_REASONS]]
+    message += f"; of {n_meshes:,} meshes with a microbatch are refused " + ", ".join(most)
     kinds: tuple[Changes, ...] = (without_limits, other_batches, fewer_devices)
     return NoFeasiblePlan(message, fix=_advice(scenario, kinds, _legal))
+
+
+def _conflicting(scenario: Scenario) -> tuple[str, ...]:
+    """Return limits that together leave no plan, none of them needlessly.
+
+    None where there is no plan without limits either.
+    """
+    names = limits_set(scenario)
+    if _legal(reduce(without_limit, names, scenario)) is None:
+        return ()
+    needed = []
+    for name, text in names.items():
+        fewer = without_limit(scenario, name)
+        if _legal(fewer) is None:
+            scenario = fewer
+        else:
+            needed.append(text)
+    return tuple(needed)
 
 
 def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:

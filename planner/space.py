@@ -21,8 +21,10 @@ import numpy as np
 
 from planner.cores import ZERO_STAGES, Cores, Options, Reach, joined, widest
 from planner.executors import runnable
+from planner.limits import allowed_names, allows
 from simulator.campaign.decided import separable_groups
 from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
+from simulator.spec.choice import Except
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
 from simulator.spec.recompute import Recompute, has_part, parse_recompute
@@ -35,6 +37,12 @@ PLAIN_SCHEDULES: tuple[ScheduleName, ...] = ("gpipe", "1f1b", "interleaved-1f1b"
 """What is proposed when no target is named: most executors have them."""
 _BLOCK_CELLS = 1 << 18
 """Most bases with halves of arrangements that rules are asked about at once; bounds memory."""
+_SETTLED_BY = {
+    "pp": ("dp",),
+    "dp_shard": ("dp_replicate",),
+    "microbatch_sequences": ("n_microbatches",),
+}
+"""Columns that follow from others: known when those are decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +78,24 @@ class Space:
 
     @property
     def schedules(self) -> tuple[ScheduleName, ...]:
-        """What may be proposed: the schedule that the user names, or what the target offers."""
-        wanted = self.scenario.limits.schedule
-        if wanted is not None:
-            return ("1f1b",) if wanted == "1f1b" else ("1f1b", wanted)
-        if self.scenario.target is None:
-            return PLAIN_SCHEDULES
-        return self.targets[0].schedules
+        """What may be proposed: the schedules that the limits name, or what the target offers.
+
+        1F1B stands for all of them without a pipeline.
+        """
+        target = self.scenario.target
+        offered = PLAIN_SCHEDULES if target is None else self.targets[0].schedules
+        wanted = allowed_names(self.scenario.limits.schedule, offered)
+        return tuple(dict.fromkeys(("1f1b", *wanted)))
 
     @property
     def recomputes(self) -> tuple[Recompute, ...]:
-        """What may be proposed, by its code: the kind that the user names, or what is offered."""
-        wanted = self.scenario.limits.recompute
-        if wanted is not None:
-            return (parse_recompute(wanted),)
-        names = {name for target in self.targets for name in target.recomputes.proposed}
-        kinds = sorted(map(parse_recompute, names), key=lambda kind: kind.code)
-        return tuple(kind for kind in kinds if self._pays(kind))
+        """What may be proposed, by its code: the kinds that the limits name, or what is offered."""
+        limit = self.scenario.limits.recompute
+        offered = {name for target in self.targets for name in target.recomputes.proposed}
+        kinds = {parse_recompute(name) for name in allowed_names(limit, tuple(offered))}
+        if limit is None or isinstance(limit, Except):
+            kinds = {kind for kind in kinds if self._pays(kind)}
+        return tuple(sorted(kinds, key=lambda kind: kind.code))
 
     def _pays(self, kind: Recompute) -> bool:
         """Whether the model has what is repeated; fused attention gives nothing back."""
@@ -149,8 +158,24 @@ class Space:
             )
         return reaches
 
+    def meshes(self) -> PlanTable:
+        """Return all meshes with their microbatches and expert parallelism, legal or not."""
+        table = _one_device_plan()
+        for options in self._mesh_options():
+            table = self._crossed(table, options)
+            table = table.take(self._is_mesh(table))
+        return replace(table, n_microbatches=np.maximum(table.n_microbatches, 1))
+
     def _bases(self) -> PlanTable:
-        """Return all meshes with their microbatches and expert parallelism, the rest at rest."""
+        """Return the legal meshes with their microbatches and expert parallelism."""
+        table = _one_device_plan()
+        for options in self._mesh_options():
+            crossed = self._crossed(table, options)
+            table = crossed.take(self._legal(crossed, options.columns))
+        return table
+
+    def _mesh_options(self) -> tuple[Options, ...]:
+        """Return what a base decides, step by step; the rest of it is at rest."""
         model, job = self.scenario.model, self.scenario.job
         sizes = _divisors(self.n_devices)
         meshes = _grid(
@@ -159,15 +184,11 @@ class Space:
             sizes[sizes <= model.n_layers],
         )
         experts = _divisors(model.moe.n_experts if model.moe else 1)
-        table = _one_device_plan()
-        for options in (
+        return (
             Options(("tp", "cp", "pp"), meshes),
             Options(("microbatch_sequences",), _grid(_divisors(job.batch_sequences))),
             Options(("ep",), _grid(experts)),
-        ):
-            crossed = self._crossed(table, options)
-            table = crossed.take(self._legal(crossed, options.columns))
-        return table
+        )
 
     def _pipelines(self) -> Options:
         """Return every schedule with its virtual stages.
@@ -208,42 +229,45 @@ class Space:
 
     def _legal(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
         """Return which plans keep the rules, and the limits on `columns`."""
-        expert_ranks = table.dp * table.cp * table.tp
-        legal: BoolArray = (table.n_ranks == self.n_devices) & (expert_ranks % table.ep == 0)
+        legal = self._is_mesh(table)
         for rule in RULES:
             legal &= rule.allowed(self.scenario.model, self.scenario.job, table)
         legal &= _distinct(table)
         legal &= self._within_limits(table, columns)
         return legal
 
+    def _is_mesh(self, table: PlanTable) -> BoolArray:
+        """Return which plans use all devices, with experts over whole groups of them."""
+        expert_ranks = table.dp * table.cp * table.tp
+        mesh: BoolArray = (table.n_ranks == self.n_devices) & (expert_ranks % table.ep == 0)
+        return mesh
+
     def _runs(self, target: Target, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
         return runnable(target, self.scenario.model, table, columns)
 
     def _within_limits(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
-        """Whether the decided columns have the values that the user fixed.
+        """Whether the decided columns have values that the limits allow.
 
-        A schedule says nothing about a plan without a pipeline.
+        A schedule says nothing about a plan without a pipeline; for kinds of recompute see
+        `recomputes`.
         """
         limits = self.scenario.limits
         allowed = np.ones(len(table), dtype=np.bool_)
         for column in columns:
-            wanted = getattr(limits, column)
-            if wanted is None or column == "recompute":  # see `recomputes`
-                continue
-            if column == "schedule":
-                allowed &= (table.pp == 1) | (table.schedule == SCHEDULES.index(wanted))
-            else:
-                allowed &= getattr(table, column) == wanted
-        if "dp_shard" in columns and limits.dp_replicate is not None:
-            allowed &= table.dp_replicate == limits.dp_replicate
+            if column == "schedule" and limits.schedule is not None:
+                names = allowed_names(limits.schedule, SCHEDULES)
+                codes = [SCHEDULES.index(name) for name in names]
+                allowed &= (table.pp == 1) | np.isin(table.schedule, codes)
+            elif column not in ("schedule", "recompute"):
+                allowed &= allows(getattr(limits, column), getattr(table, column))
+            for settled in _SETTLED_BY.get(column, ()):
+                allowed &= allows(getattr(limits, settled), getattr(table, settled))
         groups = self.scenario.reliability.isolation_groups
         if "dp_shard" in columns and groups is not None:
             ranks_per_copy = table.dp_shard * table.cp * table.tp
             per_node = self.scenario.cluster.devices_per_node
             most = separable_groups(table.dp_replicate, ranks_per_copy, per_node)
             allowed &= most % groups == 0
-        if "pp" in columns and limits.dp is not None:
-            allowed &= table.dp == limits.dp
         return allowed
 
 

@@ -6,6 +6,7 @@ from armillary.screens.wrapping import wrapped
 from simulator import catalog
 from simulator.campaign.causes import resolve_causes
 from simulator.cost.parameters import count_parameters
+from simulator.spec.choice import choice_text
 from simulator.spec.plan import PlanSpec
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
@@ -68,12 +69,12 @@ def _job(scenario: Scenario) -> str:
 
 def _fields(scenario: Scenario, section: str) -> str:
     """Return what a section sets, or 'none'."""
-    values = getattr(scenario, section).model_dump(mode="json", exclude_none=True)
-    return ", ".join(f"{field} {_value(field, value)}" for field, value in values.items()) or "none"
+    values = [(field, value) for field, value in getattr(scenario, section) if value is not None]
+    return ", ".join(f"{field} {_value(field, value)}" for field, value in values) or "none"
 
 
 def _value(field: str, value: object) -> str:
-    return format_seconds(float(str(value))) if field == "finish_within" else str(value)
+    return format_seconds(float(str(value))) if field == "finish_within" else choice_text(value)
 
 
 def _reliability(scenario: Scenario) -> str:

@@ -74,7 +74,10 @@ def read_mapping(path: Path) -> Document:
 
 
 def with_bases(document: Document, folder: Path) -> Document:
-    """Write `model: name` as `model: {base: name}`, cluster alike; files relative to `folder`."""
+    """Write `model: name` as `model: {base: name}`, cluster alike; files relative to `folder`.
+
+    `limits: FILE` becomes what the file holds.
+    """
     value = dict(document.value)
     for section in ("model", "cluster"):
         part = value.get(section)
@@ -91,7 +94,12 @@ def with_bases(document: Document, folder: Path) -> Document:
         part = value.get(section)
         if isinstance(part, dict) and isinstance(part.get(field), str):
             value[section] = part | {field: str(folder / part[field])}
-    return Document(value, document.places, document.name)
+    places = dict(document.places)
+    if isinstance(value.get("limits"), str):
+        limits = read_mapping(folder / value["limits"])
+        value["limits"] = limits.value
+        places |= {("limits", *path): place for path, place in limits.places.items()}
+    return Document(value, places, document.name)
 
 
 def _cluster_files(cluster: dict[str, Any], folder: Path) -> dict[str, str]:

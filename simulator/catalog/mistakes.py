@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -131,11 +131,15 @@ def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     current: type[BaseModel] | None = model
     for key in path:
         field = current.model_fields.get(str(key)) if current is not None else None
-        choices = (field.annotation, *get_args(field.annotation)) if field is not None else ()
-        current = next(
-            (c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None
-        )
+        current = next(_models_in(field.annotation), None) if field is not None else None
     return current
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _suggest(name: str, model: type[BaseModel] | None) -> str | None:

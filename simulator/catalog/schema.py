@@ -51,6 +51,10 @@ def scenario_schema() -> Schema:
         "description": "A device with a count, a cluster file, or fields."
     }
     properties["cluster"]["anyOf"].append(_ref("ClusterSpec"))
+    properties["limits"]["anyOf"] = [
+        _text("File that holds these fields."),
+        {"$ref": properties["limits"].pop("$ref")},
+    ]
     properties["target"] |= {"examples": list(TARGETS)}
     for section, field, kind in (
         ("JobSpec", "software", "software"),

@@ -7,15 +7,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from simulator.spec.base import Fraction, Name, Spec
+from simulator.spec.choice import Numbers, RecomputeNames, ScheduleNames, Stages
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.economics import EconomicsSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
 from simulator.spec.learning import LearningSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.recompute import RecomputeName
 from simulator.spec.reliability import ReliabilitySpec
-from simulator.spec.schedules import ScheduleName
 from simulator.spec.stragglers import StragglerSpec
 from simulator.spec.units import Bytes, Count, Seconds, Usd
 
@@ -31,21 +30,28 @@ class GoalSpec(Spec):
 
 
 class PlanLimits(Spec):
-    """Values that the search must keep; unset means free."""
+    """What the search may choose; unset means free.
 
-    tp: Count | None = Field(default=None, ge=1)
-    pp: Count | None = Field(default=None, ge=1)
-    virtual_stages: Count | None = Field(default=None, ge=1)
-    dp: Count | None = Field(default=None, ge=1)
-    dp_replicate: Count | None = Field(default=None, ge=1)
-    dp_shard: Count | None = Field(default=None, ge=1)
-    cp: Count | None = Field(default=None, ge=1)
-    ep: Count | None = Field(default=None, ge=1)
-    zero_stage: int | None = Field(default=None, ge=0, le=3)
+    A decision takes one value (`tp: 8`), several (`tp: [4, 8]`) or a rule
+    (`tp: {min: 2, max: 8, exclude: [4]}`). `limits: FILE` reads them from a file of their own.
+    """
+
+    tp: Numbers | None = None
+    pp: Numbers | None = None
+    virtual_stages: Numbers | None = None
+    dp: Numbers | None = None
+    """Data-parallel ranks: dp_replicate x dp_shard."""
+    dp_replicate: Numbers | None = None
+    dp_shard: Numbers | None = None
+    cp: Numbers | None = None
+    ep: Numbers | None = None
+    zero_stage: Stages | None = None
     sequence_parallel: bool | None = None
-    schedule: ScheduleName | None = None
-    microbatch_sequences: Count | None = Field(default=None, ge=1)
-    recompute: RecomputeName | None = None
+    schedule: ScheduleNames | None = None
+    """Of plans with a pipeline."""
+    microbatch_sequences: Numbers | None = None
+    n_microbatches: Numbers | None = None
+    recompute: RecomputeNames | None = None
     devices: Count | None = Field(default=None, ge=1)
     """Ranks to use; default is every device of the cluster."""
     memory_risk: Fraction = 0.25

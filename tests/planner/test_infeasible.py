@@ -15,6 +15,7 @@ from planner.changes import (
 )
 from planner.infeasible import nearest_plan, no_legal_plan, nothing_fits
 from planner.pricing import Pricing
+from planner.refusals import refused_meshes
 from planner.space import Space
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
@@ -121,3 +122,41 @@ def test_a_change_keeps_the_tokens_of_a_step(changes: Callable[..., object]) -> 
     scenario = scenario_of("llama2-7b", "h100-sxm:8")
     for change in changes(scenario):  # type: ignore[attr-defined]
         assert change.scenario.job.batch_tokens == scenario.job.batch_tokens
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"tp": 4, "pp": 4, "cp": 1}, "limits.tp=4 and limits.pp=4 together"),
+        ({"tp": {"exclude": [1, 2, 4, 8]}, "pp": 2}, "limits.tp={exclude: [1, 2, 4, 8]};"),
+        (
+            {"schedule": "1f1b", "virtual_stages": 2, "pp": 2, "zero_stage": 1},
+            "limits.virtual_stages=2 and limits.schedule=1f1b together",
+        ),
+        ({"zero_stage": 0, "dp_shard": [2, 4]}, "limits.dp_shard=[2, 4] and limits.zero_stage=0"),
+    ],
+)
+def test_contradicting_limits_are_named(limits: dict[str, object], named: str) -> None:
+    scenario = scenario_of("llama2-7b", "h100-sxm:8", limits=PlanLimits.model_validate(limits))
+    message = no_legal_plan(scenario).message
+    assert f"nothing is left by {named}" in message
+
+
+def test_a_target_is_part_of_a_contradiction() -> None:
+    limits = PlanLimits(cp=2)
+    scenario = scenario_of("llama2-7b", "h100-sxm:8", limits=limits, target="deepspeed")
+    assert "limits.cp=2 and target=deepspeed together" in no_legal_plan(scenario).message
+
+
+def test_the_reasons_that_refuse_most_meshes() -> None:
+    """Four meshes of 7 devices, five microbatches for 16 sequences; one mesh is tp = 7."""
+    scenario = scenario_of("llama2-7b", "h100-sxm:7", limits=PlanLimits(tp=7))
+    n_meshes, refusals = refused_meshes(Space.of(scenario))
+    assert n_meshes == 4 * 5
+    assert [(each.n_meshes, each.reason.partition(" (")[0]) for each in refusals] == [
+        (15, "limits.tp=7"),
+        (5, "tp"),
+        (5, "n_microbatches"),
+        (5, "sequence_length"),
+    ]
+    assert refusals[1].reason == "tp (n_heads=32 is not divisible by tp=7)"

@@ -143,15 +143,42 @@ def test_tables_are_bounded(make_scenario: Make) -> None:
         {"cp": 2, "zero_stage": 3},
         {"sequence_parallel": True},
         {"microbatch_sequences": 3, "recompute": "full"},
+        {"tp": [2, 4], "zero_stage": [0, 1]},
+        {"tp": {"min": 2}, "pp": {"max": 3}, "virtual_stages": {"exclude": [2]}},
+        {"dp": {"min": 2, "max": 6, "exclude": [4]}, "n_microbatches": {"max": 4}},
+        {"recompute": ["none", "full"]},
+        {"recompute": {"exclude": ["full"]}, "microbatch_sequences": {"exclude": [1, 2]}},
     ],
 )
 def test_limits_pick_from_the_free_space(make_scenario: Make, limits: dict[str, object]) -> None:
     free = enumerated(make_scenario(n_devices=12))
     limited = enumerated(make_scenario(n_devices=12, limits=PlanLimits.model_validate(limits)))
     assert limited == [
-        plan for plan in free if all(getattr(plan, name) == value for name, value in limits.items())
+        plan
+        for plan in free
+        if all(_keeps(value, getattr(plan, name)) for name, value in limits.items())
     ]
     assert 0 < len(limited) < len(free)
+
+
+def _keeps(limit: object, value: object) -> bool:
+    if isinstance(limit, dict):
+        in_bounds = limit.get("min", value) <= value <= limit.get("max", value)
+        return in_bounds and value not in limit.get("exclude", ())
+    return value in limit if isinstance(limit, list) else value == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (["gpipe", "looped-bfs"], {"gpipe", "looped-bfs"}),
+        ({"exclude": ["1f1b", "gpipe"]}, {"interleaved-1f1b"}),
+    ],
+)
+def test_limits_on_schedules(make_scenario: Make, limit: object, left: set[str]) -> None:
+    limited = enumerated(make_scenario(limits=PlanLimits.model_validate({"schedule": limit})))
+    assert {plan.schedule for plan in limited if plan.pp > 1} == left
+    assert {plan.schedule for plan in limited if plan.pp == 1} == {"1f1b"}
 
 
 def test_a_schedule_limit_leaves_plans_without_a_pipeline(make_scenario: Make) -> None:

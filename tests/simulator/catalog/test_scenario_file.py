@@ -11,6 +11,7 @@ from simulator import catalog
 from simulator.catalog.cluster import parse_cluster, write_cluster_file
 from simulator.catalog.scenario_file import load_scenario, scenario_from_flags
 from simulator.catalog.yaml_text import to_yaml
+from simulator.spec.choice import Within
 from simulator.spec.errors import InputError, Mistakes
 
 
@@ -161,6 +162,43 @@ def test_extending_changes_fields_and_keeps_the_rest(tmp_path: Path) -> None:
     assert scenario.job.tokens == 10**12
     assert scenario.job.batch_sequences == 256
     assert (scenario.limits.tp, scenario.limits.pp) == (8, 4)
+
+
+def test_limits_from_a_file_of_their_own(tmp_path: Path) -> None:
+    rules = write(
+        tmp_path, "tp: [2, 4]\npp: {max: 4}\nschedule: {exclude: [gpipe]}\n", "rules.yaml"
+    )
+    text = "model: llama3-8b\ncluster: h100-sxm:64\n"
+    scenario = load_scenario(write(tmp_path, text + "limits: rules.yaml\n"))
+    assert scenario.limits.tp == (2, 4)
+    assert scenario.limits.pp == Within(max=4)
+    bare = write(tmp_path, text, "bare.yaml")
+    assert load_scenario(bare, overrides=[f"limits={rules}"]).limits == scenario.limits
+    more = load_scenario(bare, overrides=[f"limits={rules}", "limits.tp=8"]).limits
+    assert more == scenario.limits.model_copy(update={"tp": 8})
+
+
+def test_a_mistake_in_a_file_of_limits_has_its_line_there(tmp_path: Path) -> None:
+    write(tmp_path, "tp: 8\npp: {mim: 4}\n", "rules.yaml")
+    text = "model: llama3-8b\ncluster: h100-sxm:64\nlimits: rules.yaml\n"
+    (found,) = mistakes(tmp_path, text)
+    assert found.endswith("rules.yaml:2: limits.pp.mim: unknown field; did you mean min?")
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("tp={min: 8, max: 2}", "min=8 is more than max=2"),
+        ("tp=[]", "allows nothing, not a list"),
+        ("tp=[0, 2]", "limits.tp.0: should be greater than or equal to 1, not 0"),
+        ("schedule=[fast]", "limits.schedule.0: should be 'gpipe', '1f1b'"),
+        ("recompute={exclude: [some]}", "limits.recompute.exclude.0: "),
+    ],
+)
+def test_limits_that_say_nothing(limit: str, message: str, tmp_path: Path) -> None:
+    text = "model: llama3-8b\ncluster: h100-sxm:64\n"
+    (found,) = mistakes(tmp_path, text, f"limits.{limit}")
+    assert message in found
 
 
 def test_overrides_reach_into_names() -> None:
