@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from simulator.campaign.causes import resolve_causes
+from simulator.campaign.checkpoint_size import checkpoint_bytes
+from simulator.campaign.rhythm import require_room
+from simulator.catalog import find_failure_profile
 from simulator.catalog.plan_json import read_plan_file
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.base import Spec
@@ -28,7 +32,9 @@ def check(file: Path, *, overrides: tuple[str, ...] = ()) -> Checked:
     Raises one InputError that lists every mistake.
     """
     if file.suffix != ".json":
-        return Checked(scenario=load_scenario(file, overrides=overrides))
+        scenario = load_scenario(file, overrides=overrides)
+        _require_campaign(scenario)
+        return Checked(scenario=scenario)
     if overrides:
         raise InputError(
             "--set changes scenarios, not plans", fix="plan again with the changed scenario"
@@ -48,3 +54,11 @@ def check(file: Path, *, overrides: tuple[str, ...] = ()) -> Checked:
     if mistakes:
         raise all_of(mistakes)
     return Checked(scenario=scenario, plan=plan)
+
+
+def _require_campaign(scenario: Scenario) -> None:
+    """Raise InputError for causes of failure and checkpoints that no campaign can have."""
+    asked = scenario.reliability
+    resolve_causes(asked, find_failure_profile(asked.profile))
+    size = checkpoint_bytes(scenario.model, scenario.job)
+    require_room(asked.checkpoint_tiers, size, scenario.cluster.n_nodes)

@@ -104,7 +104,15 @@ def _economics(scenario: Scenario) -> str:
         if asked.price is not None
         else catalog.default_price(scenario.cluster.device.name)
     )
-    if asked.usd_per_device_hour is not None:
+    if asked.own is not None:
+        money = (
+            f"hardware of ${asked.own.usd_per_device:g} a device over {asked.own.years:g} years, "
+            f"${asked.own.usd_per_kwh:g} per kWh"
+        )
+    elif asked.price_series:
+        prices = [step.usd_per_device_hour for step in asked.price_series]
+        money = f"{len(prices)} prices, ${min(prices):g} to ${max(prices):g} per device-hour"
+    elif asked.usd_per_device_hour is not None:
         money = f"${asked.usd_per_device_hour:g} per device-hour"
     elif price is not None:
         money = f"${price.usd_per_device_hour:g} per device-hour ({price.name})"

@@ -61,7 +61,8 @@ def campaign_assumptions(
 def _rates_by_default(asked: ReliabilitySpec) -> bool:
     default = ReliabilitySpec()
     given = asked.causes or asked.failures_per_device_day is not None
-    return asked.profile == default.profile and asked.random_failures and not given
+    strikes = asked.random_failures and asked.failure_factor > 0
+    return asked.profile == default.profile and strikes and not given
 
 
 def _failures(scenario: Scenario, profile: FailureProfile) -> str:

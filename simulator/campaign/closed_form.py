@@ -42,7 +42,11 @@ def predict_campaign(
     """
     scenario = decided(scenario, plan)
     terms = campaign_terms(scenario)
-    require_room(terms, state_bytes, -(-plan.n_ranks // terms.devices_per_node))
+    require_room(
+        scenario.reliability.checkpoint_tiers,
+        state_bytes,
+        -(-plan.n_ranks // terms.devices_per_node),
+    )
     rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
     best = best_on_fewer(scenario, plan, terms, step, replan)
     table = campaign_table(

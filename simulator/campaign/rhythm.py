@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from simulator.cost.plan_table import FloatArray
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepPrediction
+from simulator.spec.reliability import CheckpointTier
 from simulator.spec.units import format_bytes
 
 
@@ -154,10 +156,9 @@ def _copy_s(terms: CampaignTerms, savers: _Savers) -> FloatArray:
     return savers.held_bytes / terms.device_copy_bytes_per_s
 
 
-def require_room(terms: CampaignTerms, state_bytes: float, n_nodes: int) -> None:
+def require_room(tiers: Sequence[CheckpointTier], state_bytes: float, n_nodes: int) -> None:
     """Raise InputError where a tier cannot hold the checkpoints that it is to keep."""
-    for position, tier in enumerate(terms.tiers):
-        spec = tier.spec
+    for position, spec in enumerate(tiers):
         keep = spec.keep or 1
         held = state_bytes / (1 if spec.shared else n_nodes) * keep
         if spec.capacity_bytes is not None and held > spec.capacity_bytes:

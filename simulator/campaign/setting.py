@@ -72,7 +72,7 @@ def campaign_setting(
     scenario = decided(scenario, plan)
     terms, asked = campaign_terms(scenario), scenario.reliability
     fleet = build_fleet(scenario.cluster, asked, n_ranks=plan.n_ranks, n_spares=terms.n_spare_nodes)
-    require_room(terms, state_bytes, fleet.n_nodes)
+    require_room(asked.checkpoint_tiers, state_bytes, fleet.n_nodes)
     rhythm = plan_rhythm(terms, plan, step, state_bytes=state_bytes)
     step_s = step.fed_step_s
     if terms.recovery == "wait":

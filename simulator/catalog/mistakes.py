@@ -16,6 +16,9 @@ S = TypeVar("S", bound=BaseModel)
 
 _CLASS_NAME = re.compile(r"should be a valid dictionary( or .*)?$")
 
+_FIELD = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)(?:=|: )")
+"""How messages of rules over several sections begin: with the field, and its value or a colon."""
+
 LIMIT_SHOWN = 20
 """Mistakes shown at once."""
 
@@ -81,6 +84,7 @@ def mistakes_of(
         if _is_refused_alternative(detail, inner, written):
             continue
         what, fix = _explain(detail, model, inner[len(path) :], document, inner)
+        what, inner = _named(what, document, inner)
         found.setdefault(inner, document.mistake(inner, what, fix))
     return list(found.values())
 
@@ -125,6 +129,15 @@ def _explain(
     if detail["type"] == "value_error" and isinstance(document.part(full), dict):
         return message, None  # the message of a rule over several fields names their values
     return f"{message}, not {shown}", None
+
+
+def _named(what: str, document: Document, inner: KeyPath) -> tuple[str, KeyPath]:
+    """Return the rest of a message and the path of the field that it names first, if it does."""
+    first = _FIELD.match(what)
+    named = (*inner, *first[1].split(".")) if first else inner
+    if first is None or document.part(named) is None:
+        return what, inner
+    return what[first.end() :], named
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:

@@ -76,4 +76,5 @@ def _step(row: Row, from_s: float) -> PriceStep:
         return PriceStep.model_validate({"from_s": from_s, "usd_per_device_hour": given["price"]})
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(f"price: {message}", where=where) from error
+        message = message.replace("Input should", "should", 1)
+        raise InputError(f"price: {message}, not {given['price']!r:.40}", where=where) from error

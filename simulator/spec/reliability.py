@@ -185,8 +185,8 @@ class ReliabilitySpec(Spec):
     """Failure profile of the catalog that everything below starts from."""
     failures_per_device_day: NonNegative | None = Field(default=None, le=MAX_FAILURES_PER_DAY)
     """Job-stopping failures; default is the profile's rate. Causes are scaled to it."""
-    failure_factor: Positive = 1.0
-    """On the rates of all causes: 2 is twice as many failures. Outages of a replay stay."""
+    failure_factor: NonNegative = 1.0
+    """On the rates of all causes: 2 is twice as many failures, 0 none. Outages of a replay stay."""
     causes: tuple[FailureCause, ...] = Field(default=(), max_length=64)
     """In place of the profile's causes."""
     more_causes: tuple[FailureCause, ...] = Field(default=(), max_length=64)

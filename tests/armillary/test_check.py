@@ -13,6 +13,8 @@ from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.errors import InputError
 from simulator.spec.plan_file import PlanFile
 
+FILE = "scenarios/llama3-70b-on-64-h100.yaml"
+
 
 def run(*arguments: str | Path) -> str:
     words = ["check", *map(str, arguments)]
@@ -41,10 +43,27 @@ def test_every_shipped_scenario_fits_the_screen(file: Path) -> None:
 
 
 def test_overrides_are_checked_too() -> None:
-    file = "scenarios/llama3-70b-on-64-h100.yaml"
-    assert "128 x h100-sxm-80gb" in run(file, "--set", "cluster.nodes=16")
+    assert "128 x h100-sxm-80gb" in run(FILE, "--set", "cluster.nodes=16")
     with pytest.raises(InputError, match="unknown field; did you mean tp"):
-        run(file, "--set", "limits.tpp=16")
+        run(FILE, "--set", "limits.tpp=16")
+
+
+def test_a_checkpoint_larger_than_its_tier_is_found_without_a_plan() -> None:
+    small = "{name: s, survives: region, write_bandwidth_bytes_per_s: 1e9, capacity_bytes: 1 GB}"
+    with pytest.raises(InputError, match="take 115.0 GiB on every node; tier 's' has 953.7 MiB"):
+        run(FILE, "--set", f"reliability.checkpoint_tiers=[{small}]")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("economics.own={usd_per_device: 30k}", "hardware of $30000 a device over 5 years"),
+        ("economics.price_series=[{from_s: 0, usd_per_device_hour: 2}]", "1 prices, $2 to $2"),
+        ("reliability.failure_factor=0", "0 failures per device-day"),
+    ],
+)
+def test_what_it_costs_and_how_often_it_fails(override: str, said: str) -> None:
+    assert said in " ".join(run(FILE, "--set", override).split())
 
 
 def test_json() -> None:

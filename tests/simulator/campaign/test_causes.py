@@ -58,10 +58,10 @@ def test_a_factor_is_the_rate_that_it_leads_to() -> None:
     )
 
 
-@pytest.mark.parametrize("factor", [0.0, -1.0])
-def test_a_factor_is_more_than_nothing(factor: float) -> None:
-    with pytest.raises(ValidationError, match="greater than 0"):
-        ReliabilitySpec(failure_factor=factor)
+def test_a_factor_of_nothing_is_no_failure() -> None:
+    assert resolve_causes(ReliabilitySpec(failure_factor=0), LLAMA3) == ()
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        ReliabilitySpec(failure_factor=-1)
 
 
 def test_nothing_is_repaired_before_it_is_noticed() -> None:
