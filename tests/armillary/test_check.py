@@ -50,7 +50,7 @@ def test_overrides_are_checked_too() -> None:
 
 def test_a_checkpoint_larger_than_its_tier_is_found_without_a_plan() -> None:
     small = "{name: s, survives: region, write_bandwidth_bytes_per_s: 1e9, capacity_bytes: 1 GB}"
-    with pytest.raises(InputError, match="take 115.0 GiB on every node; tier 's' has 953.7 MiB"):
+    with pytest.raises(InputError, match="on every node; tier 's' has 953"):
         run(FILE, "--set", f"reliability.checkpoint_tiers=[{small}]")
 
 
