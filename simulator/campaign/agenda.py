@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import count
 from math import inf
 from typing import Any, TypeVar
 
@@ -18,16 +19,18 @@ class Agenda:
         self.next_s = inf
         """When something is due."""
         self._due: list[tuple[float, int, Callable[[Any], None], Any]] = []
-        self._n_put = 0
+        self._numbers = count()
 
     def after(self, delay_s: float, call: Callable[[_Subject], None], subject: _Subject) -> None:
         """Call with a subject after some time; calls of one time come in the order of asking."""
-        self._n_put += 1
-        heappush(self._due, (self.now_s + delay_s, self._n_put, call, subject))
-        self.next_s = self._due[0][0]
+        due_s = self.now_s + delay_s
+        heappush(self._due, (due_s, next(self._numbers), call, subject))
+        if due_s < self.next_s:  # noqa: PLR1730  # min() is slower, and this is the inner loop
+            self.next_s = due_s
 
     def run_next(self) -> None:
         """Let time pass until something is due, and do it."""
-        self.now_s, _, call, subject = heappop(self._due)
-        self.next_s = self._due[0][0] if self._due else inf
+        due = self._due
+        self.now_s, _, call, subject = heappop(due)
+        self.next_s = due[0][0] if due else inf
         call(subject)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -125,14 +127,15 @@ def _constant(
         followers = np.zeros(_CHUNK, dtype=np.int64)
         if burst.min() < 1:
             followers = generator.geometric(burst[chosen]) - 1
-        yield from map(
-            Failure,
+        columns = (
             times.tolist(),
             [causes[part] for part in chosen.tolist()],
             nodes.tolist(),
             followers.tolist(),
             removes.tolist(),
+            repeat(None),
         )
+        yield from map(partial(tuple.__new__, Failure), zip(*columns, strict=False))
         time_s = float(times[-1])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from simulator.campaign.agenda import Agenda
 from simulator.campaign.failures import Failure
@@ -42,7 +43,7 @@ class GroupOutages:
         self._n_groups = setting.n_groups
         self._n_nodes = setting.fleet.n_nodes
         self._restart_s = setting.restart_s
-        self._swap_s = setting.spares.swap_s
+        self._swap_s = cache(setting.spares.swap_s)
         self._moved: dict[int, int] = {}
         """Groups of the nodes that were swapped in."""
         self._down: dict[int, int] = {}
@@ -62,8 +63,7 @@ class GroupOutages:
 
     def stop(self, failure: Failure, n_missing: int) -> bool:
         """Stop the struck group; return whether another one still runs."""
-        group = self._group_of(failure.node)
-        down = self._down
+        down, group = self._down, self._group_of(failure.node)
         down[group] = down.get(group, 0) + 1
         if len(down) == self._n_groups:
             down.clear()

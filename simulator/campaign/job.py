@@ -30,12 +30,6 @@ from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.units import format_seconds
 
 
-class _State(Enum):
-    TRAINING = "training"
-    PAUSED = "paused"
-    WAITING = "waiting"
-
-
 class _News(Enum):
     """What a job is told besides its failures."""
 
@@ -73,7 +67,9 @@ class Job:
         self._idle_booked_s = 0.0
         self._unpaid_node_s = 0.0
 
-        self._state = _State.PAUSED
+        self.waits = False
+        """Whether it stands still for want of nodes."""
+        self._trains = False
         self._shape = setting.full
         self._end_s = 0.0
         """When the phase ends if nothing happens."""
@@ -96,35 +92,30 @@ class Job:
 
     # What failures do to the job.
 
-    @property
-    def waits(self) -> bool:
-        """Whether it stands still for want of nodes."""
-        return self._state is _State.WAITING
-
     def stop(self, failure: Failure, n_removed: int) -> None:
         """Stop what holds the struck nodes."""
         self._failures[failure.cause.name] += 1
-        apart = self._apart and failure.cause.scope != "job"
-        if apart and self._groups.stop(failure, n_removed):
+        if self._apart and failure.cause.scope != "job" and self._groups.stop(failure, n_removed):
             self._regroup()
         else:
             self._inbox.append(failure)
 
     def change(self) -> None:
         """Go on as fast as devices and links allow now."""
-        if self._state is _State.TRAINING:
+        if self._trains:
             self._training.set_slowness(self._agenda.now_s, self._slowness())
             self._record_change()
             self._end_s = self._training.end_s
 
     def _regroup(self) -> None:
         """Go on with the groups that run now."""
-        if self._state is _State.TRAINING:
-            self._training.set_share(self._agenda.now_s, self._groups.running_share)
+        if self._trains:
+            training = self._training
+            training.set_share(self._agenda.now_s, self._groups.running_share)
             if self._segments is not None:
-                self._training.reach(self._agenda.now_s)
+                training.reach(self._agenda.now_s)
                 self._record_change()
-            self._end_s = self._training.end_s
+            self._end_s = training.end_s
 
     def _record_change(self) -> None:
         self._record(None, self._stretch, None)
@@ -136,14 +127,14 @@ class Job:
             self._inbox.append(_News.NODE)
         elif self._apart:
             self._groups.node_back()
-        elif self._state is _State.TRAINING and self._shape is not self._setting.full:
+        elif self._trains and self._shape is not self._setting.full:
             grown = self._setting.shapes.best(self._trouble.pool.n_up)
             if grown is not None and grown.n_nodes > self._shape.n_nodes:
                 self._inbox.append(_News.NODE)
 
     def spoil(self) -> None:
         """Make all states from now on corrupt."""
-        if self._state is _State.TRAINING:
+        if self._trains:
             self._training.reach(self._agenda.now_s)
         self._training.safe.spoil(self._training.progress)
 
@@ -168,7 +159,7 @@ class Job:
 
     def _train(self) -> _Wait:
         """Train until the last step (None), a failure, or a node that makes the job larger."""
-        self._state = _State.TRAINING
+        self._trains = True
         self._stretch = self._here()
         self._training.start(
             self._agenda.now_s,
@@ -181,7 +172,7 @@ class Job:
         message = yield from self._sleep()
         self._training.stop(self._agenda.now_s, finished=message is None)
         self._record(None, self._stretch, message)
-        self._state = _State.PAUSED
+        self._trains = False
         return message
 
     def _slowness(self) -> float:
@@ -238,10 +229,10 @@ class Job:
 
     def _wait_for_nodes(self) -> _Steps:
         """Stand still until enough nodes are repaired."""
-        self._state = _State.WAITING
+        self.waits = True
         while not self._gather_nodes():
             yield from self._pause(Loss.WAITING_FOR_SPARES, inf)
-        self._state = _State.PAUSED
+        self.waits = False
 
     def _grow(self) -> _Wait:
         """Save, take the nodes in that came back, and start again; return a failure on the way."""
@@ -272,15 +263,17 @@ class Job:
 
     def _sleep(self) -> _Wait:
         """Let time pass until the end, and strike what fails; return the first message or None."""
-        agenda, trouble, inbox = self._agenda, self._trouble, self._inbox
+        agenda, trouble, inbox, limit_s = self._agenda, self._trouble, self._inbox, self._limit_s
         while not inbox:
             end_s, due_s, failure_s = self._end_s, agenda.next_s, trouble.next_s
-            if min(end_s, due_s, failure_s) > self._limit_s:
-                raise self._never()
-            if due_s <= failure_s and due_s <= end_s:
-                agenda.run_next()
-            elif failure_s <= end_s:
+            if end_s > limit_s:  # noqa: PLR1730  # as in the agenda
+                end_s = limit_s
+            if failure_s < due_s and failure_s <= end_s:
                 trouble.strike_next()
+            elif due_s <= end_s:
+                agenda.run_next()
+            elif self._end_s > limit_s:
+                raise self._never()
             else:
                 agenda.now_s = end_s
                 if self._phase_is_over():
@@ -290,7 +283,7 @@ class Job:
 
     def _phase_is_over(self) -> bool:
         """Return whether the phase has ended, where it could; if not, say when it may."""
-        if self._state is not _State.TRAINING:
+        if not self._trains:
             return True
         self._training.reach(self._agenda.now_s)
         self._end_s = self._training.end_s

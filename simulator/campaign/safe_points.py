@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from math import floor, inf
-from typing import NamedTuple
 
 from simulator.campaign.saves import Saves
 from simulator.spec.reliability import FailureCause
-
-
-class Stretch(NamedTuple):
-    """A stretch of training at one speed, in which something was saved."""
-
-    start: float
-    reached: float
-    began_s: float
-    step_s: float
 
 
 class SafePoints:
@@ -24,8 +14,8 @@ class SafePoints:
     def __init__(self, saves: Saves) -> None:
         self._saves = saves
         self._newest = [0.0] * len(saves.tiers)
-        self._stretches: list[Stretch] = []
-        """Since training started last, one after another."""
+        self._stretches: list[tuple[float, float, float, float]] = []
+        """Those of `pass_by` since training started last, one after another."""
         self._corrupt_from = inf
 
     @property
@@ -33,9 +23,9 @@ class SafePoints:
         """Whether the states of now are corrupt."""
         return self._corrupt_from < inf
 
-    def pass_by(self, stretch: Stretch) -> None:
-        """Remember a stretch of training in which something was saved."""
-        self._stretches.append(stretch)
+    def pass_by(self, start: float, reached: float, began_s: float, step_s: float) -> None:
+        """Remember a stretch of training at one speed, in which something was saved."""
+        self._stretches.append((start, reached, began_s, step_s))
 
     def settle(self, now_s: float) -> None:
         """Take what is written by now as safe. What is not is given up: training stops."""

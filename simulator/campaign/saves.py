@@ -66,15 +66,25 @@ class Saves:
             time_s += stall_s * (end // every - start // every)
         return time_s
 
-    def advance(self, start: float, elapsed_s: float, step_s: float) -> float:
-        """Return the progress after some time; it stands still during a save."""
-        save = self.next_save(start)
+    def advance(self, start: float, elapsed_s: float, step_s: float) -> tuple[float, float]:
+        """Return the progress after some time, and the time in which it is reached.
+
+        Progress stands still during a save; the time is later where one is under way, at its end.
+        """
+        save = (start // self.grid + 1) * self.grid
         since_s = elapsed_s - (save - start) * step_s
         if since_s < 0:
-            return start + elapsed_s / step_s
-        if len(self.tiers) == 1:
-            whole, rest_s = divmod(since_s, self.grid * step_s + self._stalls_s)
-            return save + whole * self.grid + max(0.0, rest_s - self._stalls_s) / step_s
+            return start + elapsed_s / step_s, elapsed_s
+        if len(self.tiers) > 1:
+            far = self._over_many_tiers(start, elapsed_s, step_s)
+            return far, max(elapsed_s, self.wall_s(start, far, step_s))
+        whole, rest_s = divmod(since_s, self.grid * step_s + self._stalls_s)
+        open_s = rest_s - self._stalls_s
+        far = save + whole * self.grid
+        return (far, elapsed_s - open_s) if open_s < 0 else (far + open_s / step_s, elapsed_s)
+
+    def _over_many_tiers(self, start: float, elapsed_s: float, step_s: float) -> float:
+        """Return the progress after some time in which at least one tier saves."""
         # No more saves than one per interval and one more: this far it gets in any case.
         sure_s = max(0.0, elapsed_s - self._stalls_s)
         reached = start + sure_s / (step_s + self._stall_per_step_s)

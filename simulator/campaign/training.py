@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from simulator.campaign.ledger import Ledger
 from simulator.campaign.losses import Loss
-from simulator.campaign.safe_points import SafePoints, Stretch
+from simulator.campaign.safe_points import SafePoints
 from simulator.campaign.setting import CampaignSetting
 from simulator.campaign.shapes import Shape
 
@@ -67,7 +67,8 @@ class Training:
         """Work out how far it is now; a save under way is finished, whatever the speed is then."""
         share, progress, reached_s = self._share, self.progress, self._reached_s
         healthy_s, all_nodes = self._shape.step_s * self._slowness, self._shape.n_nodes
-        saves = self._saves
+        saves, pass_by = self._saves, self.safe.pass_by
+        stalled = down = starved = 0.0
         save = saves.next_save(progress)
         self._changes.append((now_s, share))
         for until_s, next_share in self._changes:
@@ -77,17 +78,19 @@ class Training:
                 if (save - progress) * step_s > elapsed_s:
                     steps = elapsed_s / step_s
                 else:
-                    far = saves.advance(progress, elapsed_s, step_s)
-                    self.safe.pass_by(Stretch(progress, far, reached_s, step_s))
+                    far, elapsed_s = saves.advance(progress, elapsed_s, step_s)
+                    pass_by(progress, far, reached_s, step_s)
                     save, steps = saves.next_save(far), far - progress
-                    elapsed_s = max(elapsed_s, saves.wall_s(progress, far, step_s))
-                    self._stalled += all_nodes * share * (elapsed_s - steps * step_s)
+                    stalled += share * (elapsed_s - steps * step_s)
                 progress += steps
                 reached_s += elapsed_s
-                self._down += all_nodes * (1 - share) * elapsed_s
-                self._starved += all_nodes * share * steps * self._input_stall_s
+                down += (1 - share) * elapsed_s
+                starved += share * steps
             last, share = share, next_share
         self._changes.clear()
+        self._stalled += all_nodes * stalled
+        self._down += all_nodes * down
+        self._starved += all_nodes * starved * self._input_stall_s
         self._longer += (progress - self.progress) * (all_nodes * healthy_s - self._worth_node_s)
         self._share, self.progress, self._reached_s = last, progress, reached_s
         self._look_ahead()
