@@ -61,6 +61,29 @@ class Reach:
         return [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distinct:
+    """Which kinds of recompute run like no simpler one: first-4 in chunks of more layers."""
+
+    longest: IntArray
+    """Layers of the longest chunk: (base, pipeline)."""
+    repeated: IntArray
+    """Layers of every chunk that a kind repeats, where all of them have a name: (kind,)."""
+
+    def pipelines(self, base: IntArray, kind: IntArray) -> BoolArray:
+        """Return the pipelines in which a kind is one of its own: (base, pipeline)."""
+        distinct: BoolArray = self.longest[base] > self.repeated[kind][:, None]
+        return distinct
+
+    def n_pipelines(self, piped: BoolArray) -> IntArray:
+        """Count those of some pipelines: (base, kind)."""
+        counts = {
+            layers: (piped & (self.longest > layers)).sum(axis=1)
+            for layers in set(self.repeated.tolist())
+        }
+        return np.stack([counts[layers] for layers in self.repeated.tolist()], axis=1)
+
+
 def joined(blocks: Sequence[Reach]) -> Reach:
     """Return what one executor runs of the bases of several blocks, in their order."""
     return Reach(
@@ -94,6 +117,7 @@ class Cores:
     shardings: Options
     reaches: tuple[Reach, ...]
     """A plan is here when one of them holds it."""
+    distinct: Distinct
     n_arrangements: IntArray
     """(core, ZeRO stage): how many arrangements there are."""
 
@@ -106,15 +130,17 @@ class Cores:
         pipelines: Options,
         shardings: Options,
         reaches: tuple[Reach, ...],
+        distinct: Distinct,
     ) -> Cores:
         """Count the plans of some cores: those of any reach, each once."""
         counts = np.zeros((len(table), len(ZERO_STAGES)), dtype=np.int64)
         for size in range(1, len(reaches) + 1):
             for some in itertools.combinations(reaches, size):  # inclusion and exclusion
                 shared = reduce(Reach.both, some)
-                ways = _by_stage(shared.sharded, shardings) * shared.piped.sum(axis=1)[:, None]
+                n_piped = distinct.n_pipelines(shared.piped)[base, kind]
                 taken = shared.chosen[base, table.sequence_parallel] & shared.recomputes[kind]
-                counts += (-1) ** (size - 1) * ways[base] * taken[:, None]
+                ways = _by_stage(shared.sharded, shardings)[base] * (n_piped * taken)[:, None]
+                counts += (-1) ** (size - 1) * ways
         return cls(
             table=table,
             base=base,
@@ -122,6 +148,7 @@ class Cores:
             pipelines=pipelines,
             shardings=shardings,
             reaches=reaches,
+            distinct=distinct,
             n_arrangements=counts,
         )
 
@@ -167,13 +194,13 @@ class Cores:
 
     def _keys(self, reach: Reach, cores: IntArray) -> IntArray:
         """Return (core, sharding, pipeline), as one number each, of what one executor runs."""
-        base = self.base[cores]
+        base, kind = self.base[cores], self.kind[cores]
         taken = reach.chosen[base, self.table.sequence_parallel[cores]]
-        taken = taken & reach.recomputes[self.kind[cores]]
+        taken = taken & reach.recomputes[kind]
         stages = self.n_arrangements[cores] > 0
         sharded = reach.sharded[base] & stages[:, self.shardings.column("zero_stage")]
         row, sharding = np.nonzero(sharded & taken[:, None])
-        piped = reach.piped[base]
+        piped = reach.piped[base] & self.distinct.pipelines(base, kind)
         n_pipelines = piped.sum(axis=1)
         first_pipeline = np.cumsum(n_pipelines) - n_pipelines
         copies = n_pipelines[row]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
-from simulator.spec.model import ModelSpec
 from simulator.spec.recompute import Recompute
+from simulator.spec.scenario import Scenario
 from simulator.spec.target import Target
 
 
 def runnable(
-    target: Target, model: ModelSpec, table: PlanTable, columns: tuple[str, ...]
+    target: Target, scenario: Scenario, table: PlanTable, columns: tuple[str, ...]
 ) -> BoolArray:
     """Return which plans the target runs, as far as the decisions named in `columns` go."""
+    model, job = scenario.model, scenario.job
     no_pipeline = table.pp == 1
     even = target.uneven_stages | (model.n_layers % table.n_chunks == 0)
     zero_stage = np.where(
@@ -25,7 +26,7 @@ def runnable(
     recomputes = [
         code
         for code in np.unique(table.recompute).tolist()
-        if target.recomputes.runs(Recompute.of_code(code))
+        if target.recomputes.runs(Recompute.of_code(code), job.attention)
     ]
     one_kind_of_dp = (table.dp_replicate == 1) | (table.dp_shard == 1)
     rules = {

@@ -6,9 +6,8 @@ cost of a layer depends on the core alone, so a search can rank or drop cores be
 their many arrangements. Rules are asked about a core or half an arrangement once, not about every
 plan.
 
-Of plans that run alike for any model only the simplest is there (`_distinct`), and none that no
-executor runs. Kinds of recompute may still come to the same for one model, as `first-4` and `full`
-do in chunks of four layers.
+Of plans that run alike only the simplest is there (`_distinct`, and `planner.cores.Distinct` for
+kinds of recompute), and none that no executor runs.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from planner.cores import ZERO_STAGES, Cores, Options, Reach, joined, widest
+from planner.cores import ZERO_STAGES, Cores, Distinct, Options, Reach, joined, widest
 from planner.executors import runnable
 from planner.limits import allowed_names, allows
 from simulator.campaign.decided import separable_groups
@@ -27,7 +26,13 @@ from simulator.cost.plan_table import SCHEDULES, BoolArray, IntArray, PlanTable
 from simulator.spec.choice import Except
 from simulator.spec.errors import InputError
 from simulator.spec.legality import RULES
-from simulator.spec.recompute import Recompute, has_part, parse_recompute
+from simulator.spec.recompute import (
+    CORE_ATTENTION,
+    Recompute,
+    has_part,
+    parse_recompute,
+    simplest,
+)
 from simulator.spec.scenario import Scenario
 from simulator.spec.schedules import SCHEDULE_TRAITS, ScheduleName
 from simulator.spec.target import TARGETS, Target, find_target
@@ -90,16 +95,17 @@ class Space:
     @property
     def recomputes(self) -> tuple[Recompute, ...]:
         """What may be proposed, by its code: the kinds that the limits name, or what is offered."""
-        limit = self.scenario.limits.recompute
+        limit, attention = self.scenario.limits.recompute, self.scenario.job.attention
         offered = {name for target in self.targets for name in target.recomputes.proposed}
         kinds = {parse_recompute(name) for name in allowed_names(limit, tuple(offered))}
         if limit is None or isinstance(limit, Except):
             kinds = {kind for kind in kinds if self._pays(kind)}
+        kinds -= {kind for kind in kinds if simplest(kind, attention) in kinds - {kind}}
         return tuple(sorted(kinds, key=lambda kind: kind.code))
 
     def _pays(self, kind: Recompute) -> bool:
         """Whether the model has what is repeated; fused attention gives nothing back."""
-        if kind.parts == ("core-attn",) and self.scenario.job.attention == "fused":
+        if kind == CORE_ATTENTION and self.scenario.job.attention == "fused":
             return False
         return all(has_part(self.scenario.model, part) for part in kind.parts)
 
@@ -134,6 +140,16 @@ class Space:
             pipelines,
             shardings,
             widest([joined(of_target) for of_target in zip(*blocks, strict=True)]),
+            self._distinct_kinds(bases, pipelines),
+        )
+
+    def _distinct_kinds(self, bases: PlanTable, pipelines: Options) -> Distinct:
+        """Return where `first-k` is not `full`, which whoever runs it runs too."""
+        full = parse_recompute("full") in self.recomputes
+        n_chunks = bases.pp[:, None] * pipelines.column("virtual_stages")
+        repeated = [kind.count * (kind.whole == "first" and full) for kind in self.recomputes]
+        return Distinct(
+            longest=-(-self.scenario.model.n_layers // n_chunks), repeated=np.array(repeated)
         )
 
     def _reaches(self, bases: PlanTable, pipelines: Options, shardings: Options) -> list[Reach]:
@@ -142,6 +158,7 @@ class Space:
         may_pipe = self._legal(piped, pipelines.columns)
         may_shard = self._legal(sharded, shardings.columns)
         choices = [replace(bases, sequence_parallel=np.full(len(bases), at)) for at in range(2)]
+        kinds, attention = self.recomputes, self.scenario.job.attention
         reaches = []
         for target in self.targets:
             mesh = self._runs(target, bases, ("tp", "pp", "cp", "ep"))
@@ -153,7 +170,7 @@ class Space:
                     piped=pipes.reshape(len(bases), -1),
                     sharded=shards.reshape(len(bases), -1),
                     chosen=np.stack(chosen, axis=1),
-                    recomputes=np.array([target.recomputes.runs(k) for k in self.recomputes]),
+                    recomputes=np.array([target.recomputes.runs(k, attention) for k in kinds]),
                 )
             )
         return reaches
@@ -243,7 +260,7 @@ class Space:
         return mesh
 
     def _runs(self, target: Target, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
-        return runnable(target, self.scenario.model, table, columns)
+        return runnable(target, self.scenario, table, columns)
 
     def _within_limits(self, table: PlanTable, columns: tuple[str, ...]) -> BoolArray:
         """Whether the decided columns have values that the limits allow.

@@ -116,7 +116,7 @@ def _way_out(scenario: Scenario, plan: PlanSpec, refusing: Exporter) -> str:
         for target in TARGETS.values()
         if (target.job_refusal(job) or target.model_refusal(model, plan.precision)) is None
     ]
-    taking = [target.name for target in able if target.plan_refusal(model, plan) is None]
+    taking = [target.name for target in able if target.plan_refusal(model, job, plan) is None]
     if any(target.name == refusing.executor for target in able):
         return f"plan again with --target {refusing.executor}"
     if taking:

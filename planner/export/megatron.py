@@ -30,7 +30,7 @@ from planner.export.megatron_read import PRECISION, read
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.recompute import Recompute
+from simulator.spec.recompute import CORE_ATTENTION, SELECTIVE, Recompute
 from simulator.spec.scenario import Scenario
 
 ARGUMENTS = "megatron.args"
@@ -164,14 +164,15 @@ def _parallel(scenario: Scenario, plan: PlanSpec) -> list[object]:
 
 
 def _recompute(kind: Recompute) -> list[object]:
-    """Whole layers by method, parts as modules."""
+    """Whole layers by method, parts as modules; `selective` is that of unfused attention."""
     if kind.whole is not None:
         method = "block" if kind.whole == "first" else "uniform"
         method_words = ["--recompute-method", method, "--recompute-num-layers", kind.count]
         return ["--recompute-granularity", "full", *method_words]
     if not kind.parts:
         return []
-    modules = [part.replace("-", "_") for part in kind.parts]
+    parts = CORE_ATTENTION.parts if kind == SELECTIVE else kind.parts
+    modules = [part.replace("-", "_") for part in parts]
     return ["--recompute-granularity", "selective", "--recompute-modules", *modules]
 
 

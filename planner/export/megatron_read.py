@@ -9,7 +9,9 @@ from planner.export.megatron_model import experts_tp
 from planner.export.settings import Reading, Settings, n_ranks, script_flags, share
 from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
+from simulator.spec.job import Attention
 from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import parse_recompute, simplest
 from simulator.spec.scenario import Scenario
 
 PRECISION: dict[Precision, tuple[str, ...]] = {
@@ -55,7 +57,7 @@ def read(text: str, where: str, scenario: Scenario) -> Reading:
         virtual_stages=virtual,
         microbatch_sequences=microbatch,
         n_microbatches=share(batch, dp * microbatch, "global batch over dp x micro batch", where),
-        recompute=_recompute(given),
+        recompute=_recompute(given, scenario.job.attention),
         precision=_precision(given),
     )
     unread = _unread_experts(given, scenario, plan)
@@ -161,14 +163,15 @@ def _unread_experts(given: Settings, scenario: Scenario, plan: PlanSpec) -> tupl
     )
 
 
-def _recompute(given: Settings) -> str:
+def _recompute(given: Settings, attention: Attention) -> str:
     """Return what is repeated; of `selective` without modules it is the core of attention."""
     short = given.flag("--recompute-activations")  # for --recompute-granularity selective
     name = "--recompute-granularity"
     granularity = given.one_of(_GRANULARITIES, name, default="none")
     if short or granularity == "selective":
         modules = given.text("--recompute-modules", default="core_attn")
-        return "+".join(modules.replace("_", "-").split())
+        named = parse_recompute("+".join(modules.replace("_", "-").split()))
+        return simplest(named, attention).name
     if granularity == "none":
         return "none"
     whole = "first" if given.text("--recompute-method", default="uniform") == "block" else ""

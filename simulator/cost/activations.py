@@ -180,7 +180,7 @@ def _activated_bytes(setting: Setting, mixture: bool) -> FloatArray:
 def _dropped_by_selective(setting: Setting, mixture: bool) -> FloatArray:
     everything = _attention_bytes(setting, fused=True) + _ffn_bytes(setting, mixture=mixture)
     if setting.job.attention == "unfused":
-        return _attention_bytes(setting, fused=False) - _attention_bytes(setting, fused=True)
+        return _core_of_job(setting, mixture)
     boundary = setting.kernels.value_bytes * setting.model.hidden_size * _tokens(setting)
     return np.maximum(everything - boundary - _selective_bytes(setting, mixture=mixture), 0.0)
 

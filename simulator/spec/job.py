@@ -12,6 +12,7 @@ from simulator.spec.units import Count
 
 DEFAULT_BATCH_SEQUENCES = 1024
 
+Attention = Literal["fused", "unfused"]
 LaunchName = Literal["eager", "compiled", "cuda-graphs"]
 
 
@@ -50,7 +51,7 @@ class JobSpec(Spec):
     local SGD, whose effect on the loss is not modelled."""
     precision: Precision = Precision.BF16
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    attention: Literal["fused", "unfused"] = "fused"
+    attention: Attention = "fused"
     gradient_dtype: Literal["fp32", "bf16"] = "fp32"
     """Format in which gradients are kept and reduced."""
     launch: LaunchName | None = None

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from simulator.spec.job import Attention
 from simulator.spec.model import ModelSpec
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class Recompute:
     def n_whole(self, first_layer: int, n_layers: int) -> int:
         """Return how many layers of a chunk are repeated whole."""
         return sum(self.is_whole(first_layer + at, at) for at in range(n_layers))
+
+
+SELECTIVE = Recompute(("selective",))
+CORE_ATTENTION = Recompute(("core-attn",))
 
 
 def repeats(code: Code, part: Part) -> Code:
@@ -191,6 +196,11 @@ PART_RULES: dict[Part, PartRule] = {
 }
 
 
+def simplest(kind: Recompute, attention: Attention) -> Recompute:
+    """Return the first name of a kind: of unfused attention, `core-attn` is `selective` too."""
+    return SELECTIVE if (kind, attention) == (CORE_ATTENTION, "unfused") else kind
+
+
 def has_part(model: ModelSpec, part: Part) -> bool:
     """Return whether a model has what a part repeats."""
     return part not in PART_RULES or PART_RULES[part].allowed(model)
@@ -208,8 +218,10 @@ class RecomputeReach:
     mixed: bool = False
     """Whether parts can be repeated of the layers that are not repeated whole."""
 
-    def runs(self, kind: Recompute) -> bool:
-        """Return whether the executor runs a kind."""
+    def runs(self, kind: Recompute, attention: Attention) -> bool:
+        """Return whether the executor runs a kind, by the name that it has for it."""
+        if kind == SELECTIVE and attention == "unfused" and self.runs(CORE_ATTENTION, attention):
+            return True
         if kind.name in self.proposed:
             return True
         if kind.parts and kind.whole and not self.mixed:

@@ -78,7 +78,7 @@ class Target:
         return (
             self.job_refusal(job)
             or self.model_refusal(model, plan.precision)
-            or self.plan_refusal(model, plan)
+            or self.plan_refusal(model, job, plan)
         )
 
     def job_refusal(self, job: JobSpec) -> str | None:
@@ -99,13 +99,16 @@ class Target:
             *((rule.allowed(model), rule.what) for rule in self.model_rules),
         )
 
-    def plan_refusal(self, model: ModelSpec, plan: PlanSpec) -> str | None:
+    def plan_refusal(self, model: ModelSpec, job: JobSpec, plan: PlanSpec) -> str | None:
         """Return which decision of the plan this target cannot carry out, or None."""
         zero_stages = self.zero_stages if plan.pp == 1 else self.zero_stages_with_pp
         return self._first(
             (plan.pp == 1 or plan.schedule in self.all_schedules, f"schedule {plan.schedule}"),
             (plan.zero_stage in zero_stages, f"zero_stage={plan.zero_stage} with pp={plan.pp}"),
-            (self.recomputes.runs(plan.recompute_kind), f"recompute {plan.recompute}"),
+            (
+                self.recomputes.runs(plan.recompute_kind, job.attention),
+                f"recompute {plan.recompute}",
+            ),
             (self.sequence_parallel or not plan.sequence_parallel, "sequence_parallel"),
             (plan.recovery in (None, *self.recoveries), f"recovery {plan.recovery}"),
             (plan.cp <= self.max_cp, f"cp={plan.cp}"),

@@ -34,8 +34,8 @@ def test_same_answer_as_for_one_plan(
 ) -> None:
     scenario = make_scenario(n_devices=8, batch=8, n_experts=4)
     for table in Space.of(scenario).tables():
-        answers = runnable(target, scenario.model, table, COLUMNS)
+        answers = runnable(target, scenario, table, COLUMNS)
         for row in range(0, len(table), 17):
             plan = table.plan(row, Precision.BF16)
-            refusal = target.plan_refusal(scenario.model, plan)
+            refusal = target.plan_refusal(scenario.model, scenario.job, plan)
             assert answers[row] == (refusal is None), (plan, refusal)

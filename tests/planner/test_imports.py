@@ -72,6 +72,19 @@ def test_a_recompute_of_megatron_is_one_that_it_runs(flags: str, recompute: str)
     assert find_target("megatron").refusal(file.scenario.model, file.scenario.job, plan) is None
 
 
+def test_megatron_repeats_the_core_of_unfused_attention_by_its_own_name() -> None:
+    """Which is `selective` there: the search has one name for both."""
+    file = plan_file("ddp")
+    job = file.scenario.job.model_copy(update={"attention": "unfused"})
+    scenario = file.scenario.model_copy(update={"job": job})
+    plan = file.plan.model_copy(update={"recompute": "selective"})
+    unfused = file.model_copy(update={"scenario": scenario, "plan": plan})
+    flags = EXPORTERS["megatron"].export(unfused).text("megatron.args")
+    assert "--recompute-modules core_attn" in flags
+    read_back = read_settings(flags, "mine.args", "megatron", unfused)
+    assert read_back.plan_file.plan.recompute == "selective"
+
+
 def test_megatron_defaults_hold_for_what_is_missing() -> None:
     """It derives one microbatch where no global batch is given, so the batch is another one."""
     plan = read("--micro-batch-size 64 --bf16", "megatron", name="ddp")

@@ -13,6 +13,7 @@ from simulator.spec.base import Precision
 from simulator.spec.errors import InputError
 from simulator.spec.legality import violations
 from simulator.spec.plan import PlanSpec
+from simulator.spec.recompute import parse_recompute
 from simulator.spec.scenario import PlanLimits, Scenario
 from simulator.spec.schedules import ScheduleName
 from simulator.spec.target import TARGETS
@@ -70,9 +71,11 @@ def every_combination(
                 continue
 
 
-def runs_like_a_simpler_one(plan: PlanSpec) -> bool:
+def runs_like_a_simpler_one(plan: PlanSpec, n_layers: int) -> bool:
+    kind, longest = plan.recompute_kind, max(plan.chunk_layers(n_layers))
     return (
-        (plan.pp == 1 and plan.schedule != "1f1b")
+        (kind.whole == "first" and longest <= kind.count)  # full
+        or (plan.pp == 1 and plan.schedule != "1f1b")
         or (plan.schedule == "interleaved-1f1b" and plan.virtual_stages == 1)
         or (plan.zero_stage > 0 and plan.dp_shard * plan.cp == 1)
     )
@@ -100,14 +103,40 @@ def test_enumeration_is_brute_force(
     expected = {
         plan
         for plan in every_combination(n_devices, batch, model.n_layers, proposed, recomputes)
-        if not runs_like_a_simpler_one(plan)
+        if not runs_like_a_simpler_one(plan, model.n_layers)
         and not violations(model, job, plan, n_devices=n_devices)
-        and any(executor.plan_refusal(model, plan) is None for executor in executors)
+        and any(executor.plan_refusal(model, job, plan) is None for executor in executors)
     }
     found = enumerated(scenario)
     assert len(found) == len(set(found))
     assert set(found) == expected
     assert expected
+
+
+def test_who_repeats_the_first_layers_repeats_all() -> None:
+    """So that `first-4` need not be there where it is `full`."""
+    some, every = parse_recompute("first-4"), parse_recompute("full")
+    for target in TARGETS.values():
+        reach = target.recomputes
+        assert reach.runs(every, "fused") or not reach.runs(some, "fused"), target.name
+
+
+def test_one_name_of_the_core_of_unfused_attention(make_scenario: Make) -> None:
+    """Megatron's core-attn is what others call selective, and Megatron runs it by that name."""
+    fused = make_scenario(n_devices=4, batch=4, target="megatron")
+    job = fused.job.model_copy(update={"attention": "unfused"})
+    unfused = fused.model_copy(update={"job": job})
+    everywhere = unfused.model_copy(update={"target": None})
+    named = [
+        {plan.recompute for plan in enumerated(scenario)}
+        for scenario in (fused, unfused, everywhere)
+    ]
+    assert ["selective" in names for names in named] == [False, False, True]
+    assert ["core-attn" in names for names in named] == [False, True, False]
+    megatron = TARGETS["megatron"]
+    alike = [plan.model_copy(update={"recompute": "selective"}) for plan in enumerated(unfused)]
+    for plan in alike:
+        assert megatron.plan_refusal(unfused.model, unfused.job, plan) is None
 
 
 def test_every_row_is_legal_on_an_awkward_case(make_scenario: Make) -> None:

@@ -87,7 +87,7 @@ def test_tensor_parallelism_is_refused_exactly_where_it_breaks(tp: int) -> None:
     with fake_ranks(tp):
         mesh = Mesh.build(plan, "cpu")
         step = forward_backward_of(scenario, mesh, build_stages(scenario, mesh, tokens.device))
-        if OWN.plan_refusal(WIDE, plan) is None:
+        if OWN.plan_refusal(WIDE, scenario.job, plan) is None:
             step(tokens, tokens)
         else:
             with pytest.raises(RuntimeError, match="unflatten"):
