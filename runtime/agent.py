@@ -28,11 +28,12 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from runtime.failure import Exit, log_path, report_exits
+from runtime.failure import AGENT, Exit, log_path, report_exits
+from runtime.heartbeat import Heartbeat
 from runtime.process import die_with_parent
 from runtime.rank_job import RankJob
 from runtime.ranks import LOOPBACK, SHUTDOWN_S
-from runtime.run_dir import RunDir
+from runtime.run_dir import AGENT_EVENT, RunDir, append_event
 
 
 class LoopbackRendezvous(RendezvousHandler):
@@ -133,8 +134,10 @@ def main() -> None:
         local_addr=LOOPBACK,
         shutdown_timeout=int(SHUTDOWN_S),
     )
+    append_event(run_dir, AGENT_EVENT)
     try:
-        elastic_launch(config, sys.executable)("-m", "runtime.rank", sys.argv[1])
+        with Heartbeat(run_dir.logs, AGENT):
+            elastic_launch(config, sys.executable)("-m", "runtime.rank", sys.argv[1])
     except ChildFailedError as error:
         report_exits(
             run_dir,

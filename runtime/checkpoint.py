@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +25,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from runtime.failure import RankFailure
+from runtime.finite import first_spoilt_rank
 from runtime.restricted_reader import (
     RestrictedReader,
     TensorsOnlyPlanner,
@@ -33,7 +35,7 @@ from runtime.restricted_reader import (
 )
 from runtime.run_dir import RunDir, append_event
 from simulator.spec.base import Spec
-from simulator.spec.errors import InputError, RunError
+from simulator.spec.errors import InputError
 from simulator.spec.files import read_text, write_atomic
 
 KEPT = 2
@@ -111,27 +113,61 @@ class Checkpoints:
         """Save the state after `step` steps; every rank calls it."""
         start_s = time.perf_counter()
         folder = self._run_dir.checkpoints / f"step-{step:08}"
-        is_first_rank = dist.get_rank() == 0
-        if is_first_rank:
-            folder.mkdir(parents=True, exist_ok=True)
-            state = State(step=step, seed=self._seed, optimizer=self._kind)
-            write_atomic(folder / _SIDECAR, state.model_dump_json())
-        dist.barrier()
+        self._require_finite(step)
+        self._on_first_rank(step, lambda: self._begin(folder, step))
         try:
             save(self._tensors(), storage_writer=FileSystemWriter(folder))
         except CheckpointException as error:  # not an Exception
-            reasons = {str(failure[0]) for failure in error.failures.values()}
-            raise RunError(
-                f"the checkpoint of step {step} could not be written: {'; '.join(sorted(reasons))}",
-                where=str(folder),
-                fix=f"make room, and go on with --resume from {self._run_dir.root}",
-            ) from None
-        if is_first_rank:
-            pointer = Latest(folder=folder.name)
-            write_atomic(self._run_dir.checkpoints / "latest.json", pointer.model_dump_json())
-            self._remove_old(step)
-            seconds = time.perf_counter() - start_s
-            append_event(self._run_dir, "checkpoint", rank=0, step=step, duration_s=seconds)
+            if dist.get_rank() == 0:
+                shutil.rmtree(folder, ignore_errors=True)
+            rank, failure = min(error.failures.items())
+            raise self._unwritten(step, str(failure[0]), rank) from None
+        self._on_first_rank(step, lambda: self._end(folder, step, start_s))
+
+    def _require_finite(self, step: int) -> None:
+        """Raise RankFailure on every rank where one would save what nobody can go on from."""
+        device = next(iter(self._weights.values())).device
+        rank = first_spoilt_rank(self._weights.values(), device)
+        if rank is not None:
+            raise RankFailure(
+                f"weights of rank {rank} are not finite after step {step}: not saved",
+                cause="not finite",
+                rank=rank,
+            )
+
+    def _on_first_rank(self, step: int, act: Callable[[], None]) -> None:
+        """Let the first rank act while the others wait. Raises RankFailure on all if it cannot."""
+        reason: list[str | None] = [None]
+        if dist.get_rank() == 0:
+            try:
+                act()
+            except OSError as error:
+                reason = [str(error)]
+        dist.broadcast_object_list(reason)
+        if reason[0] is not None:
+            raise self._unwritten(step, reason[0], 0)
+
+    def _unwritten(self, step: int, reason: str, rank: int) -> RankFailure:
+        root = self._run_dir.root
+        return RankFailure(
+            f"the checkpoint of step {step} could not be written: {reason}",
+            cause="full disk",
+            rank=rank,
+            where=str(self._run_dir.checkpoints),
+            fix=f"make room, and go on with --resume from {root}",
+        )
+
+    def _begin(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = State(step=step, seed=self._seed, optimizer=self._kind)
+        write_atomic(folder / _SIDECAR, state.model_dump_json())
+
+    def _end(self, folder: Path, step: int, start_s: float) -> None:
+        pointer = Latest(folder=folder.name)
+        write_atomic(self._run_dir.checkpoints / "latest.json", pointer.model_dump_json())
+        self._remove_old(step)
+        seconds = time.perf_counter() - start_s
+        append_event(self._run_dir, "checkpoint", rank=0, step=step, duration_s=seconds)
 
     def restore(self) -> int:
         """Load the last whole checkpoint, and return the steps done; 0 where there is none."""

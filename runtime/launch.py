@@ -29,13 +29,15 @@ def run(
     resume: bool = False,
     port: int = 0,
     timeout_s: float = 300.0,
+    silence_s: float = 30.0,
     on_step: Callable[[StepMetrics], None] = lambda _: None,
     recovery: Recovery | None = None,
 ) -> RunResult:
     """Train under a plan, with as many ranks on this machine as the plan has.
 
-    `on_step` is called for every step as soon as it is measured. `recovery` says what is done to
-    the ranks and after a failure; by default nothing.
+    `on_step` is called for every step as soon as it is measured. A rank that waits for another for
+    `timeout_s`, or gives no sign of life for `silence_s`, counts as hung. `recovery` says what is
+    done to the ranks and after a failure; by default nothing.
 
     Raises
     ------
@@ -68,24 +70,20 @@ def run(
             watch()
             inject()
 
-        run_ranks(_job(present, path, port, timeout_s), while_waiting=while_waiting)
+        job = RankJob(
+            module="runtime.worker",
+            arguments=(str(path.absolute()),),
+            n_ranks=present.plan.n_ranks,
+            folder=str(place.root.absolute()),
+            threads_per_rank=present.scenario.run.threads_per_rank,
+            port=port,
+            timeout_s=timeout_s,
+            silence_s=silence_s,
+        )
+        run_ranks(job, while_waiting=while_waiting)
 
     supervise(plan_file, place, recovery or Recovery(), attempt)
     return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
-
-
-def _job(plan_file: PlanFile, path: Path, port: int, timeout_s: float) -> RankJob:
-    """Return the job of training the plan that lies at a path in the run directory."""
-    path = path.absolute()
-    return RankJob(
-        module="runtime.worker",
-        arguments=(str(path),),
-        n_ranks=plan_file.plan.n_ranks,
-        folder=str(path.parent),
-        threads_per_rank=plan_file.scenario.run.threads_per_rank,
-        port=port,
-        timeout_s=timeout_s,
-    )
 
 
 def require_torch() -> None:

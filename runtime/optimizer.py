@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ class UpdateResult:
     """Of the whole model, before clipping."""
     learning_rate: float
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the weights were updated; where not, gradients are gone and they stay."""
+        return math.isfinite(self.loss + self.grad_norm)
+
 
 class Update:
     """One optimizer step over the parameters of this rank, with the norm of the whole model."""
@@ -101,19 +107,21 @@ class Update:
         self.optimizer = make_optimizer(self._parameters, scenario.job, self._learning)
 
     def __call__(self, step: int, loss: Tensor) -> UpdateResult:
-        """Update the weights in step `step` (from 0); `loss` is this rank's mean.
+        """Update the weights in step `step` (from 0) where the gradients are finite.
+
+        `loss` is this rank's mean.
 
         Every rank must call it. The gradients are gone afterwards.
         """
         self._settle_gradients()
         sums = torch.stack([self._squared_norm_share(), loss / self._n_loss_ranks])
         dist.all_reduce(sums)
-        grad_norm, mean_loss = sums[0].sqrt().item(), sums[1].item()
-        self._clip(grad_norm)
-        learning_rate = self._set_learning_rate(step)
-        self.optimizer.step()
+        result = UpdateResult(sums[1].item(), sums[0].sqrt().item(), self._set_learning_rate(step))
+        if result.is_finite:
+            self._clip(result.grad_norm)
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return UpdateResult(mean_loss, grad_norm, learning_rate)
+        return result
 
     def _settle_gradients(self) -> None:
         """Finish what the backward passes left as sums over several ranks."""

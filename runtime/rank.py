@@ -15,7 +15,8 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
-from runtime.failure import report_error
+from runtime.failure import rank_name, report_error
+from runtime.heartbeat import Heartbeat
 from runtime.process import die_with_parent
 from runtime.rank_job import RankJob
 from runtime.run_dir import RunDir, append_event
@@ -51,7 +52,8 @@ def main() -> None:
     run_dir, rank = RunDir(Path(job.folder)), int(os.environ["RANK"])
     append_event(run_dir, "start", rank=rank)
     try:
-        _work(job, run_dir, rank)
+        with Heartbeat(run_dir.logs, rank_name(rank)):
+            _work(job, run_dir, rank)
     except BaseException as error:
         report_error(run_dir, rank, error)  # before the others notice that this rank has gone
         traceback.print_exc()

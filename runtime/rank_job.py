@@ -21,6 +21,8 @@ class RankJob:
     """Of the ranks' meeting point on loopback; 0 takes a free one."""
     timeout_s: float = 300.0
     """How long a rank waits for another in one exchange."""
+    silence_s: float = 30.0
+    """How long a rank may give no sign of life before it counts as hung."""
     start_timeout_s: float = 180.0
     """How long the ranks may take until all have met."""
 

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.failure import explain_failure, never_started
+from runtime.failure import explain_failure, fell_silent, never_started
+from runtime.heartbeat import Watch
 from runtime.json_lines import JsonLines
 from runtime.rank_job import RankJob
 from runtime.run_dir import Event, RunDir, event_lines
@@ -59,7 +60,7 @@ def run_ranks(job: RankJob, *, while_waiting: Callable[[], None] = lambda: None)
     finally:
         _stop(agent)
     if agent.returncode != 0:
-        raise explain_failure(run_dir)
+        raise explain_failure(run_dir, agent.returncode)
 
 
 def _wait(
@@ -72,8 +73,12 @@ def _wait(
     deadline_s = time.monotonic() + job.start_timeout_s
     seen: list[Event] = []
     all_ready = False
+    watch = Watch(run_dir.logs, job.silence_s)
     while agent.poll() is None:
         while_waiting()
+        if silent := watch.silent():
+            _stop(agent)
+            raise fell_silent(run_dir, silent, job)
         if not all_ready:
             seen += events.new()
             all_ready = not _missing(seen, "ready", job)

@@ -11,6 +11,9 @@ from typing import Any
 
 from runtime.json_lines import JsonLines
 
+AGENT_EVENT = "agent"
+"""Left by the agent of the ranks when it starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
@@ -53,7 +56,13 @@ class RunDir:
 
     @property
     def logs(self) -> Path:
+        """Logs of the last attempt."""
         return self.root / "logs"
+
+    def keep_logs(self) -> Path:
+        """Move the logs of the last attempt out of the way of the next, and return where to."""
+        n_kept = sum(1 for _ in self.root.glob("logs-*"))
+        return self.logs.rename(self.root / f"logs-{n_kept}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +79,15 @@ class Event:
     def parse(cls, record: dict[str, Any]) -> Event:
         """Return the event of a line. Raises KeyError, TypeError or ValueError.
 
-        A rank's pid may be sent a signal, and 1, 0 and what is negative name more than one rank.
+        A rank's pid may be sent a signal, and so may the agent's; 1, 0 and what is negative name
+        more than one process.
         """
-        rank, pid = record.get("rank"), int(record["pid"])
-        if rank is not None and pid <= 1:
+        rank, pid, event = record.get("rank"), int(record["pid"]), str(record["event"])
+        if pid <= 1 and (rank is not None or event == AGENT_EVENT):
             raise ValueError(f"rank {rank} has pid {pid}")
         return cls(
             time_s=float(record["time_s"]),
-            event=str(record["event"]),
+            event=event,
             rank=None if rank is None else int(rank),
             pid=pid,
         )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from runtime.failure import AGENT, Cause, RankFailure, rank_name
 from runtime.faults import FaultInjector
 from runtime.run_dir import RunDir, append_event
 from simulator.spec.errors import RunError
@@ -59,19 +60,33 @@ def supervise(
         try:
             attempt(present, injector)
         except RunError as error:
-            append_event(
-                run_dir,
-                "failure",
-                injected=injector.has_struck,
-                message=error.message.split("\n")[0],
-            )
             if not injector.has_struck:
                 n_restarts_left -= 1
-            if n_restarts_left < 0:
+            goes_on = n_restarts_left >= 0
+            _note_failure(run_dir, error, injected=injector.has_struck, goes_on=goes_on)
+            if not goes_on:
                 raise
         else:
             return present
     raise AssertionError
+
+
+def _note_failure(run_dir: RunDir, error: RunError, *, injected: bool, goes_on: bool) -> None:
+    """Leave an event: what failed, which rank, and where its log lies now."""
+    logs = run_dir.logs
+    if goes_on and logs.exists():
+        logs = run_dir.keep_logs()
+    cause: Cause = error.cause if isinstance(error, RankFailure) else "error"
+    rank = error.rank if isinstance(error, RankFailure) else None
+    append_event(
+        run_dir,
+        "failure",
+        injected=injected,
+        cause=cause,
+        failed_rank=rank,
+        log=f"{logs.name}/{AGENT if rank is None else rank_name(rank)}.log",
+        message=error.message.split("\n")[0],
+    )
 
 
 class _Nodes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +10,20 @@ import torch
 import torch.distributed as dist
 
 from runtime.checkpoint import Checkpoints
+from runtime.corruption import Corruption
 from runtime.data import open_batches, share
 from runtime.execute import forward_backward_of
+from runtime.failure import RankFailure
+from runtime.finite import not_finite
 from runtime.mesh import Mesh
 from runtime.optimizer import Update
 from runtime.parallel.context import held_positions
 from runtime.pipeline import tied_weight
 from runtime.result import StepMetrics
-from runtime.run_dir import RunDir
+from runtime.run_dir import RunDir, append_event
 from runtime.stage import build_stages, named_parameters
 from runtime.telemetry import MetricsLog, peak_memory_bytes
 from simulator.catalog.plan_json import read_plan_file
-from simulator.spec.errors import RunError
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import RunSpec
 
@@ -58,6 +59,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     n_held = scenario.job.sequence_length // plan.cp
     held_T = held_positions(mesh.place("cp"), plan.cp, n_held, device)
     steps_done = checkpoints.restore()
+    corruption = Corruption()
 
     with MetricsLog(run_dir, writes=is_first_rank) as log:
         clock = Stopwatch(device)
@@ -65,15 +67,13 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
             batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
+            corruption.strike(weights.values())
             loss = forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
             forward_backward_s = clock.lap()
             result = update(step, loss)
             optimizer_s = clock.lap()
-            if not math.isfinite(result.loss + result.grad_norm):
-                raise RunError(
-                    f"loss {result.loss} and gradient norm {result.grad_norm} in step {step + 1}",
-                    fix="lower run.learning_rate or lengthen run.warmup_steps",
-                )
+            if not result.is_finite:
+                raise not_finite(result, step + 1, weights.values(), device)
             slowest = _maximum(
                 device,
                 data_s,
@@ -97,8 +97,19 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                 )
             )
             if is_checkpoint_due(scenario.run, step + 1):
-                checkpoints.save(step + 1)
+                _save(checkpoints, run_dir, step + 1, must_work=step + 1 == scenario.run.steps)
                 clock.lap()
+
+
+def _save(checkpoints: Checkpoints, run_dir: RunDir, step: int, *, must_work: bool) -> None:
+    """Save; where there is no room, go on with the checkpoint before unless this is the end."""
+    try:
+        checkpoints.save(step)
+    except RankFailure as failure:
+        if must_work:
+            raise
+        if dist.get_rank() == 0:
+            append_event(run_dir, "checkpoint-failed", rank=0, step=step, message=failure.message)
 
 
 def is_checkpoint_due(run: RunSpec, steps_done: int) -> bool:

@@ -38,8 +38,9 @@ def command(
     faults: Annotated[
         Path | None,
         typer.Option(
-            help="Outages to inject: CSV or JSON (node,start,end,class); the ranks of a node are "
-            "killed, and the run recovers as reliability.recovery says."
+            help="Outages to inject: CSV or JSON (node,start,end,class). Class hung, slow, "
+            "corruption, full-disk or rendezvous is done to the ranks of the node; any other kills "
+            "them. The run recovers as reliability.recovery says."
         ),
     ] = None,
     max_restarts: Annotated[
