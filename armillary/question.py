@@ -6,6 +6,7 @@ from simulator.spec.scenario import Scenario
 from simulator.spec.units import (
     format_bandwidth,
     format_count,
+    format_power,
     format_seconds,
     format_usd,
 )
@@ -14,7 +15,7 @@ from simulator.spec.units import (
 def question(scenario: Scenario) -> str:
     """Return what is trained, on what, and with which goal."""
     model, job, cluster = scenario.model, scenario.job, scenario.cluster
-    n_devices = scenario.limits.devices or cluster.n_devices
+    n_devices = scenario.n_devices
     where = f"{n_devices:,} x {cluster.device.name}"
     if cluster.n_nodes > 1:
         bandwidth = format_bandwidth(cluster.fabric.nic.bandwidth_bytes_per_s)
@@ -33,6 +34,8 @@ def _goal(scenario: Scenario) -> str:
         words += f", within {format_seconds(goal.finish_within)}"
     if goal.budget is not None:
         words += f", for at most {format_usd(goal.budget)}"
+    if goal.power_cap is not None:
+        words += f", drawing at most {format_power(goal.power_cap)}"
     if scenario.target is not None:
         words += f", runnable by {scenario.target}"
     return words

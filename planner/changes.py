@@ -85,7 +85,7 @@ def with_devices(scenario: Scenario, n_devices: int) -> Scenario:
 
 def with_device(scenario: Scenario, name: str) -> Scenario:
     """Return the scenario on as many devices of another kind, as `cluster.device` set does."""
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     cluster = with_another_device(scenario.cluster, name, n_devices)
     limits = scenario.limits.model_copy(update={"devices": None, "memory": None})
     return scenario.model_copy(update={"cluster": cluster, "limits": limits})
@@ -118,7 +118,7 @@ def without_limits(scenario: Scenario) -> Iterator[Change]:
 
 def more_devices(scenario: Scenario) -> Iterator[Change]:
     """Yield the scenario on 2, 4, 8 ... times as many devices."""
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     factor = 2
     while factor <= LARGEST_FACTOR:
         try:
@@ -193,7 +193,7 @@ def cheaper_prices(scenario: Scenario) -> Iterator[Change]:
 
 def fewer_nodes(scenario: Scenario) -> Iterator[Change]:
     """Yield the scenario on a half, a quarter ... of its devices, which cost less the fewer."""
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     while n_devices % 2 == 0 and scenario.goal.budget is not None:
         n_devices //= 2
         limits = scenario.limits.model_copy(update={"devices": n_devices})
@@ -228,7 +228,7 @@ def fewer_devices(scenario: Scenario) -> Iterator[Change]:
 
     Few enough for any cluster: the nearest, then the next multiple of every power of two.
     """
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     nearest = max(n_devices - NEAREST_COUNTS, n_devices // 2 + 1)
     multiples = {nearest - 1 - (nearest - 1) % 2**power for power in range(n_devices.bit_length())}
     round_ones = (count for count in multiples if count > n_devices // 2)
@@ -242,7 +242,7 @@ def fewer_devices(scenario: Scenario) -> Iterator[Change]:
 
 def other_batches(scenario: Scenario) -> Iterator[Change]:
     """Yield the scenario with batches within 10 % that the devices divide better, best first."""
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     now = scenario.job.batch_sequences
     shares = [share for share in range(n_devices, 1, -1) if n_devices % share == 0]
     batches = dict.fromkeys(max(round(now / share), 1) * share for share in shares)

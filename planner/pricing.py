@@ -47,7 +47,7 @@ def at_peak(scenario: Scenario) -> Outlook | None:
 
     Attention is not counted. None where the device has no such number format.
     """
-    n_devices = scenario.limits.devices or scenario.cluster.n_devices
+    n_devices = scenario.n_devices
     peak = n_devices * scenario.cluster.device.peak.of(scenario.job.precision)
     if peak <= 0:
         return None

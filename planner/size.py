@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from planner.changes import with_device, with_devices
+from planner.counts import MOST_DEVICES, has_power, round_counts
+from planner.limits import allows
 from planner.objective import within_goal
 from planner.odds import Odds
 from planner.pricing import at_peak
@@ -14,6 +18,7 @@ from planner.search import find_plans
 from planner.size_missed import nearest_sizes
 from simulator.catalog import find_device
 from simulator.spec.base import Spec
+from simulator.spec.choice import Within
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Minimized, Scenario
@@ -21,7 +26,6 @@ from simulator.spec.scenario import GoalSpec, Minimized, Scenario
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_DEVICES = 1 << 20
 LARGEST_FACTOR = 4
 """Counts beyond this many times the smallest one that does are not looked at."""
 
@@ -96,6 +100,7 @@ def size(
         minimize=scenario.goal.minimize,
         finish_within=finish_within or scenario.goal.finish_within,
         budget=budget or scenario.goal.budget,
+        power_cap=scenario.goal.power_cap,
     )
     if goal.finish_within is None and goal.budget is None:
         raise InputError(
@@ -112,7 +117,7 @@ def size(
         without += [] if found else [kind]
     if not options:
         raise NoFeasiblePlan(
-            f"no number of {' or '.join(kinds)} up to {MAX_DEVICES:,} meets the goal"
+            f"no number of {' or '.join(kinds)} up to {MOST_DEVICES:,} meets the goal"
             + nearest_sizes(asked, lambda each: _nearest(each, kinds)),
             fix="allow more time or money, or other --devices",
         )
@@ -171,18 +176,22 @@ def _sizes(scenario: Scenario, kind: str) -> Iterator[Scenario]:
     own = kind == scenario.cluster.device.name
     whole = scenario if own else _of_kind(scenario, kind)
     per_node = whole.cluster.device.devices_per_node
-    counts = sorted({per_node << k for k in range(21)} | {3 * per_node << k for k in range(20)})
+    counts = round_counts(per_node)
     if own:
         counts = sorted({*counts, scenario.cluster.n_devices})
     for n_devices in counts:
-        if n_devices > MAX_DEVICES:
-            return
         try:
             sized = with_devices(whole, n_devices)
         except InputError:  # not whole nodes, or more than a drawn fabric joins
             continue
-        if not _hopeless(sized):
+        if _has_quota(scenario, n_devices) and has_power(sized, n_devices) and not _hopeless(sized):
             yield sized
+
+
+def _has_quota(scenario: Scenario, n_devices: int) -> bool:
+    """Return whether a quota of devices, a rule of limits.devices, allows so many."""
+    quota = scenario.limits.devices
+    return not isinstance(quota, Within) or bool(allows(quota, np.array([n_devices]))[0])
 
 
 def _of_kind(scenario: Scenario, kind: str) -> Scenario:

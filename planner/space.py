@@ -65,7 +65,7 @@ class Space:
         """Return the space of a scenario. Raises InputError when its limits ask for more
         devices than there are.
         """
-        n_devices = scenario.limits.devices or scenario.cluster.n_devices
+        n_devices = scenario.n_devices
         if n_devices > scenario.cluster.n_devices:
             raise InputError(
                 f"limits.devices: {n_devices} devices wanted, and the cluster has "

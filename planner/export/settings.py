@@ -92,7 +92,7 @@ Reader = Callable[[str, str, Scenario], Reading]
 
 def n_ranks(scenario: Scenario) -> int:
     """Return the ranks of a job that uses all it may."""
-    return scenario.limits.devices or scenario.cluster.n_devices
+    return scenario.n_devices
 
 
 def share(total: int, parts: int, what: str, where: str) -> int:

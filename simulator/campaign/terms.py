@@ -129,7 +129,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     together = tuple(cause for cause in sudden if cause not in apart)
     base_s, per_device_s = restart_parts(asked, profile)
     usual_repair_s = _first(asked.repair_s, profile.repair_s)
-    n_devices = scenario.limits.devices or cluster.n_devices
+    n_devices = scenario.n_devices
     spares = spare_terms(asked)
     struck = domain_nodes(cluster, asked, cluster.n_nodes)
     stored_bytes = _stored_bytes(scenario)

@@ -17,6 +17,7 @@ from simulator.catalog.outage_file import read_outages
 from simulator.catalog.price_file import read_prices
 from simulator.catalog.yaml_text import Document, KeyPath
 from simulator.spec.base import Precision, Spec, spec_name
+from simulator.spec.choice import listed
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.errors import InputError, all_of
 from simulator.spec.job import JobSpec
@@ -181,10 +182,11 @@ def _misfits(scenario: Scenario, document: Document) -> list[InputError]:
             f"{model.name}",
             "shorten it, or set model.max_positions",
         )
-    if scenario.limits.devices is not None and scenario.limits.devices > cluster.n_devices:
+    most = max(listed(scenario.limits.devices), default=0)
+    if most > cluster.n_devices:
         add(
             ("limits", "devices"),
-            f"{scenario.limits.devices} exceeds the {cluster.n_devices} devices of the cluster",
+            f"{most} exceeds the {cluster.n_devices} devices of the cluster",
             "lower it, or enlarge the cluster",
         )
     if price is not None and price in registry.list_names("prices"):

@@ -94,8 +94,8 @@ RecomputeNames = Annotated[
 
 
 def listed(choice: object) -> tuple[Any, ...]:
-    """Return the values that a choice names; none where it is a rule."""
-    if isinstance(choice, Spec):
+    """Return the values that a choice names; none where it is a rule or unset."""
+    if choice is None or isinstance(choice, Spec):
         return ()
     return choice if isinstance(choice, tuple) else (choice,)
 

@@ -16,7 +16,7 @@ from simulator.spec.learning import LearningSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.stragglers import StragglerSpec
-from simulator.spec.units import Bytes, Count, Seconds, Usd
+from simulator.spec.units import Bytes, Count, Seconds, Usd, Watts
 
 Minimized = Literal["time", "cost", "energy", "carbon"]
 
@@ -27,6 +27,8 @@ class GoalSpec(Spec):
     minimize: Minimized = "time"
     finish_within: Seconds | None = Field(default=None, gt=0)
     budget: Usd | None = Field(default=None, gt=0)
+    power_cap: Watts | None = Field(default=None, gt=0)
+    """Most that busy devices may draw, with their share of hosts, fabric and cooling (PUE)."""
 
 
 class PlanLimits(Spec):
@@ -52,8 +54,9 @@ class PlanLimits(Spec):
     microbatch_sequences: Numbers | None = None
     n_microbatches: Numbers | None = None
     recompute: RecomputeNames | None = None
-    devices: Count | None = Field(default=None, ge=1)
-    """Ranks to use; default is every device of the cluster."""
+    devices: Numbers | None = None
+    """Ranks to use; default is every device of the cluster. Of several (a quota is `{max: 512}`)
+    the best by the goal is taken."""
     memory_risk: Fraction = 0.25
     """Largest probability that a plan does not fit, by the interval of its predicted peak."""
     memory_margin: Fraction | None = None
@@ -92,6 +95,12 @@ class Scenario(Spec):
     target: Name | None = None
     """What must be able to execute the plan (a name of `simulator.spec.target`)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @property
+    def n_devices(self) -> int:
+        """Ranks of the plan, at most: those asked for, or the devices of the cluster."""
+        asked = self.limits.devices
+        return asked if isinstance(asked, int) else self.cluster.n_devices
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -178,6 +178,11 @@ def format_flops(value: float) -> str:
     return _scaled(value, "FLOP/s", 3)
 
 
+def format_power(value_w: float) -> str:
+    """Return a power for people: '12.3 MW'."""
+    return _scaled(value_w, "W", 3)
+
+
 def format_count(value: float, *, like: float | None = None) -> str:
     """Return a count for people: '15.6 T', '405 B', '8,192'."""
     shown = value if like is None else like
