@@ -190,7 +190,8 @@ def _outcome(
         for rank in ranks:
             done_s = ready_s + optimizer_s
             trace.add(rank.index, "compute", "optimizer", "optimizer", ready_s, done_s)
-            trace.add(rank.index, "compute", "other", "constant", done_s, done_s + constant_s)
+            rest_s = constant_s + growth_s + lag_s
+            trace.add(rank.index, "compute", "other", "other", done_s, done_s + rest_s)
     return EventStep(
         step_s=timed_s + growth_s + constant_s,
         breakdown=breakdown,

@@ -37,6 +37,9 @@ from simulator.step.stragglers import Stragglers
 
 Engine = Literal["closed-form", "events"]
 
+INSTANT_S = 1e-9
+"""A shorter mean wait for data is none: the tail of a distribution."""
+
 
 def predict_step(
     scenario: Scenario, plan: PlanSpec, *, engine: Engine = "closed-form"
@@ -85,7 +88,8 @@ def _fed(scenario: Scenario, plan: PlanSpec, breakdown: StepBreakdown) -> StepBr
         n_nodes=-(-plan.n_ranks // cluster.devices_per_node),
         cores_per_node=cluster.host.n_cores,
     )
-    return breakdown.model_copy(update={"input_s": float(flow.stall_s[0])})
+    stall_s = float(flow.stall_s[0])
+    return breakdown.model_copy(update={"input_s": stall_s if stall_s > INSTANT_S else 0.0})
 
 
 def step_costs(scenario: Scenario, plan: PlanSpec) -> StepCosts:
@@ -112,11 +116,17 @@ def _priced(
 
 
 def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
-    """Return what happens when in one step, on every pipeline rank, by the event simulation."""
+    """Return what happens when in one step, on every pipeline rank, by the event simulation.
+
+    The step ends with its mean wait for the data of the next one.
+    """
     trace = Trace()
     stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
     costs = step_costs(scenario, plan)
-    simulate_step(costs, plan, scenario.model, trace=trace, stragglers=stragglers)
+    step = simulate_step(costs, plan, scenario.model, trace=trace, stragglers=stragglers)
+    fed_s = _fed(scenario, plan, step.breakdown).total_s
+    for rank in range(plan.pp):
+        trace.add(rank, "compute", "input", "waiting for data", step.step_s, fed_s)
     return tuple(trace.spans)
 
 

@@ -16,6 +16,7 @@ SpanKind = Literal[
     "gather",
     "reduce",
     "optimizer",
+    "input",
     "other",
 ]
 

@@ -30,6 +30,7 @@ COLOURS: dict[SpanKind, str] = {
     "gather": "rail_response",
     "reduce": "rail_animation",
     "optimizer": "rail_idle",
+    "input": "thread_state_unknown",
     "other": "grey",
 }
 """Reserved colour names of the format (Perfetto chooses its own)."""

@@ -1,10 +1,13 @@
 """Both clocks give one kind of answer."""
 
+from itertools import pairwise
+
 import pytest
 
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.plan import PlanSpec
+from simulator.spec.stragglers import StragglerSpec
 from simulator.step.predict import Engine, predict_step, traced_step
 
 SCENARIO = scenario_from_flags(
@@ -55,7 +58,40 @@ def test_trace_covers_every_stage_of_the_predicted_step() -> None:
     spans = traced_step(SCENARIO, PLAN)
     assert {span.rank for span in spans} == set(range(8))
     predicted = predict_step(SCENARIO, PLAN, engine="events")
-    assert max(span.end_s for span in spans) <= predicted.step_s * (1.0 + 1e-12)
+    assert max(span.end_s for span in spans) == pytest.approx(predicted.step_s, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "software", ["megatron-2021", "megatron-core-2024", "torchtitan", "fsdp-eager"]
+)
+def test_trace_and_parts_add_up_to_a_step_with_everything(software: str) -> None:
+    """Stragglers, waits for data and traffic that overlaps: all ends when the step does."""
+    scenario = SCENARIO.model_copy(
+        update={
+            "job": SCENARIO.job.model_copy(update={"software": software}),
+            "stragglers": StragglerSpec(pass_jitter=0.05, slow_devices=1, slowdown=1.2),
+            "input": InputSpec(
+                dataset_bytes=1e15,
+                bytes_per_token=1e6,
+                store_bandwidth_bytes_per_s=1e9,
+                node_bandwidth_bytes_per_s=1e12,
+            ),
+        }
+    )
+    sharded = {"tp": 4, "dp_shard": 2, "zero_stage": 1, "n_microbatches": 32}
+    plan = PLAN.model_copy(update=sharded)
+    predicted = predict_step(scenario, plan, engine="events")
+    assert predicted.breakdown.total_s == pytest.approx(predicted.step_s, rel=1e-9)
+    spans = traced_step(scenario, plan)
+    assert {"gather", "reduce", "exchange", "p2p"} <= {span.kind for span in spans}
+    assert max(span.end_s for span in spans) == pytest.approx(predicted.step_s, rel=1e-9)
+    waits = [span.end_s - span.start_s for span in spans if span.kind == "input"]
+    assert waits == pytest.approx([predicted.breakdown.input_s] * plan.pp)
+    for rank in range(plan.pp):  # nothing is drawn over anything else
+        track = sorted(
+            (s.start_s, s.end_s) for s in spans if (s.rank, s.track) == (rank, "compute")
+        )
+        assert all(end <= start + 1e-9 for (_, end), (start, _) in pairwise(track))
 
 
 def test_exchanges_that_show_have_a_track_of_their_own() -> None:

@@ -120,3 +120,11 @@ def test_picture_of_a_long_pipeline_is_thinned_out_and_small() -> None:
     picture = timeline_figure(spans, title="long")
     assert len(picture) < 500_000
     assert picture.count(b"% idle") == MAX_LANES
+    assert b"a part of the above" in picture  # passes as narrow as a hair are drawn again
+
+
+def test_picture_shows_what_is_exchanged() -> None:
+    _, spans = traced(INTERLEAVED)
+    legend = timeline_figure(spans, title="two stages")
+    assert b"between stages" in legend
+    assert b"a part of the above" not in legend
