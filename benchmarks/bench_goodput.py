@@ -36,6 +36,13 @@ def outages_of(plan_file: PlanFile) -> tuple[Outage, ...]:
     return tuple(Outage(node=0, start_s=start_s, end_s=start_s) for start_s in moments_s)
 
 
+def show(name: str, predicted: float, measured: float) -> None:
+    print(
+        f"  {name:<18}{100 * predicted:>9.1f} %{100 * measured:>9.1f} %"
+        f"{100 * (predicted - measured):>+9.1f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--cluster", type=Path, help="measured cluster; default: measure now")
@@ -57,16 +64,17 @@ def main() -> None:
         update={"scenario": scenario.model_copy(update={"reliability": reliability})}
     )
     print(f"{calm.plan.label()}, {options.steps} steps, load {os.getloadavg()[0]:.1f}")
-    print(f"{'outages':<10}{'predicted':>11}{'measured':>11}{'points':>9}")
+    print(f"{'':<20}{'predicted':>11}{'measured':>11}{'points':>9}")
     for plan_file, injects in ((calm, False), (struck, True)):
         with tempfile.TemporaryDirectory(prefix="armillary-") as folder:
             recovery = recovery_of(plan_file, injects=injects, max_restarts=0)
             run(plan_file, run_dir=Path(folder) / "run", recovery=recovery)
-            goodput = compare(Path(folder) / "run").goodput
-        print(
-            f"{len(recovery.outages):<10}{100 * goodput.predicted:>9.1f} %"
-            f"{100 * goodput.measured:>9.1f} %{100 * (goodput.predicted - goodput.measured):>+9.1f}"
-        )
+            comparison = compare(Path(folder) / "run")
+        goodput, step = comparison.goodput, comparison.step_s
+        print(f"{len(recovery.outages)} outages; a step was predicted {100 * step.error:+.1f} %")
+        show("goodput", goodput.predicted, goodput.measured)
+        for loss in comparison.losses:
+            show(loss.name, loss.predicted, loss.measured)
 
 
 if __name__ == "__main__":

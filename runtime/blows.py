@@ -47,6 +47,8 @@ class Blow:
     """Whether the node is away until the outage ends."""
     on_agent: bool = False
     """Strikes the agent, which holds the ranks' meeting point, instead of a node's ranks."""
+    stops: bool = True
+    """Whether the run has to start again."""
     at: str = "ready"
     """Event of a rank from which on it can be struck."""
 
@@ -67,10 +69,13 @@ KILL = Blow(strike=_signalled(signal.SIGKILL), takes_node=True, at="start")
 BLOWS: dict[str, Blow] = {
     "hung": Blow(strike=_signalled(signal.SIGSTOP), takes_node=True),
     "slow": Blow(
-        strike=_signalled(signal.SIGSTOP), relieve=_signalled(signal.SIGCONT), pulses=True
+        strike=_signalled(signal.SIGSTOP),
+        relieve=_signalled(signal.SIGCONT),
+        pulses=True,
+        stops=False,
     ),
     "corruption": Blow(strike=_signalled(CORRUPT)),
-    "full-disk": Blow(strike=_file_limit(FULL_AT_BYTES), relieve=_file_limit(None)),
+    "full-disk": Blow(strike=_file_limit(FULL_AT_BYTES), relieve=_file_limit(None), stops=False),
     "rendezvous": Blow(strike=_signalled(signal.SIGKILL), on_agent=True),
 }
 

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from runtime.outlook import goodput_of_run
-from runtime.result import RunResult, StepMetrics, read_metrics
+from runtime.outlook import outlook
+from runtime.result import RunResult, StepMetrics, metric_lines, read_metrics
 from runtime.run_dir import Event, RunDir, read_events
+from runtime.time_lost import time_lost
 from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError
 from simulator.spec.files import write_atomic
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.prediction import StepBreakdown
+from simulator.spec.prediction import CampaignPrediction, StepBreakdown
 from simulator.spec.reliability import Outage
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_LOSS = 0.0005
+"""A smaller share of the time is not shown."""
 GOOD_ERROR = 0.10
 """A step predicted within this share needs no advice."""
 
@@ -50,6 +53,14 @@ class Part(Spec):
     measured_s: float
 
 
+class LostTime(Spec):
+    """One class of loss, as shares of the run's time."""
+
+    name: str
+    predicted: float
+    measured: float
+
+
 class Comparison(Spec):
     """A run beside its prediction: what `compare --json` prints and comparison.json holds."""
 
@@ -64,6 +75,9 @@ class Comparison(Spec):
     peak_memory_bytes: Quantity
     goodput: Quantity
     """Measured: time in steps that counted over time since the first launch."""
+    losses: tuple[LostTime, ...] = ()
+    """Where the rest of the time went, by the classes of the campaign; what is 0 on both sides is
+    left out. `other` lies between steps."""
     parts: tuple[Part, ...]
     differs_most: str
     """Name of the part with the largest difference."""
@@ -142,6 +156,7 @@ def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Com
     )
     parts = tuple(_part(rule, step.breakdown, steady) for rule in PART_RULES)
     scale = step_s.measured / step_s.predicted
+    campaign = outlook(plan_file, _injected(plan_file, events))
     calibration = plan_file.scenario.cluster.calibration
     if calibration is not None:
         scale *= calibration.step_scale
@@ -158,9 +173,9 @@ def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Com
         peak_memory_bytes=Quantity(
             predicted=step.peak_memory_bytes, measured=result.peak_memory_bytes
         ),
-        goodput=Quantity(
-            predicted=goodput_of_run(plan_file, _injected(plan_file, events)),
-            measured=_measured_goodput(result, events),
+        goodput=Quantity(predicted=campaign.goodput, measured=_measured_goodput(result, events)),
+        losses=_losses(
+            campaign, time_lost(metric_lines(RunDir(result.run_dir).metrics).new(), events)
         ),
         parts=parts,
         differs_most=max(parts, key=lambda part: abs(part.predicted_s - part.measured_s)).name,
@@ -194,6 +209,15 @@ def _measured_goodput(result: RunResult, events: list[Event]) -> float:
     if not starts or not ends:
         return 1.0
     return min(1.0, useful_s / (max(ends) - min(starts)))
+
+
+def _losses(campaign: CampaignPrediction, measured: dict[str, float]) -> tuple[LostTime, ...]:
+    """Set the classes side by side; none where nothing was measured."""
+    pairs = (
+        LostTime(name=name, predicted=campaign.losses.get(name, 0.0), measured=share)
+        for name, share in measured.items()
+    )
+    return tuple(pair for pair in pairs if max(pair.predicted, pair.measured) >= LEAST_LOSS)
 
 
 def _injected(plan_file: PlanFile, events: list[Event]) -> tuple[Outage, ...]:

@@ -97,12 +97,21 @@ class FaultInjector:
         ):
             fault = _Fault(outage, blow_of(outage.cause))
             self._faults.append(fault)
+            ranks = self._ranks_on(outage.node)
             append_event(
-                self._run_dir, "fault", node=outage.node, cause=outage.cause, until_s=outage.end_s
+                self._run_dir,
+                "fault",
+                node=outage.node,
+                ranks=ranks,
+                cause=outage.cause,
+                until_s=outage.end_s,
             )
-            is_felt = fault.blow.on_agent or outage.node in self._node_of_rank
+            is_felt = fault.blow.on_agent or bool(ranks)
             self._has_struck |= is_felt
             fault.is_over = not is_felt
+
+    def _ranks_on(self, node: int) -> list[int]:
+        return [rank for rank, place in enumerate(self._node_of_rank) if place == node]
 
     def _learn_pids(self) -> None:
         for event in self._events.new():
@@ -116,7 +125,7 @@ class FaultInjector:
 
     def _targets(self, fault: _Fault) -> Iterator[int]:
         """Yield the processes that a fault strikes, as far as they have come far enough."""
-        ranks = [rank for rank, node in enumerate(self._node_of_rank) if node == fault.outage.node]
+        ranks = self._ranks_on(fault.outage.node)
         wanted = (
             [(None, AGENT_EVENT)] if fault.blow.on_agent else [(r, fault.blow.at) for r in ranks]
         )

@@ -39,6 +39,8 @@ class StepMetrics:
     """Of the whole job."""
     peak_memory_bytes: float
     """Since the start of the run."""
+    end_s: float = 0.0
+    """When it ended, since 1970."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -46,8 +48,12 @@ class StepMetrics:
     @classmethod
     def parse(cls, record: dict[str, Any]) -> StepMetrics:
         """Return the step of a line. Raises KeyError, TypeError or ValueError."""
-        names = {field.name for field in fields(cls)} - {"step"}
-        return cls(step=int(record["step"]), **{name: float(record[name]) for name in names})
+        names = {field.name for field in fields(cls)} - {"step", "end_s"}
+        return cls(
+            step=int(record["step"]),
+            end_s=float(record.get("end_s", 0.0)),  # older runs do not say it
+            **{name: float(record[name]) for name in names},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

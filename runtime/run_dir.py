@@ -74,6 +74,12 @@ class Event:
     event: str
     rank: int | None
     pid: int
+    duration_s: float = 0.0
+    """Of a checkpoint."""
+    cause: str = ""
+    """Class of a fault."""
+    ranks: tuple[int, ...] = ()
+    """Ranks that a fault strikes."""
 
     @classmethod
     def parse(cls, record: dict[str, Any]) -> Event:
@@ -90,6 +96,9 @@ class Event:
             event=event,
             rank=None if rank is None else int(rank),
             pid=pid,
+            duration_s=float(record.get("duration_s", 0.0)),
+            cause=str(record.get("cause", "")),
+            ranks=tuple(map(int, record.get("ranks", ()))),
         )
 
 

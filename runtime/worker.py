@@ -62,6 +62,8 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     corruption = Corruption()
 
     with MetricsLog(run_dir, writes=is_first_rank) as log:
+        if is_first_rank:
+            append_event(run_dir, "training", rank=0)
         clock = Stopwatch(device)
         for step in range(steps_done, scenario.run.steps):
             batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
@@ -94,6 +96,7 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                     step_s=slowest[3],
                     tokens_per_s=scenario.job.batch_tokens / slowest[3],
                     peak_memory_bytes=slowest[4],
+                    end_s=time.time(),
                 )
             )
             if is_checkpoint_due(scenario.run, step + 1):

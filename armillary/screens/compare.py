@@ -45,6 +45,15 @@ def compare_screen(comparison: Comparison) -> str:
             f"{100 * goodput.measured:.1f} %",
             None,
         ),
+        *(
+            _line(
+                f"  {loss.name.replace('_', ' ')}",
+                f"{100 * loss.predicted:.1f} %",
+                f"{100 * loss.measured:.1f} %",
+                None,
+            )
+            for loss in comparison.losses
+        ),
         "",
         *_spreads(comparison),
         f"differs most: {comparison.differs_most}",
