@@ -81,6 +81,21 @@ def tabled(help: str, *names: str) -> Any:  # noqa: A002
     return _written(_table_form, f"{help} (.csv or .parquet).", names)
 
 
+def drawn_or_tabled(help: str) -> Any:  # noqa: A002
+    """Return the option of files, each a picture or a table as its name says."""
+
+    def refuse(parameter: typer.CallbackParam, paths: list[Path] | None) -> list[Path] | None:
+        from simulator.spec.picture import is_picture
+
+        for path in paths or ():
+            check = _picture_form if is_picture(path) else _table_form
+            check(path, parameter.opts[0])
+        return paths
+
+    text = f"{help} (.svg, .png, .csv or .parquet). Repeatable."
+    return typer.Option(callback=refuse, help=text, rich_help_panel=_OUTPUT)
+
+
 def filled(help: str, *names: str) -> Any:  # noqa: A002
     """Return the option of a folder that the verb makes, if it is not there, and writes into."""
     return _written(_require_folder, help, names)

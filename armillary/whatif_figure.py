@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from armillary.colours import COLOURS
 from planner.whatif import WhatIf
 from simulator.spec.picture import PictureForm, picture
 from simulator.spec.units import DAY_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 
 def whatif_figure(answer: WhatIf, *, title: str, form: PictureForm) -> bytes:
@@ -48,7 +46,7 @@ def _draw(axes: Axes, answer: WhatIf, field: str, label: str, scale: float) -> N
             [x for x, _ in points],
             [y for _, y in points],
             marker="o",
-            color=_COLOURS[at % len(_COLOURS)],
+            color=COLOURS[at % len(COLOURS)],
             label=name,
         )
     axes.set_xticks(range(len(ticks)), ticks)

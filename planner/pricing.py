@@ -14,7 +14,7 @@ from simulator.campaign.terms import CampaignTerms
 from simulator.catalog import find_software
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.memory import MemoryTable, memory_held
-from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.cost.recompute import in_groups, with_short_chunks
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
@@ -84,18 +84,18 @@ class Pricing:
         """Return lower bounds of the step time."""
         return step_floor(self._costs(table), table, self.scenario.model)
 
-    def could_fit(self, table: PlanTable) -> BoolArray:
-        """Return whether memory could allow plans like these, for each ZeRO stage: (n, 4).
+    def least_bytes(self, table: PlanTable) -> FloatArray:
+        """Return what plans like these hold at least on their fullest rank, by ZeRO stage: (n, 4).
 
         Looks at the first pipeline stage. With whatever virtual stages it holds as many layers,
         rounded up; no schedule keeps fewer microbatches than 1F1B does; and nothing is divided
         over more than all data-parallel ranks. Layers of two kinds may be dealt otherwise, and
-        groups of layers cut by chunks, so then the answer is always yes.
+        groups of layers cut by chunks, so then nothing is known.
         """
         model = self.scenario.model
-        fits = np.ones((len(table), len(ZERO_STAGES)), dtype=np.bool_)
+        least = np.zeros((len(table), len(ZERO_STAGES)))
         if len(table) == 0 or 0 < model.n_moe_layers < model.n_layers:
-            return fits
+            return least
         table = with_short_chunks(table)
         one = np.ones_like(table.dp)
         for stage in ZERO_STAGES:
@@ -105,9 +105,9 @@ class Pricing:
                 dp_shard=table.dp if stage else one,
                 dp_replicate=one if stage else table.dp,
             )
-            fits[:, stage] = self._memory(divided).stage_bytes[:, 0] <= self.allowed_bytes
-        fits[in_groups(table)] = True
-        return fits
+            least[:, stage] = self._memory(divided).stage_bytes[:, 0]
+        least[in_groups(table)] = 0.0
+        return least
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         """Return what the fullest rank holds."""

@@ -62,7 +62,7 @@ class SearchResult:
             provenance=Provenance.of(self.scenario),
         )
 
-    def answer(self, question: str) -> PlanAnswer:
+    def answer(self, question: str, front: Front | None = None) -> PlanAnswer:
         """Return what `plan --json` prints."""
         return PlanAnswer(
             question=question,
@@ -75,6 +75,7 @@ class SearchResult:
             ),
             plans=tuple(PlanLine.of(ranked) for ranked in self.plans),
             fastest_step=PlanLine.of(self.fastest),
+            front=front,
         )
 
 
@@ -165,6 +166,36 @@ class SearchSummary(Spec):
     seconds: float
 
 
+class FrontPlan(Spec):
+    """One plan of a front."""
+
+    n_devices: int
+    plan: PlanSpec
+    prediction: PredictionSummary
+
+
+class Front(Spec):
+    """Plans that no other one beats in time, money, energy and memory, the fastest first."""
+
+    plans: tuple[FrontPlan, ...]
+    counts: tuple[int, ...]
+    """Numbers of devices that were tried."""
+    n_plans: int
+    """Legal plans: each was priced, or is proven to be beaten or not to fit."""
+    n_priced: int
+    tolerance: float
+    """Share by which a plan has to be better than each other one in something."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per plan, in SI units."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"n_devices": one.n_devices, "plan": one.plan.label()} | one.prediction.row()
+            for one in self.plans
+        )
+
+
 class PlanAnswer(Spec):
     """What `armillary plan --json` prints."""
 
@@ -175,3 +206,5 @@ class PlanAnswer(Spec):
     fastest_step: PlanLine
     """The plan that would be best if nothing failed, with rank 0 where failures put another first;
     `loses_to` says then what they cost it."""
+    front: Front | None = None
+    """With `--pareto`."""

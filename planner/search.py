@@ -30,7 +30,7 @@ def search(scenario: Scenario, *, top: int = 10, max_priced: int = MAX_PRICED) -
     """
     result = find_plans(scenario, top=top, max_priced=max_priced)
     if result is None:
-        raise _no_answer(next(by_count(scenario)))
+        raise no_answer(next(by_count(scenario)))
     return result
 
 
@@ -96,7 +96,8 @@ def _could_beat(scenario: Scenario, value: float) -> bool:
     return peak is not None and bool(objective(scenario.goal, peak)[0] < value)
 
 
-def _no_answer(scenario: Scenario) -> NoFeasiblePlan:
+def no_answer(scenario: Scenario) -> NoFeasiblePlan:
+    """Return the error for a scenario without a plan, with what would help."""
     missed = goal_missed(scenario)
     if missed is not None:
         return missed

@@ -9,6 +9,7 @@ import numpy as np
 
 from planner.changes import with_device, with_devices
 from planner.counts import MOST_DEVICES, has_power, round_counts
+from planner.front import unbeaten
 from planner.limits import allows
 from planner.objective import within_goal
 from planner.odds import Odds
@@ -230,12 +231,4 @@ def _front(options: list[SizeOption]) -> tuple[SizeOption, ...]:
         cost_usd, energy_j = known.cost_usd or unknown, known.energy_j or unknown
         return known.calendar_s, cost_usd, energy_j, one.n_devices
 
-    def beaten(one: SizeOption) -> bool:
-        mine = criteria(one)
-        return any(
-            criteria(other) != mine
-            and all(theirs <= own for theirs, own in zip(criteria(other), mine, strict=True))
-            for other in options
-        )
-
-    return tuple(sorted((one for one in options if not beaten(one)), key=criteria))
+    return tuple(options[at] for at in unbeaten(np.array([*map(criteria, options)])))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.bounds import StepFloor, fill_shares, least_fill_shares
-from planner.cores import Cores
+from planner.cores import ZERO_STAGES, Cores
 from planner.objective import NEAR_TIE, Outlook, Steps, objective, order, within_goal
 from planner.space import Space
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
@@ -34,8 +34,8 @@ class Prices(Protocol):
     def floor(self, table: PlanTable) -> StepFloor:
         """Return lower bounds of the step time, whatever the schedule and the sharding."""
 
-    def could_fit(self, table: PlanTable) -> BoolArray:
-        """Return whether any plan with such a core fits in memory, for each ZeRO stage: (n, 4)."""
+    def least_bytes(self, table: PlanTable) -> FloatArray:
+        """Return what any plan with such a core holds at least, for each ZeRO stage: (n, 4)."""
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         """Return the memory of the fullest rank."""
@@ -87,7 +87,7 @@ def sweep(
     n_priced = n_fitting = 0
     complete = True
     all_cores = space.cores()
-    cores, floor = _bounded(prices, all_cores)
+    cores, floor, _ = bounded(prices, all_cores)
     least = least_fill_shares(cores.table, scenario.model, space.schedules)
     promise = prices.promise(cores.table, floor.with_fill(least))
     for batch in cores.batches(_queue(goal, promise), batch_rows):
@@ -124,20 +124,23 @@ def sweep(
     )
 
 
-def _bounded(prices: Prices, cores: Cores) -> tuple[Cores, StepFloor]:
-    """Return the cores without the stages that cannot fit, and lower bounds of their steps."""
-    fits, floors = [], []
+def bounded(prices: Prices, cores: Cores) -> tuple[Cores, StepFloor, FloatArray]:
+    """Return the cores without the ZeRO stages that cannot fit, and lower bounds of their plans.
+
+    Of the steps, and of the memory for each ZeRO stage: (n, 4).
+    """
+    least, floors = [np.zeros((0, len(ZERO_STAGES)))], []
     for start in range(0, len(cores), BATCH_ROWS):
         table = cores.table.take(np.arange(start, min(start + BATCH_ROWS, len(cores))))
-        fits.append(prices.could_fit(table))
+        least.append(prices.least_bytes(table))
         floors.append(prices.floor(table))
-    if not fits:
-        nothing = np.zeros(0)
-        return cores, StepFloor(work_s=nothing, fill_s=nothing)
-    return cores.with_stages(np.concatenate(fits)), StepFloor(
-        work_s=np.concatenate([floor.work_s for floor in floors]),
-        fill_s=np.concatenate([floor.fill_s for floor in floors]),
+    nothing = [np.zeros(0)]
+    floor = StepFloor(
+        work_s=np.concatenate([floor.work_s for floor in floors] or nothing),
+        fill_s=np.concatenate([floor.fill_s for floor in floors] or nothing),
     )
+    least_bytes = np.concatenate(least)
+    return cores.with_stages(least_bytes <= prices.allowed_bytes), floor, least_bytes
 
 
 def _better(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armillary import options
 from armillary.output_folder import DEFAULT_FOLDER, OutputFolder
+
+if TYPE_CHECKING:
+    from planner.result import Front
+    from simulator.spec.scenario import Scenario
 
 
 def command(
@@ -27,6 +31,10 @@ def command(
     top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
     out: Annotated[Path, options.filled("Folder for plan.json.", "--out", "-o")] = DEFAULT_FOLDER,
     report: options.ReportFile = None,
+    pareto: Annotated[
+        list[Path] | None,
+        options.drawn_or_tabled("Write the plans that none beats in time, cost, energy and memory"),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Search the best plan: mesh, schedule, microbatch, sharding, recompute.
@@ -36,7 +44,7 @@ def command(
     armillary plan --model llama3-70b --cluster h100-sxm:64 --tokens 1T
     """
     from armillary.question import question
-    from armillary.screens.plan import plan_screen
+    from armillary.screens.plan import front_line, plan_screen
     from planner.search import search
 
     asked = options.Asked(
@@ -53,7 +61,9 @@ def command(
         target=target,
         overrides=tuple(overrides or ()),
     )
-    result = search(asked.scenario(), top=top)
+    scenario_asked = asked.scenario()
+    result = search(scenario_asked, top=top)
+    front = _front(scenario_asked, pareto) if pareto else None
     folder = OutputFolder(out)
     folder.save(result)
     if report is not None:
@@ -61,6 +71,26 @@ def command(
 
         write_report(report, Report.of(result.plan_file()))
     if as_json:
-        typer.echo(result.answer(question(result.scenario)).model_dump_json(indent=2))
+        typer.echo(result.answer(question(result.scenario), front).model_dump_json(indent=2))
         return
     typer.echo(plan_screen(result, top=top, plan_path=folder.plan, scenario_path=folder.scenario))
+    if front is not None:
+        typer.echo(front_line(front, pareto or []))
+
+
+def _front(scenario: Scenario, files: list[Path]) -> Front:
+    """Return the front of a scenario, written into files as their names say."""
+    from armillary.pareto_figure import pareto_figure
+    from armillary.table_file import write_table
+    from planner.pareto import pareto
+    from simulator.spec.files import write_atomic
+    from simulator.spec.picture import is_picture, picture_form
+
+    front = pareto(scenario)
+    for path in files:
+        if is_picture(path):
+            drawn = pareto_figure(front, title=scenario.name, form=picture_form(path))
+            write_atomic(path, drawn)
+        else:
+            write_table(path, front.to_frame())
+    return front

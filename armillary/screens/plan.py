@@ -13,7 +13,7 @@ from armillary.screens.wrapping import WIDTH, wrapped
 from planner.decisions import decisions_in_words
 from planner.export import takers
 from planner.pricing import memory_margin
-from planner.result import PredictionSummary, SearchResult
+from planner.result import Front, PredictionSummary, SearchResult
 from simulator.campaign.losses import Loss
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction
@@ -47,6 +47,14 @@ def plan_screen(result: SearchResult, *, top: int, plan_path: Path, scenario_pat
     lines += _next(result, plan_path)
     lines.append(f"saved:      {plan_path}, {scenario_path} (to plan again)")
     return "\n".join(lines)
+
+
+def front_line(front: Front, files: list[Path]) -> str:
+    """Return how many plans no other one beats, and where they are."""
+    counts = ", ".join(f"{count:,}" for count in front.counts)
+    text = f"{len(front.plans)} plans that none beats in time, cost, energy and memory"
+    text += f" on {counts} devices: {', '.join(map(str, files))}"
+    return "\n".join(wrapped(text, first=f"{'front:':<12}", rest=" " * 12))
 
 
 def _found(result: SearchResult) -> list[str]:

@@ -16,9 +16,14 @@ FORMS: dict[str, PictureForm] = {".svg": "svg", ".png": "png"}
 _DPI = 150
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file name asks for a picture."""
+    return path.suffix in FORMS
+
+
 def picture_form(path: Path, *, where: str | None = None) -> PictureForm:
     """Return the kind of picture that a file name asks for. Raises InputError for others."""
-    if path.suffix not in FORMS:
+    if not is_picture(path):
         raise InputError(f"{path} is neither .svg nor .png", where=where)
     return FORMS[path.suffix]
 

@@ -249,3 +249,21 @@ def test_the_bar_is_as_long_as_it_should_be() -> None:
         "#" * 10 + "=" * 20 + "-" * 10,
         "# forward 25%  = backward 50%  - other 25%",
     )
+
+
+def test_a_front_as_picture_and_table(tmp_path: Path) -> None:
+    files = [tmp_path / "front.svg", tmp_path / "front.csv"]
+    asked = [word for file in files for word in ("--pareto", str(file))]
+    text = run("plan", *SMALL, *asked, "--json", "--out", tmp_path / "out")
+    front = PlanAnswer.model_validate_json(text).front
+    assert front is not None
+    assert front.counts == (16, 8)
+    assert files[0].read_text().startswith("<?xml")
+    assert len(files[1].read_text().splitlines()) == 1 + len(front.plans)
+    screen = run("plan", *SMALL, *asked[2:], "--out", tmp_path / "out")
+    assert f"front:      {len(front.plans)} plans that none beats in time, cost" in screen
+
+
+def test_a_front_is_refused_before_anything_is_planned() -> None:
+    with pytest.raises(InputError, match=r"--pareto: front\.pdf is neither"):
+        run("plan", *SMALL, "--pareto", "front.pdf")

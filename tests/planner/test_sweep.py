@@ -10,7 +10,7 @@ from planner.bounds import StepFloor, fill_shares
 from planner.objective import Outlook, Steps, order, within_goal
 from planner.space import Space
 from planner.sweep import MESH, Prices, Sweep, sweep
-from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
+from simulator.cost.plan_table import FloatArray, PlanTable
 from simulator.spec.base import Precision
 from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Scenario
@@ -42,8 +42,8 @@ class Invented:
         noise: FloatArray = np.modf(np.sin(mixed) * 43758.5453)[0] ** 2
         return noise
 
-    def could_fit(self, table: PlanTable) -> BoolArray:
-        return np.ones((len(table), 4), dtype=np.bool_)
+    def least_bytes(self, table: PlanTable) -> FloatArray:
+        return np.full((len(table), 4), -np.inf)
 
     def peak_bytes(self, table: PlanTable) -> FloatArray:
         return self._noise(table, 1)
