@@ -26,7 +26,7 @@ EXPECTED: Mapping[str, tuple[float, float]] = {
     "ffn_copies": (2.0, 0.5),
     "norm_copies": (2.0, 0.3),
     "update_bytes": (8.0, 0.5),
-    "framework_bytes": (2.0 * 2**30, 0.5),
+    "framework_bytes": (0.75 * 2**30, 0.5),
     "fragmentation": (0.03, 0.7),
 }
 """Constants, what one expects of them, and how far off on a logarithmic scale."""

@@ -45,6 +45,7 @@ MEMORY_COLOURS = {
     "logits": "#f0c94a",
     "buffers": "#cc79a7",
     "fragmentation": "#c9c9c9",
+    "communicators": "#d55e00",
     "framework": "#8c8c8c",
 }
 """Mostly Okabe and Ito's colours, which colour-blind readers can tell apart."""

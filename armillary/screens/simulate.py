@@ -44,6 +44,7 @@ _GIB = 2.0**30
 _SHORT = {
     "activations": "act.",
     "buffers": "buf.",
+    "communicators": "comm.",
     "fragmentation": "frag.",
     "framework": "fixed",
     "gradients": "grad.",

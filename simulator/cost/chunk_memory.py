@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.cost.memory import framework_bytes, pass_bytes
+from simulator.cost.memory import communicators_bytes, framework_bytes, pass_bytes
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.stages import StageLayers, chunk_rows
@@ -52,12 +52,13 @@ class PlanMemory:
     chunks: tuple[ChunkMemory, ...]
     """In model order."""
     fragmentation: float
-    framework_bytes: float
+    outside_bytes: float
+    """Device context, libraries, and buffers of the communication library."""
 
     def used_bytes(self, rank: int, tensor_bytes: float) -> float:
         """Return what the device of a rank has to have for so many bytes of tensors."""
         holes = self.fragmentation * tensor_bytes + self.ranks[rank].holes_bytes
-        return tensor_bytes + holes + self.framework_bytes
+        return tensor_bytes + holes + self.outside_bytes
 
 
 def plan_memory(
@@ -68,7 +69,9 @@ def plan_memory(
     plan: PlanSpec,
 ) -> PlanMemory:
     """Return what comes and goes on every rank of a plan."""
-    setting = Setting.of(model, cluster, job, software, PlanTable.of([plan]))
+    table = PlanTable.of([plan])
+    setting = Setting.of(model, cluster, job, software, table)
+    buffers = communicators_bytes(cluster, software, table)[0]
     stages = StageLayers.all_of_plan(model, plan)
     states = model_states(setting, stages)
     passes = pass_bytes(setting)
@@ -96,5 +99,5 @@ def plan_memory(
             for dense, moe, _, heads in chunk_rows(model, plan.chunk_layers(model.n_layers))
         ),
         fragmentation=software.memory.fragmentation,
-        framework_bytes=framework_bytes(cluster, software),
+        outside_bytes=framework_bytes(cluster, software) + float(buffers),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simulator.cost.activations import layer_activations
+from simulator.cost.communicators import communicator_bytes
 from simulator.cost.flops import head_weights
 from simulator.cost.in_flight import in_flight, losses_in_flight
 from simulator.cost.plan_table import FloatArray, PlanTable
@@ -41,6 +42,7 @@ class MemoryTable:
     logits_bytes: FloatArray
     buffers_bytes: FloatArray
     fragmentation_bytes: FloatArray
+    communicators_bytes: FloatArray
     framework_bytes: FloatArray
 
     @property
@@ -58,15 +60,19 @@ class MemoryTable:
     @property
     def reserved_bytes(self) -> FloatArray:
         """Peak of what the allocator of the fullest stage reserves; shape (n,)."""
-        reserved: FloatArray = (self.stage_bytes - self.framework_bytes).max(axis=1)
+        reserved: FloatArray = (self.stage_bytes - self._outside_bytes).max(axis=1)
         return reserved
 
     @property
     def allocated_bytes(self) -> FloatArray:
         """Peak of the tensors of the fullest stage; shape (n,)."""
-        outside = self.framework_bytes + self.fragmentation_bytes
-        allocated: FloatArray = (self.stage_bytes - outside).max(axis=1)
+        beside = self._outside_bytes + self.fragmentation_bytes
+        allocated: FloatArray = (self.stage_bytes - beside).max(axis=1)
         return allocated
+
+    @property
+    def _outside_bytes(self) -> FloatArray:
+        return self.framework_bytes + self.communicators_bytes
 
 
 def memory_held(
@@ -109,6 +115,7 @@ def memory_held(
         logits_bytes=np.where(updates, 0.0, logits),
         buffers_bytes=buffers,
         fragmentation_bytes=software.memory.fragmentation * tensors + states.holes_bytes,
+        communicators_bytes=_every_stage(communicators_bytes(cluster, software, table), tensors),
         framework_bytes=np.full(tensors.shape, framework_bytes(cluster, software)),
     )
 
@@ -208,6 +215,27 @@ def _held_logits_bytes(passes: PassBytes, table: PlanTable) -> FloatArray:
     waiting = losses_in_flight(table) - 1
     held: FloatArray = passes.logits_bytes + waiting * passes.saved_logits_bytes
     return held
+
+
+def communicators_bytes(
+    cluster: ClusterSpec, software: SoftwareProfile, table: PlanTable
+) -> FloatArray:
+    """Buffers of the communication library; shape (n,).
+
+    A calibrated cluster has them in what its ranks hold before any tensor.
+    """
+    calibration = cluster.calibration
+    measured = calibration is not None and calibration.process_memory_bytes
+    if measured or not software.memory.nccl_buffers:
+        return np.zeros(len(table))
+    mesh = (table.pp, table.dp_replicate, table.dp_shard, table.cp, table.tp, table.ep)
+    subset, inverse = unique_rows(table, mesh)
+    held: FloatArray = communicator_bytes(cluster, subset)[inverse]
+    return held
+
+
+def _every_stage(value: FloatArray, stages: FloatArray) -> FloatArray:
+    return np.repeat(value[:, None], stages.shape[1], axis=1)
 
 
 def framework_bytes(cluster: ClusterSpec, software: SoftwareProfile) -> float:

@@ -106,6 +106,8 @@ class MemoryBreakdown(Spec):
     """Gathered weights, communication and temporary buffers."""
     fragmentation_bytes: float = 0.0
     """Reserved by the allocator and used by no tensor."""
+    communicators_bytes: float = 0.0
+    """Outside of the allocator: the communication library's buffers, group by group."""
     framework_bytes: float = 0.0
     """Outside of the allocator: device context and libraries."""
 
@@ -125,7 +127,7 @@ class MemoryBreakdown(Spec):
     @property
     def reserved_bytes(self) -> float:
         """Peak of what the allocator reserves (torch's `max_memory_reserved`)."""
-        return self.total_bytes - self.framework_bytes
+        return self.total_bytes - self.framework_bytes - self.communicators_bytes
 
     @property
     def allocated_bytes(self) -> float:

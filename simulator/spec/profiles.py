@@ -53,8 +53,11 @@ class MemoryProfile(Spec):
     (from ZeRO 1 on), and weights gathered for a forward and for a backward (ZeRO 3)."""
     ddp_buckets: bool = False
     """Whether DDP's buckets lie beside the gradients that add up over microbatches."""
-    framework_bytes: Bytes = Field(default=2.0 * 2**30, ge=0)
-    """Outside of the allocator: device context, libraries, buffers of the communication library."""
+    nccl_buffers: bool = True
+    """Whether every group of ranks holds NCCL's buffers; else they are in `framework_bytes`."""
+    framework_bytes: Bytes = Field(default=0.75 * 2**30, ge=0)
+    """Outside of the allocator: device context and libraries. 0.3 GB where kernels are loaded when
+    they are needed (from CUDA 11.7), over 1 GB before (pytorch/pytorch#107667)."""
     interval_factor: float = Field(default=1.3, ge=1)
     """Half-width of the 90 % interval of a predicted peak; the default is for software of which no
     peak was ever compared."""
