@@ -94,6 +94,8 @@ class RunAnswer(Spec):
     tokens_per_s: float
     peak_memory_bytes: float
     """Of the fullest rank."""
+    n_skipped_shards: int
+    """Files of the data that could not be read; their reasons are in the run's data.json."""
     comparison: Comparison
     """The same run beside its prediction."""
 
@@ -112,6 +114,7 @@ class RunAnswer(Spec):
             step_s=result.step_s,
             tokens_per_s=result.tokens_per_s,
             peak_memory_bytes=result.peak_memory_bytes,
+            n_skipped_shards=result.n_skipped_shards,
             comparison=comparison,
         )
 

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.data import prepare_data
 from runtime.machine import this_machine
 from runtime.rank_job import RankJob
 from runtime.ranks import run_ranks
@@ -54,6 +55,7 @@ def run(
     place = RunDir(Path(run_dir))
     require_place(place, plan_file, resume=resume)
     _make(place, plan_file)
+    n_skipped = _prepare(place, plan_file)
     watch = _Watch(place, on_step)
 
     attempts = itertools.count()
@@ -83,7 +85,9 @@ def run(
         run_ranks(job, while_waiting=while_waiting)
 
     supervise(plan_file, place, recovery or Recovery(), attempt)
-    return RunResult(run_dir=place.root, steps=read_metrics(place.metrics))
+    return RunResult(
+        run_dir=place.root, steps=read_metrics(place.metrics), n_skipped_shards=n_skipped
+    )
 
 
 def require_torch() -> None:
@@ -163,6 +167,15 @@ def _make(place: RunDir, plan_file: PlanFile) -> None:
         ) from error
 
 
+def _prepare(place: RunDir, plan_file: PlanFile) -> int:
+    """Make what the ranks will read; note and count what they will not."""
+    manifest = prepare_data(plan_file.scenario, place)
+    skipped = manifest.skipped if manifest else ()
+    for shard in skipped:
+        append_event(place, "skipped-shard", path=shard.path, reason=shard.reason)
+    return len(skipped)
+
+
 def require_same_question(place: RunDir, plan_file: PlanFile) -> None:
     """Raise InputError unless the run there trains the same model on the same batches.
 
@@ -179,6 +192,8 @@ def require_same_question(place: RunDir, plan_file: PlanFile) -> None:
         "job.batch_sequences": (before.job.batch_sequences, now.job.batch_sequences),
         "job.optimizer": (before.job.optimizer, now.job.optimizer),
         "run.data": (before.run.data, now.run.data),
+        "run.tokenizer": (before.run.tokenizer, now.run.tokenizer),
+        "run.text_field": (before.run.text_field, now.run.text_field),
         "seed": (before.seed, now.seed),
     }
     for field, (was, is_) in kept.items():

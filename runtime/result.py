@@ -62,6 +62,8 @@ class RunResult:
 
     run_dir: Path
     steps: tuple[StepMetrics, ...]
+    n_skipped_shards: int = 0
+    """Files of the data that could not be read, and were left out."""
 
     @property
     def losses(self) -> tuple[float, ...]:

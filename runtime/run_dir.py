@@ -35,6 +35,11 @@ class RunDir:
         return self.root / "data.json"
 
     @property
+    def tokens(self) -> Path:
+        """Where tokens lie that were made for this run."""
+        return self.root / "tokens"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 

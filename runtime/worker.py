@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from runtime.checkpoint import Checkpoints
 from runtime.corruption import Corruption
-from runtime.data import open_batches, share
+from runtime.data import open_batches, prefetched, prepare_data, share
 from runtime.execute import forward_backward_of
 from runtime.failure import RankFailure
 from runtime.finite import not_finite
@@ -48,7 +48,9 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     scenario, plan = plan_file.scenario, plan_file.plan
     is_first_rank = dist.get_rank() == 0
     mesh = Mesh.build(plan, device.type)
-    batches = open_batches(scenario, run_dir, writes=is_first_rank)
+    if is_first_rank:
+        prepare_data(scenario, run_dir)
+    dist.barrier()
     stages = build_stages(scenario, mesh, device)
     forward_backward = forward_backward_of(scenario, mesh, stages)
     weights = named_parameters(stages)
@@ -58,15 +60,18 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     )
     n_held = scenario.job.sequence_length // plan.cp
     held_T = held_positions(mesh.place("cp"), plan.cp, n_held, device)
-    steps_done = checkpoints.restore()
+    steps = range(checkpoints.restore(), scenario.run.steps)
+    rows = share(scenario.job.batch_sequences, data_rank=mesh.data_rank, n_data_ranks=plan.dp)
     corruption = Corruption()
 
-    with MetricsLog(run_dir, writes=is_first_rank) as log:
+    with (
+        MetricsLog(run_dir, writes=is_first_rank) as log,
+        prefetched(open_batches(scenario, run_dir), rows, steps) as batches,
+    ):
         if is_first_rank:
             append_event(run_dir, "training", rank=0)
         clock = Stopwatch(device)
-        for step in range(steps_done, scenario.run.steps):
-            batch = share(batches(step), data_rank=mesh.data_rank, n_data_ranks=plan.dp)
+        for step, batch in zip(steps, batches, strict=True):
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
             corruption.strike(weights.values())

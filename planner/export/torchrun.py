@@ -36,7 +36,9 @@ def own_notes(plan_file: PlanFile) -> Notes:
     """Return what a user of our own runtime must know."""
     run, moe = plan_file.scenario.run, plan_file.scenario.model.moe
     balancing = moe.load_balancing if moe else None
-    data = {"text": "text of Python's own library", "random": "random tokens"}[run.data]
+    stand_in = {"text": "text of Python's own library", "random": "random tokens"}.get(
+        run.data_built_in or ""
+    )
     return Notes(
         dropped=applying(
             (
@@ -50,7 +52,9 @@ def own_notes(plan_file: PlanFile) -> Notes:
         ),
         to_set=unset(plan_file.scenario, _OTHERWISE),
         needs=(
-            f"data of yours in place of {data} (run.data={run.data}), which all else trains on",
+            f"data of yours in place of {stand_in} (run.data={run.data}), which all else trains on"
+            if stand_in
+            else f"the files of run.data ({', '.join(run.data_places)}) under the same paths",
         ),
     )
 

@@ -32,7 +32,7 @@ from runtime.calibrate.kernels import (
 )
 from runtime.calibrate.reference import alone, measure_references, run_once, together
 from runtime.calibrate.timing import Together
-from runtime.data import open_batches
+from runtime.data import open_batches, prepare_data
 from runtime.run_dir import RunDir
 from runtime.telemetry import MetricsLog, peak_memory_bytes
 
@@ -101,8 +101,8 @@ def _bare_rank_bytes(folder: Path) -> float:
     reference = alone()[0]
     place = RunDir(folder / f"bare-{dist.get_rank()}")
     place.root.mkdir()
-    batches = open_batches(reference.scenario, place, writes=True)
-    batches(0)
+    prepare_data(reference.scenario, place)
+    open_batches(reference.scenario, place)(0, range(1))
     with MetricsLog(place, writes=True):
         run_once(reference)
     dist.all_reduce(torch.zeros(4))

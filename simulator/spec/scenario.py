@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from simulator.spec.base import Fraction, Name, Spec
 from simulator.spec.choice import Numbers, RecomputeNames, ScheduleNames, Stages
 from simulator.spec.cluster import ClusterSpec
+from simulator.spec.data import DataSpec
 from simulator.spec.economics import EconomicsSpec
 from simulator.spec.input_pipeline import InputSpec
 from simulator.spec.job import JobSpec
@@ -65,13 +66,11 @@ class PlanLimits(Spec):
     """Memory that a rank may use, where it is less than the device has."""
 
 
-class RunSpec(LearningSpec):
-    """How the chosen plan is executed: its hyper-parameters, and what `armillary run` does."""
+class RunSpec(LearningSpec, DataSpec):
+    """How the chosen plan is executed: hyper-parameters, data, and what `armillary run` does."""
 
     steps: Count = Field(default=20, ge=1)
     """Steps of `armillary run`; an export trains the whole job."""
-    data: Literal["text", "random"] = "text"
-    """Deterministic real text that needs no download, or seeded random tokens."""
     checkpoint_every_steps: Count = Field(default=0, ge=0)
     """0 means only at the end."""
     threads_per_rank: Count = Field(default=1, ge=1)

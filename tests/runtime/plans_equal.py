@@ -80,6 +80,7 @@ class Case:
 
 
 def _case(name: str, model: ModelSpec = TINY, **decisions: object) -> Case:
+    decisions = {"microbatch_sequences": 2 if "tp" in decisions else 1} | decisions
     ranks = fp32(**decisions)
     n_microbatches = BATCH // ranks.dp // ranks.microbatch_sequences
     return Case(name, fp32(**decisions, n_microbatches=n_microbatches), model)

@@ -88,6 +88,38 @@ def test_a_run_goes_on_under_any_plan(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.ranks
+def test_data_go_on_where_they_stopped_on_any_number_of_ranks(tmp_path: Path) -> None:
+    """One data-parallel rank, then two, on JSONL with a damaged file, over two epochs."""
+    texts = [f"{number} is followed by {number + 1}. " * 3 for number in range(8)]
+    lines = [json.dumps({"text": text}) + "\n" for text in texts]
+    (tmp_path / "good.jsonl").write_text("".join(lines))
+    (tmp_path / "bad.jsonl").write_text("no JSON")
+    data = RunSpec(data=str(tmp_path / "*.jsonl"), bad_shards="skip")
+    # 8 documents x about 70 bytes are some 17 sequences of 32
+    two = fp32(dp_replicate=2, microbatch_sequences=2)
+    one = fp32(tp=2, microbatch_sequences=4)
+    files = []
+    for folder, plan, steps in [("whole", two, 6), ("parts", one, 3), ("parts", two, 6)]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        files.append(tmp_path / folder / f"{steps}.json")
+        training = data.model_copy(update={"steps": steps})
+        files[-1].write_text(plan_file(plan, run=training).model_dump_json())
+    run_ranks(
+        RankJob(
+            module="runtime.worker",
+            arguments=tuple(map(str, files)),
+            n_ranks=2,
+            folder=str(tmp_path / "whole"),
+        )
+    )
+    whole, parts = (read_metrics(RunDir(tmp_path / name).metrics) for name in ("whole", "parts"))
+    assert [step.step for step in parts] == [1, 2, 3, 4, 5, 6]
+    assert [step.loss for step in parts] == pytest.approx([step.loss for step in whole], rel=1e-5)
+    skipped = json.loads(RunDir(tmp_path / "parts").data.read_text())["skipped"]
+    assert [each["reason"] for each in skipped] == ["line 1 is not JSON"]
+
+
+@pytest.mark.ranks
 def test_resumed_losses_are_the_uninterrupted_ones(tmp_path: Path) -> None:
     place = tmp_path / "run"
     whole = run(plan_file(ALONE, run=WHOLE), run_dir=tmp_path / "whole")
