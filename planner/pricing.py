@@ -11,7 +11,7 @@ from planner.cores import ZERO_STAGES
 from planner.objective import Outlook, Steps
 from planner.resilience import Resilience, Works
 from simulator.campaign.terms import CampaignTerms
-from simulator.catalog import find_software
+from simulator.catalog import software_of
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.memory import MemoryTable, memory_held
 from simulator.cost.plan_table import FloatArray, PlanTable
@@ -31,7 +31,7 @@ def memory_margin(scenario: Scenario) -> float:
     limits = scenario.limits
     if limits.memory_margin is not None:
         return limits.memory_margin
-    factor = find_software(scenario.job.software).memory.interval_factor
+    factor = software_of(scenario.job).memory.interval_factor
     return margin_at_risk(limits.memory_risk, factor)
 
 
@@ -75,7 +75,7 @@ class Pricing:
         _require_known(scenario, resilience.terms[0])
         return cls(
             scenario,
-            find_software(scenario.job.software),
+            software_of(scenario.job),
             resilience,
             allowed_bytes(scenario),
         )

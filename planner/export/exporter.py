@@ -185,6 +185,7 @@ def common_drops(plan_file: PlanFile) -> tuple[str, ...]:
             f"isolation_groups={plan.isolation_groups}: replicas fail together",
         ),
         (job.launch is not None, f"launch={job.launch}: kernels start as the framework does"),
+        (bool(job.overlap.chosen), "overlap: the framework decides what hides"),
     )
 
 

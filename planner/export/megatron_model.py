@@ -7,7 +7,7 @@ NVIDIA/Megatron-LM: megatron/core/transformer/transformer_config.py, megatron/tr
 
 from __future__ import annotations
 
-from simulator.catalog import find_software
+from simulator.catalog import software_of
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.setting import expert_tp
 from simulator.spec.errors import InputError
@@ -162,7 +162,7 @@ def _router(moe: MoeSpec) -> list[object]:
 
 def experts_tp(scenario: Scenario, plan: PlanSpec) -> int:
     """Return the tensor-parallel ranks that divide each expert, as the plan is priced."""
-    software = find_software(scenario.job.software)
+    software = software_of(scenario.job)
     return int(expert_tp(software, PlanTable.of([plan]))[0])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.calibrate.findings import ReferencePoint
-from simulator.catalog import find_software
+from simulator.catalog import software_of
 from simulator.cost.parameters import count_parameters
 from simulator.cost.plan_table import PlanTable
 from simulator.cost.step import price_step
@@ -170,7 +170,7 @@ def _predict_passes_s(cluster: ClusterSpec, point: ReferencePoint) -> float:
         precision=Precision.FP32,
     )
     table = PlanTable.of([plan])
-    costs = price_step(point.model, beside, job, find_software(job.software), table)
+    costs = price_step(point.model, beside, job, software_of(job), table)
     times = step_times(costs, table, point.model, plan.chunk_layers(point.model.n_layers))
     return float((times.step_s - times.optimizer_s - times.other_s)[0])
 

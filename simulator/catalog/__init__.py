@@ -10,6 +10,7 @@ from simulator.catalog.registry import (
     find_price,
     find_software,
     list_names,
+    software_of,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "find_price",
     "find_software",
     "list_names",
+    "software_of",
 ]

@@ -18,6 +18,7 @@ from simulator.catalog.yaml_text import Document, read_yaml
 from simulator.spec.base import Spec
 from simulator.spec.cluster import DeviceSpec, FabricSpec
 from simulator.spec.errors import unknown_name
+from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
 from simulator.spec.profiles import FailureProfile, GridProfile, PriceProfile, SoftwareProfile
 
@@ -127,6 +128,16 @@ def find_model(name: str, *, where: str | None = None) -> ModelSpec:
 def find_software(name: str, *, where: str | None = None) -> SoftwareProfile:
     """Return a software generation."""
     return find(SOFTWARE, name, where=where)
+
+
+def software_of(job: JobSpec) -> SoftwareProfile:
+    """Return the software generation of a job, with the overlap that the job chooses."""
+    profile, chosen = find_software(job.software), job.overlap.chosen
+    if not chosen:
+        return profile
+    own = {"dp_contention": chosen.pop("contention", profile.dp_contention)}
+    own["bucket_bytes"] = chosen.pop("bucket_bytes", profile.bucket_bytes)
+    return profile.model_copy(update=own | {"overlap": profile.overlap.model_copy(update=chosen)})
 
 
 def find_failure_profile(name: str, *, where: str | None = None) -> FailureProfile:

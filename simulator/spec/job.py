@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.spec.base import Name, Precision, Spec
-from simulator.spec.units import Count
+from simulator.spec.base import Fraction, Name, Precision, Spec
+from simulator.spec.units import Bytes, Count
 
 DEFAULT_BATCH_SEQUENCES = 1024
 
@@ -36,6 +36,32 @@ def round_batch(sequences: float, *, tolerance: float = 0.05) -> int:
     return min(candidates, key=lambda count: abs(count - sequences))
 
 
+class OverlapChoice(Spec):
+    """What hides behind compute, where it is not as the software generation has it."""
+
+    tp: Fraction | None = None
+    """Share of tensor-parallel exchanges (async TP), between 0 and 1; likewise the others."""
+    cp: Fraction | None = None
+    """Of context-parallel rings."""
+    ep: Fraction | None = None
+    """Of tokens on their way to experts and back."""
+    dp: Fraction | None = None
+    """Of reductions of gradients, and of weights gathered for every pass (FSDP)."""
+    dp_gather: Fraction | None = None
+    """Of weights gathered once a step (ZeRO 1 and 2)."""
+    pp: Fraction | None = None
+    """Of transfers between interleaved stages."""
+    contention: Fraction | None = None
+    """Share of hidden data-parallel traffic by which it slows the compute it hides behind."""
+    bucket_bytes: Bytes | None = Field(default=None, ge=0)
+    """Largest message of gradients or weights; 0 sends those of a layer together."""
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """Return what is chosen."""
+        return self.model_dump(exclude_none=True)
+
+
 class JobSpec(Spec):
     """Tokens, batch and number formats of one training."""
 
@@ -58,6 +84,7 @@ class JobSpec(Spec):
     """How kernels are launched; unset means as the software generation does."""
     expert_imbalance: float = Field(default=1.0, ge=1)
     """Tokens of the busiest expert-parallel rank over the mean; 1 is a balanced routing."""
+    overlap: OverlapChoice = OverlapChoice()
     software: Name = "default"
     """Software generation (kernels and overlap), a profile of the catalog."""
 

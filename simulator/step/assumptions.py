@@ -24,6 +24,9 @@ def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> t
     """Return what was assumed; `factors` are those of links priced as flows."""
     job, cluster = scenario.job, scenario.cluster
     notes = [*_by_default(job), f"software generation {job.software!r}"]
+    if job.overlap.chosen:
+        chosen = ", ".join(f"{name} {value:g}" for name, value in job.overlap.chosen.items())
+        notes.append(f"overlap as the scenario chooses: {chosen}")
     if job.launch is not None:
         notes.append(f"kernels are launched as {job.launch}")
     if cluster.calibration is None:

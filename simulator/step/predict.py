@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from simulator.catalog import find_software
+from simulator.catalog import software_of
 from simulator.cost.chunk_memory import plan_memory
 from simulator.cost.flops import model_flops_per_token
 from simulator.cost.flow_factors import flow_factors
@@ -47,7 +47,7 @@ def predict_step(
     """Predict one training step of a plan."""
     model, cluster = scenario.model, scenario.cluster
     job = scenario.job.model_copy(update={"precision": plan.precision})
-    software = find_software(job.software)
+    software = software_of(job)
     lookups = Lookups()
     factors = _link_factors(scenario, plan)
     costs = _priced(scenario, plan, lookups, factors)
@@ -111,7 +111,7 @@ def _priced(
     factors: Mapping[AxisName, float],
 ) -> StepCosts:
     job = scenario.job.model_copy(update={"precision": plan.precision})
-    software, table = find_software(job.software), PlanTable.of([plan])
+    software, table = software_of(job), PlanTable.of([plan])
     return price_step(scenario.model, scenario.cluster, job, software, table, lookups, factors)
 
 
@@ -135,7 +135,7 @@ def traced_memory(
 ) -> tuple[MemoryTrack, ...]:
     """Return what every pipeline rank holds when, for the spans of `traced_step`."""
     job = scenario.job.model_copy(update={"precision": plan.precision})
-    software = find_software(job.software)
+    software = software_of(job)
     memory = plan_memory(scenario.model, scenario.cluster, job, software, plan)
     return memory_tracks(memory, spans)
 

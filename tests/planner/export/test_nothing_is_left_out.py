@@ -18,7 +18,7 @@ from planner.export import EXPORTERS, find_exporter
 from simulator.catalog import find_model
 from simulator.spec.base import Precision, Spec
 from simulator.spec.errors import InputError
-from simulator.spec.job import JobSpec
+from simulator.spec.job import JobSpec, OverlapChoice
 from simulator.spec.learning import LearningSpec
 from simulator.spec.legality import require_legal
 from simulator.spec.model import ModelSpec, PatchSpec, RopeScaling
@@ -113,6 +113,15 @@ CHANGES: dict[str, Any] = {
     "job.attention": "unfused",
     "job.gradient_dtype": "bf16",
     "job.launch": "cuda-graphs",
+    "job.overlap": OverlapChoice(tp=0.5),
+    "job.overlap.tp": 0.5,
+    "job.overlap.cp": 0.5,
+    "job.overlap.ep": 0.5,
+    "job.overlap.dp": 0.5,
+    "job.overlap.dp_gather": 0.5,
+    "job.overlap.pp": 0.5,
+    "job.overlap.contention": 0.5,
+    "job.overlap.bucket_bytes": 25e6,
     "run.learning_rate": 3e-4,
     "run.warmup_steps": 2000,
     "run.learning_rate_decay": "cosine",

@@ -13,6 +13,8 @@ from simulator.step.predict import Engine, predict_step, traced_step
 SCENARIO = scenario_from_flags(
     model="gpt3-175b", cluster="a100:64", sequence_length="2048", batch="64"
 )
+CLOSED_FORM: Engine = "closed-form"
+EVENTS: Engine = "events"
 PLAN = PlanSpec(
     pp=8,
     tp=8,
@@ -22,6 +24,46 @@ PLAN = PlanSpec(
     n_microbatches=64,
     recompute="selective",
 )
+
+CHOICES: list[tuple[dict[str, int], dict[str, float], dict[str, float]]] = [
+    ({"tp": 8, "dp_shard": 8}, {"tp": 0.0}, {"tp": 1.0}),
+    ({"cp": 8, "dp_shard": 8}, {"cp": 0.0}, {"cp": 1.0}),
+    ({"ep": 8, "dp_shard": 64}, {"ep": 0.0}, {"ep": 1.0}),
+    ({"dp_shard": 64}, {"dp": 0.0}, {"dp": 1.0}),
+    ({"dp_shard": 64}, {"dp": 1.0, "dp_gather": 0.0}, {"dp": 1.0}),
+    ({"dp_shard": 64, "zero_stage": 3}, {"dp": 0.0}, {"dp": 1.0}),
+    ({"pp": 8, "virtual_stages": 2, "dp_shard": 8}, {"pp": 0.0}, {"pp": 1.0}),
+    ({"dp_shard": 64}, {"dp": 1.0, "contention": 1.0}, {"dp": 1.0, "contention": 0.0}),
+    ({"dp_shard": 64}, {"dp": 0.0, "bucket_bytes": 1e6}, {"dp": 0.0, "bucket_bytes": 1e9}),
+]
+"""A plan that exchanges something, what hides little of it, and what hides more."""
+
+
+@pytest.mark.parametrize(("mesh", "little", "more"), CHOICES, ids=str)
+def test_overlap_is_a_choice_that_both_clocks_see(
+    mesh: dict[str, int], little: dict[str, float], more: dict[str, float]
+) -> None:
+    """Of each kind of exchange, and how much it slows what it hides behind."""
+    schedule = "interleaved-1f1b" if "virtual_stages" in mesh else "1f1b"
+    batch = 16 if "pp" in mesh else 1
+    plan = PlanSpec.model_validate(
+        {"zero_stage": 1, "schedule": schedule, "n_microbatches": batch} | mesh
+    )
+    steps = []
+    for chosen in (little, more):
+        overrides = [f"job.overlap.{name}={value:g}" for name, value in chosen.items()]
+        scenario = scenario_from_flags(
+            model="mixtral-8x7b", cluster="h100:64", batch="64", overrides=overrides
+        )
+        closed_form, events = (
+            predict_step(scenario, plan, engine=engine) for engine in (CLOSED_FORM, EVENTS)
+        )
+        assert closed_form.step_s == pytest.approx(events.step_s, rel=1e-3)
+        assert any(f"{name} {value:g}" in note for note in events.assumptions
+                   for name, value in chosen.items())  # fmt: skip
+        steps.append(events.step_s)
+    assert steps[1] < 0.9999 * steps[0]
+
 
 PASSES = ("forward", "backward")
 
