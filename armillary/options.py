@@ -54,6 +54,13 @@ Overrides = Annotated[
 Minimize = Annotated[
     str | None, typer.Option(help="time, cost, energy or carbon.", rich_help_panel=_GOAL)
 ]
+AtQuantile = Annotated[
+    str | None,
+    typer.Option(
+        help="Best for this share of single campaigns, as 0.9, not in the mean.",
+        rich_help_panel=_GOAL,
+    ),
+]
 FinishWithin = Annotated[
     str | None,
     typer.Option("--finish-within", "--finish-in", help="Deadline, as 60d.", rich_help_panel=_GOAL),
@@ -178,6 +185,7 @@ class Asked:
     batch: str | None = None
     precision: str | None = None
     minimize: str | None = None
+    at_quantile: str | None = None
     finish_within: str | None = None
     budget: str | None = None
     target: str | None = None
@@ -231,6 +239,7 @@ _QUESTION_FIELDS = {
 }
 _GOAL_FIELDS = {
     "minimize": "goal.minimize",
+    "at_quantile": "goal.at_quantile",
     "finish_within": "goal.finish_within",
     "budget": "goal.budget",
     "target": "target",

@@ -30,6 +30,8 @@ def question(scenario: Scenario) -> str:
 def _goal(scenario: Scenario) -> str:
     goal = scenario.goal
     words = f"least {goal.minimize}"
+    if goal.at_quantile is not None:
+        words += f" that {goal.at_quantile:.3g} of single campaigns keep"
     if goal.finish_within is not None:
         words += f", within {format_seconds(goal.finish_within)}"
     if goal.budget is not None:

@@ -10,7 +10,7 @@ from planner.objective import achieved
 from planner.resilience import COMPARED
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.decided import decided
-from simulator.campaign.predict import state_bytes
+from simulator.campaign.predict import state_bytes, with_known_spread
 from simulator.campaign.shapes import Replanner
 from simulator.campaign.spares import offered_repairs
 from simulator.campaign.terms import campaign_terms
@@ -75,7 +75,7 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
         )
     if plan.recovery is not None and (plan.recovery, plan.n_spare_nodes) != ("wait", None):
         sentences.append(
-            f"{decisions_in_words(plan)[-1]} ({plan.recovery}): "
+            f"{decisions_in_words(plan)[-1]} ({plan.recovery}{_asked(scenario, plan)}): "
             + against.effects(
                 (_AT_BEST.get(each, each), {"recovery": each, "isolation_groups": None})
                 for each in COMPARED
@@ -83,6 +83,12 @@ def decision_reasons(scenario: Scenario, plan: PlanSpec, prediction: Prediction)
             )
         )
     return tuple(sentences)
+
+
+def _asked(scenario: Scenario, plan: PlanSpec) -> str:
+    """Say that other recoveries are not what the scenario wants, where it wants one."""
+    asked = scenario.reliability.recovery == plan.recovery
+    return ", as reliability.recovery asks; under another one" if asked else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +120,7 @@ class _Alternatives:
             )
         except NoFeasiblePlan:
             return None
-        return achieved(self.scenario.goal, Prediction(step=step, campaign=campaign))
+        prediction = Prediction(step=step, campaign=campaign)
+        if self.scenario.goal.at_quantile is not None:
+            prediction = with_known_spread(self.scenario, plan, prediction)
+        return achieved(self.scenario.goal, prediction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,6 +12,7 @@ from planner.resilience import Resilience
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes, with_known_spread
 from simulator.campaign.shapes import Replanner
+from simulator.campaign.spread import MUCH_WAITING
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction, StepPrediction
@@ -19,6 +21,12 @@ from simulator.step.predict import predict_step
 
 FASTEST_TRIED = 3
 """Meshes among which the fastest step is looked for."""
+
+MORE_SPARES = (1.1, 1.25, 1.5)
+"""Over the number that is best in the mean, those that are tried where a quantile counts, as long
+as each is better than the one before."""
+SOME_WAITING = 0.001
+"""Share of the time, waiting for nodes, from which its spread counts at a quantile."""
 
 AGREEMENT = 0.02
 """Share by which the two clocks may differ without changing who is simulated."""
@@ -50,14 +58,40 @@ class Judge:
 
     def judge(self, plan: PlanSpec) -> Finalist:
         """Return the plan with all of its decisions, and what it leads to."""
-        step, size = self.step(plan), state_bytes(self.scenario, plan)
-        plan = self.resilience.decide(plan, step, self.replan)
+        step = self.step(plan)
+        return self._finalist(self.resilience.decide(plan, step, self.replan), step)
+
+    def _finalist(self, plan: PlanSpec, step: StepPrediction) -> Finalist:
+        size = state_bytes(self.scenario, plan)
         campaign = predict_campaign(self.scenario, plan, step, state_bytes=size, replan=self.replan)
         return Finalist(plan, Prediction(step=step, campaign=campaign))
 
     def with_spread(self, one: Finalist) -> Finalist:
-        """Return the finalist with simulated intervals where the closed form has none that hold."""
-        return Finalist(one.plan, with_known_spread(self.scenario, one.plan, one.prediction))
+        """Return the finalist with simulated intervals where the closed form has none that hold.
+
+        At a quantile it may take more spares: nodes are waited for longer in some campaigns than
+        the mean says.
+        """
+        goal, plan = self.scenario.goal, one.plan
+        one = self._simulated(one)
+        open_to_more = self.scenario.reliability.spares == "best" and plan.recovery == "wait"
+        if goal.at_quantile is None or plan.n_spare_nodes is None or not open_to_more:
+            return one
+        for factor in MORE_SPARES:
+            number = math.ceil(factor * max(plan.n_spare_nodes, 1))
+            if number > self.scenario.cluster.n_nodes:
+                break
+            more = plan.model_copy(update={"n_spare_nodes": number})
+            other = self._simulated(self._finalist(more, one.prediction.step))
+            if achieved(goal, other.prediction) > achieved(goal, one.prediction) * (1 - NEAR_TIE):
+                break
+            one = other
+        return one
+
+    def _simulated(self, one: Finalist) -> Finalist:
+        waiting = MUCH_WAITING if self.scenario.goal.at_quantile is None else SOME_WAITING
+        known = with_known_spread(self.scenario, one.plan, one.prediction, much_waiting=waiting)
+        return Finalist(one.plan, known)
 
 
 def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ...]:
@@ -75,7 +109,10 @@ def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ..
         finalist = judge.judge(leaders.table.plan(row, judge.scenario.job.precision))
         if meets(goal, finalist.prediction):
             best = sorted([*best, finalist], key=partial(_place, goal))[:top]
-    return _ranked([judge.with_spread(one) for one in best])
+    known = [judge.with_spread(one) for one in best]
+    return _ranked(
+        sorted(known, key=lambda one: (not meets(goal, one.prediction), *_place(goal, one)))
+    )
 
 
 def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, ...]) -> RankedPlan:
@@ -93,15 +130,11 @@ def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, 
             best_s, best = judge.step(plan).fed_step_s, plan
     if best is None:
         return first
-    one, goal = judge.judge(best), judge.scenario.goal
+    one, goal = judge.with_spread(judge.judge(best)), judge.scenario.goal
     if achieved(goal, one.prediction) <= achieved(goal, first.prediction) * (1 + NEAR_TIE):
         return first
     same = [each for each in ranked if each.plan == one.plan]
-    if same:
-        line = same[0]
-    else:
-        one = judge.with_spread(one)
-        line = RankedPlan(rank=0, plan=one.plan, prediction=one.prediction)
+    line = same[0] if same else RankedPlan(rank=0, plan=one.plan, prediction=one.prediction)
     return line.model_copy(update={"loses_to": loses_to(line, first)})
 
 

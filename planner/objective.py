@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
-from simulator.spec.prediction import Prediction
-from simulator.spec.scenario import GoalSpec
+from simulator.spec.prediction import NORMAL_95, CampaignPrediction, Prediction
+from simulator.spec.scenario import GoalSpec, Minimized
 
 NEAR_TIE = 1e-3
 """Plans whose objective differs by less than this share are equals to the model; of equals the one
@@ -40,6 +42,7 @@ class Outlook:
     peak_bytes: FloatArray
     step_s: FloatArray
     calendar_s: FloatArray
+    """This and what follows at the goal's quantile, or in the mean."""
     cost_usd: FloatArray | None
     """None where no price is known."""
     energy_j: FloatArray | None
@@ -115,25 +118,46 @@ def within_goal(goal: GoalSpec, outlook: Outlook) -> BoolArray:
     return allowed
 
 
+def lateness(goal: GoalSpec, goodput: FloatArray, deviation: FloatArray) -> FloatArray:
+    """Return what totals of single campaigns are at the goal's quantile, over their means."""
+    if goal.at_quantile is None:
+        return np.ones_like(goodput)
+    least = np.maximum(goodput - NORMAL_95 * deviation, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        most = np.where(least > 0, goodput / least, np.inf)
+    late: FloatArray = most ** (NormalDist().inv_cdf(goal.at_quantile) / NORMAL_95)
+    return late
+
+
+_TOTALS: dict[Minimized, str] = {
+    "time": "calendar_s",
+    "cost": "cost_usd",
+    "energy": "energy_j",
+    "carbon": "energy_j",
+}
+
+
 def achieved(goal: GoalSpec, prediction: Prediction) -> float:
     """Return what is to be least, of one predicted training."""
-    campaign = prediction.campaign
-    value = {
-        "time": campaign.calendar_s,
-        "cost": campaign.cost_usd,
-        "energy": campaign.energy_j,
-        "carbon": campaign.energy_j,
-    }[goal.minimize]
+    value = _total(goal, prediction.campaign, _TOTALS[goal.minimize])
     assert value is not None, "whoever prices plans makes sure that the goal can be priced"
     return value
 
 
 def meets(goal: GoalSpec, prediction: Prediction) -> bool:
     """Return whether one predicted training meets the deadline and the budget."""
-    campaign = prediction.campaign
-    in_time = goal.finish_within is None or campaign.calendar_s <= goal.finish_within
-    cost_usd = campaign.cost_usd
-    return in_time and (goal.budget is None or (cost_usd is not None and cost_usd <= goal.budget))
+    limits = {"calendar_s": goal.finish_within, "cost_usd": goal.budget}
+    totals = [(_total(goal, prediction.campaign, name), most) for name, most in limits.items()]
+    return all(most is None or (total is not None and total <= most) for total, most in totals)
+
+
+def _total(goal: GoalSpec, campaign: CampaignPrediction, name: str) -> float | None:
+    """Return a total of the campaign, at the goal's quantile or in the mean."""
+    mean: float | None = getattr(campaign, name)
+    if mean is None or goal.at_quantile is None:
+        return mean
+    interval = campaign.intervals.get(name)  # none where single campaigns may never end
+    return math.inf if interval is None else interval.at(goal.at_quantile, mean)
 
 
 def grade(value: npt.ArrayLike) -> FloatArray:

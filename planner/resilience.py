@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from planner.objective import NEAR_TIE, Outlook, Steps, objective, within_goal
+from planner.objective import NEAR_TIE, Outlook, Steps, lateness, objective, within_goal
 from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.closed_form import best_on_fewer
@@ -236,15 +236,16 @@ class Resilience:
 
     def _as_outlook(self, terms: CampaignTerms, works: Works, campaigns: CampaignTable) -> Outlook:
         able = self._possible(terms, works.table)
+        late = lateness(self.scenario.goal, campaigns.goodput, campaigns.goodput_deviation)
 
         def known(values: FloatArray | None) -> FloatArray | None:
-            return None if values is None else np.where(able, values, np.inf)
+            return None if values is None else np.where(able, values * late, np.inf)
 
         return Outlook(
             table=works.table,
             peak_bytes=works.peak_bytes,
             step_s=works.steps.step_s,
-            calendar_s=np.where(able, campaigns.calendar_s, np.inf),
+            calendar_s=np.where(able, campaigns.calendar_s * late, np.inf),
             cost_usd=known(campaigns.bill.cost_usd),
             energy_j=known(campaigns.bill.energy_j),
         )

@@ -97,12 +97,11 @@ def size(
     budget are the scenario's. Raises InputError without either, because then the cheapest is one
     device for ever; NoFeasiblePlan when no number does.
     """
-    goal = GoalSpec(
-        minimize=scenario.goal.minimize,
-        finish_within=finish_within or scenario.goal.finish_within,
-        budget=budget or scenario.goal.budget,
-        power_cap=scenario.goal.power_cap,
-    )
+    bounds = {
+        "finish_within": finish_within or scenario.goal.finish_within,
+        "budget": budget or scenario.goal.budget,
+    }
+    goal = GoalSpec.model_validate({**dict(scenario.goal), **bounds})
     if goal.finish_within is None and goal.budget is None:
         raise InputError(
             "neither a deadline nor a budget: the fewest devices would be one, for ever",

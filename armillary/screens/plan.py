@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from armillary.question import question
@@ -12,20 +13,30 @@ from armillary.screens.step_bar import step_bar
 from armillary.screens.wrapping import WIDTH, wrapped
 from planner.decisions import decisions_in_words
 from planner.export import takers
+from planner.objective import achieved
 from planner.pricing import memory_margin
 from planner.result import Front, PredictionSummary, SearchResult
 from simulator.campaign.losses import Loss
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import Prediction
+from simulator.spec.scenario import Minimized
 from simulator.spec.target import OWN_TARGET, find_target
 from simulator.spec.units import (
     format_bytes,
+    format_energy,
     format_probability,
     format_range,
+    format_seconds,
     format_share,
     format_usd,
 )
 
+_FORMATS: dict[Minimized, Callable[[float], str]] = {
+    "time": format_seconds,
+    "cost": format_usd,
+    "energy": format_energy,
+    "carbon": format_energy,
+}
 _LABEL = 29
 _GIB = 2.0**30
 _COLUMNS = "{:>2}  {:<29} {:>6} {:>4} {:>5} {:>7} {:>5} {:>6} {:>7}"
@@ -128,7 +139,18 @@ def _failures(result: SearchResult) -> list[str]:
     idle = result.best.prediction.campaign.losses.get(Loss.IDLE, 0.0)
     if idle >= 0.0005:
         decisions += f"; {idle:.1%} idle"
-    return [f"{'failures:':<12}{decisions}"] if decisions else []
+    lines = [f"{'failures:':<12}{decisions}"] if decisions else []
+    return lines + _at_quantile(result)
+
+
+def _at_quantile(result: SearchResult) -> list[str]:
+    """Say what the share of single campaigns that the goal names keeps."""
+    goal = result.scenario.goal
+    if goal.at_quantile is None:
+        return []
+    kept = _FORMATS[goal.minimize](achieved(goal, result.best.prediction))
+    said = f"{goal.at_quantile:.3g} of single campaigns of #1 keep {kept} at this step time"
+    return [f"{'by chance:':<12}{said}"]
 
 
 def _three_digits(value: float) -> str:

@@ -7,7 +7,7 @@ from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.decided import decided
 from simulator.campaign.setting import CampaignSetting, campaign_setting
 from simulator.campaign.shapes import Replanner
-from simulator.campaign.spread import spread_is_unknown, with_spread
+from simulator.campaign.spread import MUCH_WAITING, spread_is_unknown, with_spread
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import Prediction, StepPrediction
 from simulator.spec.scenario import Scenario
@@ -34,14 +34,20 @@ def predict(
     return with_known_spread(scenario, plan, prediction)
 
 
-def with_known_spread(scenario: Scenario, plan: PlanSpec, prediction: Prediction) -> Prediction:
+def with_known_spread(
+    scenario: Scenario,
+    plan: PlanSpec,
+    prediction: Prediction,
+    *,
+    much_waiting: float = MUCH_WAITING,
+) -> Prediction:
     """Return the prediction with simulated intervals where the closed form has none that hold.
 
     A job that does anything but wait keeps its own: only the events can simulate it.
     """
     step, campaign = prediction.step, prediction.campaign
     waits = decided(scenario, plan).reliability.recovery == "wait"
-    if not (waits and spread_is_unknown(campaign)):
+    if not (waits and spread_is_unknown(campaign, much_waiting=much_waiting)):
         return prediction
     setting = setting_of(scenario, plan, step)
     return Prediction(step=step, campaign=with_spread(setting, campaign))

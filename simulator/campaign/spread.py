@@ -27,11 +27,11 @@ TOO_MANY = 2000.0
 N_REPLICAS = 500
 
 
-def spread_is_unknown(campaign: CampaignPrediction) -> bool:
+def spread_is_unknown(campaign: CampaignPrediction, *, much_waiting: float = MUCH_WAITING) -> bool:
     """Return whether the interval of a closed form is outside its range."""
     if campaign.goodput < 10 * NEVER:  # single campaigns may never end
         return False
-    waiting = campaign.losses[Loss.WAITING_FOR_SPARES] > MUCH_WAITING
+    waiting = campaign.losses[Loss.WAITING_FOR_SPARES] > much_waiting
     few = HARDLY_ANY < campaign.expected_failures < FEW_FAILURES
     return few or (waiting and campaign.expected_failures < TOO_MANY)
 

@@ -40,6 +40,11 @@ class Interval(Spec):
         high = math.hypot(_reach(middle, self.high), _reach(other_middle, other.high))
         return Interval(low=middle * math.exp(-low), high=middle * math.exp(high))
 
+    def at(self, share: float, middle: float) -> float:
+        """Return what a share of all is below, where half of all lies below `middle`."""
+        reach = _reach(self.low, middle) if share < 0.5 else _reach(middle, self.high)
+        return middle * math.exp(NormalDist().inv_cdf(share) / NORMAL_95 * reach)
+
     def share_below(self, limit: float, middle: float) -> float:
         """Return the probability of no more than `limit` where half of all lies below `middle`."""
         below = limit < middle
