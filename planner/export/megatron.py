@@ -62,7 +62,7 @@ def _emit(plan_file: PlanFile) -> Export:
     notes = Notes(
         dropped=_dropped(plan_file),
         to_set=_to_set(plan_file.scenario),
-        assumed=("no dropout",),
+        assumed=() if plan_file.scenario.job.dropout else ("no dropout",),
         needs=_NEEDS + _NEEDS_BEHIND * saves_behind_training(plan_file.scenario),
     )
     lines = [" ".join(map(shlex.quote, group)) for group in _grouped(arguments(plan_file))]

@@ -107,9 +107,9 @@ def _model(scenario: Scenario) -> list[object]:
         "--position-embedding-type",
         {"rope": "rope", "learned": "learned_absolute"}[model.position],
         "--attention-dropout",
-        0,
+        scenario.job.dropout,
         "--hidden-dropout",
-        0,
+        scenario.job.dropout,
     ]
     words += _rope(model) if model.position == "rope" else []
     if model.n_kv_heads != model.n_heads and model.mla is None:

@@ -92,6 +92,12 @@ def _norm_bytes(setting: Setting) -> FloatArray:
     return setting.model.hidden_size * (own + value * gathered)
 
 
+def _branch_bytes(setting: Setting) -> FloatArray:
+    """What attention and feed-forward network both have: a norm, and the mask of a dropout."""
+    masks = (setting.job.dropout > 0) * setting.model.hidden_size * _tokens(setting)
+    return _norm_bytes(setting) + masks
+
+
 def _norm_outputs(setting: Setting, _mixture: bool) -> FloatArray:
     """Of both norms, all but the input."""
     inputs = setting.kernels.value_bytes * setting.model.hidden_size * _tokens(setting)
@@ -105,7 +111,7 @@ def _attention_bytes(setting: Setting, *, fused: bool) -> FloatArray:
     per_token = value * (queries + keys + values + model.n_heads * _value_dim(model)) / tp
     if model.mla is not None:
         per_token = per_token + 2.0 * value * (model.mla.q_lora_rank + model.mla.kv_lora_rank)
-    attention: FloatArray = _norm_bytes(setting) + per_token * setting.tokens
+    attention: FloatArray = _branch_bytes(setting) + per_token * setting.tokens
     return attention + _core_bytes(setting, fused=fused)
 
 
@@ -135,7 +141,7 @@ def _value_dim(model: ModelSpec) -> int:
 def _ffn_bytes(setting: Setting, *, mixture: bool) -> FloatArray:
     """Norm, outputs of the first matrix and input of the second one."""
     inner = _dense_bytes(setting, mixture) + _mixture_bytes(setting, mixture)
-    return _norm_bytes(setting) + inner
+    return _branch_bytes(setting) + inner
 
 
 def _dense_bytes(setting: Setting, mixture: bool) -> FloatArray:

@@ -40,6 +40,11 @@ from simulator.cost.step_costs import LayerTime
 HIDDEN_VALUES = 14.0
 """Values of hidden width that a token's forward reads or writes outside of the multiplications:
 two norms, two residual additions, the inputs and outputs around them."""
+DROPOUTS = 2.0
+"""Behind attention and feed-forward network, each fused with the residual addition after it. A
+forward writes the mask, a byte per value (Korthikanti et al., arXiv 2205.05198, section 4.1); a
+backward reads it, and reads and writes the gradient of the branch, which otherwise is that of the
+sum."""
 KERNELS_PER_LAYER = 10.0
 """Memory-bound kernels of a fused forward."""
 
@@ -121,6 +126,10 @@ def _elementwise_s(
     ideal = kernels.value_bytes * values_moved
     forward_bytes = software.elementwise_factor * ideal + eager_norm_bytes(setting)
     backward_bytes = BACKWARD_TRAFFIC * forward_bytes
+    if setting.job.dropout:
+        masks = software.elementwise_factor * DROPOUTS * hidden * tokens
+        forward_bytes = forward_bytes + masks
+        backward_bytes = backward_bytes + masks * (1.0 + 2.0 * kernels.value_bytes)
     if kernels.quantised:
         inputs = _width(linears, "n_in", "in", table.tp)
         outputs = _width(linears, "n_out", "out", table.tp)

@@ -78,6 +78,8 @@ class JobSpec(Spec):
     precision: Precision = Precision.BF16
     optimizer: Literal["adamw", "sgd"] = "adamw"
     attention: Attention = "fused"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the values that are dropped behind attention and feed-forward network."""
     gradient_dtype: Literal["fp32", "bf16"] = "fp32"
     """Format in which gradients are kept and reduced."""
     launch: LaunchName | None = None

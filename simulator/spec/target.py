@@ -56,6 +56,7 @@ class Target:
     zero_stages_with_pp: tuple[int, ...]
     precisions: tuple[Precision, ...] = (Precision.BF16, Precision.FP32)
     recomputes: RecomputeReach = field(default_factory=RecomputeReach)
+    dropout: bool = False
     sequence_parallel: bool = True
     max_cp: int = 1 << 30
     max_ep: int = 1 << 30
@@ -84,7 +85,8 @@ class Target:
     def job_refusal(self, job: JobSpec) -> str | None:
         """Return why this target cannot do the job under any plan, or None when it can."""
         return self._first(
-            (job.sync_every_steps == 1, f"sync_every_steps={job.sync_every_steps} (local SGD)")
+            (job.sync_every_steps == 1, f"sync_every_steps={job.sync_every_steps} (local SGD)"),
+            (self.dropout or job.dropout == 0, f"dropout={job.dropout:g}"),
         )
 
     def model_refusal(self, model: ModelSpec, precision: Precision) -> str | None:
@@ -339,6 +341,7 @@ TARGETS: dict[str, Target] = {
             zero_stages=(0, 1),
             zero_stages_with_pp=(0, 1),
             precisions=tuple(each for each in Precision if each is not Precision.INT8),
+            dropout=True,
             recomputes=RecomputeReach(
                 proposed=(
                     *("none", "core-attn", "layernorm", "layernorm+moe-act"),

@@ -29,6 +29,8 @@ def step_assumptions(scenario: Scenario, factors: Mapping[AxisName, float]) -> t
         notes.append(f"overlap as the scenario chooses: {chosen}")
     if job.launch is not None:
         notes.append(f"kernels are launched as {job.launch}")
+    if job.dropout and job.attention == "fused":
+        notes.append("dropout inside fused attention costs nothing more")
     if cluster.calibration is None:
         notes.append("kernel and link efficiencies from the catalog, not measured on this cluster")
     notes += _of_the_cluster(cluster)

@@ -111,6 +111,7 @@ CHANGES: dict[str, Any] = {
     "job.sync_every_steps": 2,
     "job.optimizer": "sgd",
     "job.attention": "unfused",
+    "job.dropout": 0.1,
     "job.gradient_dtype": "bf16",
     "job.launch": "cuda-graphs",
     "job.overlap": OverlapChoice(tp=0.5),

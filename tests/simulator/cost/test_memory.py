@@ -100,6 +100,13 @@ def test_activations_of_a_layer() -> None:
     assert found.activations_bytes == pytest.approx(2048 * (4 * per_token + gradient))
 
 
+def test_dropout_keeps_two_masks_of_a_byte_a_value() -> None:
+    job = JOB.model_copy(update={"dropout": 0.1})
+    (found,) = memory_breakdown(TOY, CLUSTER, job, plain(), PlanSpec())
+    masks = 2048 * 4 * 2 * 1024
+    assert found.activations_bytes - held(plain()).activations_bytes == pytest.approx(masks)
+
+
 def test_full_recompute_keeps_boundaries_and_brings_back_one_layer() -> None:
     found = held(plain(), recompute="full")
     per_token = 8 * 1024 + 8 * 1024 + 6 * 4096 + 4 * 8

@@ -9,6 +9,7 @@ from simulator.step.assumptions import step_assumptions
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
+        ("job.dropout=0.1", "dropout inside fused attention costs nothing more"),
         ("job.launch=cuda-graphs", "kernels are launched as cuda-graphs"),
         ("cluster.power_limit_w=500", "devices limited to 500 W run at 87% of their clock"),
         (
