@@ -136,8 +136,10 @@ def test_repeated_parts_are_not_kept(recompute: str, dropped: int) -> None:
 
 
 def test_unfused_attention_keeps_its_scores_unless_the_core_is_repeated() -> None:
-    """5 bytes a score for all 8 heads and 2,048 keys; a whole layer's come back. Selective recompute
-    of unfused attention is that of its core."""
+    """5 bytes a score for all 8 heads and 2,048 keys; a whole layer's come back.
+
+    Of unfused attention, selective recompute is that of its core.
+    """
     job = JOB.model_copy(update={"attention": "unfused"})
     found = [
         memory_breakdown(TOY, CLUSTER, job, plain(), PlanSpec(recompute=kind))[0].activations_bytes
