@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from simulator.catalog import find_device, list_names
 from simulator.catalog.cluster import default_fabric, with_another_device
 from simulator.catalog.layouts.drawn import fabric_of_first
-from simulator.catalog.registry import prices_of
+from simulator.catalog.offers import offers_of
 from simulator.spec.base import Precision
 from simulator.spec.choice import choice_text
 from simulator.spec.cluster import ClusterSpec, DeviceSpec
@@ -84,11 +84,16 @@ def with_devices(scenario: Scenario, n_devices: int) -> Scenario:
 
 
 def with_device(scenario: Scenario, name: str) -> Scenario:
-    """Return the scenario on as many devices of another kind, as `cluster.device` set does."""
+    """Return the scenario on as many devices of another kind, as `cluster.device` set does.
+
+    A price list is of the kind before, and another one takes its place.
+    """
     n_devices = scenario.n_devices
     cluster = with_another_device(scenario.cluster, name, n_devices)
     limits = scenario.limits.model_copy(update={"devices": None, "memory": None})
-    return scenario.model_copy(update={"cluster": cluster, "limits": limits})
+    economics = scenario.economics.model_copy(update={"price": None})
+    changes = {"cluster": cluster, "limits": limits, "economics": economics}
+    return scenario.model_copy(update=changes)
 
 
 def limits_set(scenario: Scenario) -> dict[str, str]:
@@ -155,7 +160,7 @@ def other_devices(scenario: Scenario) -> Iterator[Change]:
     precision, now = scenario.job.precision, scenario.cluster.device.name
 
     def worth(device: DeviceSpec) -> tuple[float, str]:
-        prices = prices_of(device.name)
+        prices = offers_of(scenario.economics, device.name)
         usd = prices[0].usd_per_device_hour if prices else float("inf")
         per = usd if scenario.goal.budget is not None else 1.0
         return -device.peak.of(precision) / per, device.name
@@ -178,13 +183,13 @@ def faster_precisions(scenario: Scenario) -> Iterator[Change]:
 
 
 def cheaper_prices(scenario: Scenario) -> Iterator[Change]:
-    """Yield the scenario at the catalog's lower prices of its device, the lowest first."""
+    """Yield the scenario at other known prices of its device, the lowest first."""
     economics, device = scenario.economics, scenario.cluster.device.name
     if scenario.goal.budget is None:
         return
-    for price in sorted(prices_of(device), key=lambda price: price.usd_per_device_hour):
-        update = {"price": price.name, "usd_per_device_hour": None, "own": None, "price_series": ()}
-        changed = economics.model_copy(update=update)
+    offers = offers_of(economics, device)
+    for price in sorted(offers, key=lambda price: price.usd_per_device_hour):
+        changed = economics.rented_by(price)
         yield Change(
             f"economics.price={price.name} (${price.usd_per_device_hour:g} a device-hour)",
             scenario.model_copy(update={"economics": changed}),

@@ -198,7 +198,7 @@ def _fewer_tokens(scenario: Scenario, bounds: list[Bound], closest: Closest) -> 
 def _helping(scenario: Scenario, meshes: PlanTable) -> Iterator[str]:
     """Yield the changes of the scenario that help, the smallest of each kind."""
     for change in _promising(without_limits(scenario)):
-        best = _best(_stricter(change.scenario))
+        best = best_outlook(_stricter(change.scenario))
         if best is not None:
             yield _line(change, best)
     kinds: tuple[Changes, ...] = (
@@ -237,7 +237,7 @@ def _stricter(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"goal": goal.model_copy(update=closer)})
 
 
-def _best(scenario: Scenario) -> Outlook | None:
+def best_outlook(scenario: Scenario) -> Outlook | None:
     """Return the best plan within the goal, by closed form."""
     try:
         return sweep(Pricing.of(scenario), scenario, Space.of(scenario), n_leaders=1).leaders
@@ -250,7 +250,7 @@ def _best_of(scenario: Scenario, meshes: PlanTable) -> Outlook | None:
     for row in range(len(meshes)):
         pinned = {axis: int(getattr(meshes, axis)[row]) for axis in MESH}
         limits = scenario.limits.model_copy(update=pinned)
-        best = _best(scenario.model_copy(update={"limits": limits}))
+        best = best_outlook(scenario.model_copy(update={"limits": limits}))
         if best is not None:
             return best
     return None

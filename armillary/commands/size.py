@@ -10,6 +10,7 @@ from armillary import options
 
 if TYPE_CHECKING:
     from planner.size import SizeOption
+    from simulator.spec.economics import EconomicsSpec
     from simulator.spec.scenario import Scenario
 
 
@@ -60,7 +61,7 @@ def command(
         overrides=tuple(overrides or ()),
     )
     scenario_asked = asked.scenario()
-    sizing = size(scenario_asked, devices=_kinds(devices))
+    sizing = size(scenario_asked, devices=_kinds(devices, scenario_asked.economics))
     if table is not None:
         write_table(table, sizing.to_frame())
     if as_json:
@@ -68,7 +69,7 @@ def command(
     else:
         best = sizing.best_by(scenario_asked.goal.minimize)
         planned = _planned(asked, scenario_asked, best)
-        typer.echo(size_screen(sizing, question=question(scenario_asked)))
+        typer.echo(size_screen(sizing, best, question=question(scenario_asked)))
         if table is not None:
             typer.echo(f"saved: {table}")
         typer.echo(folded(["armillary", "plan", *planned], indent="next: "))
@@ -85,14 +86,15 @@ def _planned(asked: options.Asked, scenario: Scenario, best: SizeOption) -> list
     return asked.words() + [word for each in sized for word in ("--set", each)]
 
 
-def _kinds(devices: str | None) -> tuple[str, ...]:
-    """Return catalog names: those given, or all that can be rented and have a power."""
-    from simulator.catalog import default_price, find_device, list_names
+def _kinds(devices: str | None, economics: EconomicsSpec) -> tuple[str, ...]:
+    """Return catalog names: those given, or all that can be rented on the scenario's terms."""
+    from simulator.catalog import find_device, list_names
+    from simulator.catalog.offers import has_offer
 
     if devices is None:
         return ()
     if devices == "all":
-        return tuple(name for name in list_names("devices") if default_price(name) is not None)
+        return tuple(name for name in list_names("devices") if has_offer(economics, name))
     return tuple(
         find_device(name.strip(), where="--devices").name
         for name in devices.split(",")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from armillary.screens.wrapping import wrapped
 from simulator import catalog
 from simulator.campaign.causes import resolve_causes
+from simulator.catalog.offers import chosen_offer
 from simulator.cost.parameters import count_parameters
 from simulator.spec.choice import choice_text
 from simulator.spec.plan import PlanSpec
@@ -99,11 +100,7 @@ def _spares(asked: ReliabilitySpec) -> str:
 
 def _economics(scenario: Scenario) -> str:
     asked = scenario.economics
-    price = (
-        catalog.find_price(asked.price)
-        if asked.price is not None
-        else catalog.default_price(scenario.cluster.device.name)
-    )
+    price = chosen_offer(asked, scenario.cluster.device.name)
     if asked.own is not None:
         money = (
             f"hardware of ${asked.own.usd_per_device:g} a device over {asked.own.years:g} years, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from armillary.screens.size_site import offer_lines, site_lines
 from armillary.screens.table import text_table
 from armillary.screens.wrapping import wrapped
 from planner.size import SizeOption, Sizing
@@ -13,21 +14,30 @@ from simulator.spec.units import (
     format_usd,
 )
 
+MOST_TRADE_OFFS = 2
+"""Trade-offs that are shown between the best at something."""
 
-def size_screen(sizing: Sizing, *, question: str) -> str:
-    """Return the screen: what is best at something, trade-offs, and the smallest of every kind."""
+
+def size_screen(sizing: Sizing, best: SizeOption, *, question: str) -> str:
+    """Return the screen: what is best at something, trade-offs, and the smallest of every kind.
+
+    `best` is the one to plan on, of which is said what it needs.
+    """
     header = ["devices", "", "paid", "time", "cost", "energy", "goodput", "least"]
-    shown = [option for option in sizing.options if _worth_showing(sizing, option)]
+    shown = _worth_showing(sizing)
     rows = [_row(sizing, option) for option in shown]
     lines = [*wrapped(question), "", *text_table(header, rows)]
     hidden = len(sizing.options) - len(shown)
     lines += (
-        [f"({hidden} more do, and are beaten in time, cost, energy and number)"] if hidden else []
+        [f"({hidden} more do: trade-offs between these, or beaten by them; --json)"]
+        if hidden
+        else []
     )
     lines.append("plans, and between which values 90 % lies; time: the least of those shown")
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
         lines += wrapped(_uncertainty(option), first="    ", rest="    ")
+    lines += site_lines(best) + offer_lines(sizing)
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
     return "\n".join(lines)
@@ -56,9 +66,15 @@ def _winners(sizing: Sizing) -> list[tuple[str, SizeOption]]:
     return [(name, option) for name, option in named if option is not None]
 
 
-def _worth_showing(sizing: Sizing, option: SizeOption) -> bool:
-    of_kind = [other for other in sizing.options if other.device == option.device]
-    return option in sizing.front or option == of_kind[0]
+def _worth_showing(sizing: Sizing) -> list[SizeOption]:
+    """Return the best at something, the smallest of every kind, and some trade-offs between."""
+    smallest: dict[str, SizeOption] = {}
+    for option in sizing.options:
+        smallest.setdefault(option.device, option)
+    first = [option for _, option in _winners(sizing)] + list(smallest.values())
+    between = [option for option in sizing.front if option not in first]
+    some = between[:: max(1, -(-len(between) // MOST_TRADE_OFFS))]
+    return [option for option in sizing.options if option in first or option in some]
 
 
 def _row(sizing: Sizing, option: SizeOption) -> list[str]:

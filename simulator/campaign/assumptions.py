@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.campaign.money import MoneyTerms
 from simulator.campaign.power import PowerTerms
-from simulator.catalog import default_price
+from simulator.catalog.offers import chosen_offer
 from simulator.spec.economics import EconomicsSpec
 from simulator.spec.profiles import FailureProfile
 from simulator.spec.reliability import ReliabilitySpec
@@ -34,7 +34,7 @@ def campaign_assumptions(
             f"checkpoints go to a shared store of {store_bytes_per_s / 1e9:.4g} GB/s, by profile "
             f"{profile.name}",
         ),
-        (_price_by_default(scenario.economics) and money is not None, _price(device)),
+        (_price_by_default(scenario.economics) and money is not None, _price(scenario)),
         (
             power is not None and _grid_by_default(scenario.economics),
             f"grid {scenario.economics.grid}, PUE {scenario.economics.pue:g}",
@@ -79,11 +79,12 @@ def _price_by_default(economics: EconomicsSpec) -> bool:
     return not economics.price_series and all(price is None for price in given)
 
 
-def _price(device: str) -> str:
-    price = default_price(device)
+def _price(scenario: Scenario) -> str:
+    price = chosen_offer(scenario.economics, scenario.cluster.device.name)
     if price is None:
         return ""
-    return f"${price.usd_per_device_hour:g} per device-hour, the catalog's {price.name}"
+    whose = "the offer" if price in scenario.economics.offers else "the catalog's"
+    return f"${price.usd_per_device_hour:g} per device-hour, {whose} {price.name}"
 
 
 def _grid_by_default(economics: EconomicsSpec) -> bool:

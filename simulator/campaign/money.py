@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.catalog import default_price, find_price
+from simulator.catalog.offers import chosen_offer
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.economics import EconomicsSpec
+from simulator.spec.price import PriceProfile
 
 YEAR_H = 365.25 * 24
 MONTH_S = YEAR_H * 3600 / 12
@@ -53,21 +54,31 @@ def money_terms(
 
     Raises InputError for an unknown price list.
     """
-    rates = _rates(cluster, economics)
+    offer = None if _own_price(economics) else chosen_offer(economics, cluster.device.name)
+    rates = _rates(economics, offer)
     if rates is None:
         return None
+    offered_s = 0.0 if offer is None else offer.committed_s
     stored = stored_bytes if economics.stored_bytes is None else economics.stored_bytes
     return MoneyTerms(
         times_s=tuple(time_s for time_s, _ in rates),
         usd_per_device_hour=tuple(usd for _, usd in rates),
-        committed_s=economics.committed_s,
+        committed_s=economics.committed_s or offered_s,
         usd_per_kwh=0.0 if economics.own is None else economics.own.usd_per_kwh,
         usd_per_s=(economics.usd_per_tb_month or 0.0) * stored / TB / MONTH_S,
         usd_once=economics.usd_per_tb_egress * economics.egress_bytes / TB,
     )
 
 
-def _rates(cluster: ClusterSpec, economics: EconomicsSpec) -> list[tuple[float, float]] | None:
+def _own_price(economics: EconomicsSpec) -> bool:
+    """Return whether the scenario says its price instead of naming a price list."""
+    given = economics.own, economics.usd_per_device_hour
+    return bool(economics.price_series) or given != (None, None)
+
+
+def _rates(
+    economics: EconomicsSpec, offer: PriceProfile | None
+) -> list[tuple[float, float]] | None:
     """Return (time, dollars per device-hour) steps."""
     if economics.price_series:
         return [(step.from_s, step.usd_per_device_hour) for step in economics.price_series]
@@ -76,7 +87,4 @@ def _rates(cluster: ClusterSpec, economics: EconomicsSpec) -> list[tuple[float, 
         return [(0.0, own.usd_per_device / (own.years * YEAR_H) + own.usd_per_device_hour)]
     if economics.usd_per_device_hour is not None:
         return [(0.0, economics.usd_per_device_hour)]
-    if economics.price is not None:
-        return [(0.0, find_price(economics.price, where="economics.price").usd_per_device_hour)]
-    price = default_price(cluster.device.name)
-    return None if price is None else [(0.0, price.usd_per_device_hour)]
+    return None if offer is None else [(0.0, offer.usd_per_device_hour)]

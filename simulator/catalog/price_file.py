@@ -1,7 +1,7 @@
 """Recorded prices of one device-hour from a file with the columns date, price and currency.
 
-`provider` and `commitment` (on-demand, reserved, spot) may stand beside them; a file holds the
-prices of one of each. The campaign begins on the first date.
+`provider` and `commitment` (on-demand, reserved, spot) may stand beside them, and choose the rows
+where a file holds prices of several. The campaign begins on the first date.
 """
 
 from __future__ import annotations
@@ -18,11 +18,28 @@ from simulator.spec.errors import InputError
 CURRENCY = "USD"
 
 
-def read_prices(path: Path) -> tuple[PriceStep, ...]:
-    """Return the prices of a file as steps in time. Raises InputError with the line."""
-    rows = read_rows(path, needed=("date", "price", "currency"))
-    if not rows:
+def read_prices(
+    path: Path, provider: str | None = None, commitment: str | None = None
+) -> tuple[PriceStep, ...]:
+    """Return the prices of a file as steps in time: those of a provider and commitment, or all.
+
+    Raises InputError with the line.
+    """
+    every = read_rows(path, needed=("date", "price", "currency"))
+    if not every:
         raise InputError("there is no price in it", where=str(path))
+    wanted = (provider, commitment)
+    rows = [
+        row
+        for row in every
+        if all(w in (None, o) for w, o in zip(wanted, _offer(row), strict=True))
+    ]
+    if not rows:
+        asked = " ".join(word for word in wanted if word)
+        known = ", ".join(sorted({" ".join(_offer(row)) for row in every}))
+        raise InputError(
+            f"there is no price of {asked} in it", where=str(path), fix=f"it has those of {known}"
+        )
     dates = [_date(row) for row in rows]
     _require_one_offer(rows)
     for (where, _), before, date in zip(rows[1:], dates, dates[1:], strict=False):
@@ -61,7 +78,7 @@ def _require_one_offer(rows: list[Row]) -> None:
             raise InputError(
                 f"a price of {' '.join(_offer((where, given)))} among those of {' '.join(first)}",
                 where=where,
-                fix="keep the prices of one provider and commitment",
+                fix="set economics.provider and economics.commitment",
             )
 
 

@@ -20,7 +20,8 @@ from simulator.spec.cluster import DeviceSpec, FabricSpec
 from simulator.spec.errors import unknown_name
 from simulator.spec.job import JobSpec
 from simulator.spec.model import ModelSpec
-from simulator.spec.profiles import FailureProfile, GridProfile, PriceProfile, SoftwareProfile
+from simulator.spec.price import PriceProfile
+from simulator.spec.profiles import FailureProfile, GridProfile, SoftwareProfile
 
 DATA = Path(__file__).parent / "data"
 

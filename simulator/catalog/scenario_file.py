@@ -13,6 +13,7 @@ from simulator.catalog.cluster import cluster_of
 from simulator.catalog.layers import TABLES, apply_overrides, read_layers, with_bases
 from simulator.catalog.mistakes import mistakes_of
 from simulator.catalog.model import model_of
+from simulator.catalog.offers import find_offer, offers_of
 from simulator.catalog.outage_file import read_outages
 from simulator.catalog.price_file import read_prices
 from simulator.catalog.yaml_text import Document, KeyPath
@@ -85,7 +86,7 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
         place = document.part((section, field))
         if isinstance(place, str):
             try:
-                rows = _READERS[section, field](Path(place))
+                rows = _READERS[section, field](Path(place), fields[section])
             except InputError as error:
                 mistakes.append(error)
                 rows = ()
@@ -108,9 +109,13 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
     return scenario
 
 
-_READERS: dict[tuple[str, str], Callable[[Path], tuple[Spec, ...]]] = {
-    ("reliability", "replay"): read_outages,
-    ("economics", "price_series"): read_prices,
+def _prices(path: Path, economics: dict[str, Any]) -> tuple[Spec, ...]:
+    return read_prices(path, economics.get("provider"), economics.get("commitment"))
+
+
+_READERS: dict[tuple[str, str], Callable[[Path, dict[str, Any]], tuple[Spec, ...]]] = {
+    ("reliability", "replay"): lambda path, _: read_outages(path),
+    ("economics", "price_series"): _prices,
 }
 
 _RESOLVED: dict[str, Callable[[Document], Any]] = {"model": model_of, "cluster": cluster_of}
@@ -140,7 +145,6 @@ def _with_defaults(job: Any, model: Any, cluster: Any) -> Any:
 _NAMES: tuple[tuple[KeyPath, Callable[..., object]], ...] = (
     (("job", "software"), registry.find_software),
     (("reliability", "profile"), registry.find_failure_profile),
-    (("economics", "price"), registry.find_price),
     (("economics", "grid"), registry.find_grid),
     (("target",), find_target),
 )
@@ -162,7 +166,6 @@ def _unknown_names(document: Document) -> list[InputError]:
 def _misfits(scenario: Scenario, document: Document) -> list[InputError]:
     model, cluster, job = scenario.model, scenario.cluster, scenario.job
     device = cluster.device
-    price = scenario.economics.price
     mistakes: list[InputError] = []
 
     def add(path: KeyPath, message: str, fix: str) -> None:
@@ -189,13 +192,25 @@ def _misfits(scenario: Scenario, document: Document) -> list[InputError]:
             f"{most} exceeds the {cluster.n_devices} devices of the cluster",
             "lower it, or enlarge the cluster",
         )
-    if price is not None and price in registry.list_names("prices"):
-        priced = registry.find_price(price).device
-        if priced != device.name:
-            own = ", ".join(p.name for p in registry.prices_of(device.name))
-            add(
-                ("economics", "price"),
-                f"{price} is a price of {priced}, not of {device.name}",
-                f"use {own or 'usd_per_device_hour'}",
-            )
-    return mistakes
+    return mistakes + _price_misfits(scenario, document)
+
+
+def _price_misfits(scenario: Scenario, document: Document) -> list[InputError]:
+    """Return what is wrong with the price list that a scenario names, if it names one."""
+    economics, device = scenario.economics, scenario.cluster.device.name
+    path: KeyPath = ("economics", "price")
+    try:
+        for position, offer in enumerate(economics.offers):
+            path = ("economics", "offers", position, "device")
+            registry.find_device(offer.device)
+        path = ("economics", "price")
+        if economics.price is None:
+            return []
+        offer = find_offer(economics, economics.price, where="")
+    except InputError as error:
+        return [document.mistake(path, error.message, error.fix)]
+    if registry.find_device(offer.device).name == device:
+        return []
+    own = ", ".join(each.name for each in offers_of(economics, device))
+    what = f"{offer.name} is a price of {offer.device}, not of {device}"
+    return [document.mistake(path, what, f"use {own or 'usd_per_device_hour'}")]

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from simulator.spec.base import Name, NonNegative, Positive, Spec
+from simulator.spec.price import Commitment, PriceProfile
 from simulator.spec.units import Bytes, Seconds, Usd, Watts
 
 
@@ -34,14 +35,21 @@ class EconomicsSpec(Spec):
     """Prices, power and carbon."""
 
     price: Name | None = None
-    """Price list of the catalog; default is the device's first one."""
+    """Price list of the catalog or of `offers`; default is the device's first one."""
+    provider: str | None = Field(default=None, min_length=1, max_length=60)
+    commitment: Commitment | None = None
+    """The first price list of that provider and commitment is taken, or those rows of the file of
+    `price_series`."""
+    offers: tuple[PriceProfile, ...] = Field(default=(), max_length=64)
+    """Prices that one was quoted, beside the catalog's; they come first, and `size` compares them
+    all."""
     usd_per_device_hour: Usd | None = Field(default=None, ge=0)
     """Overrides the price list."""
     price_series: tuple[PriceStep, ...] = Field(default=(), max_length=100_000)
     """Prices that change during the campaign (spot), in place of one: a list, or a file with the
     columns date, price, currency and, if known, provider and commitment."""
     committed_s: Seconds = Field(default=0.0, ge=0)
-    """The rent is paid for at least that long (a reservation)."""
+    """The rent is paid for at least that long (a reservation); 0 means as the price list says."""
     own: OwnershipSpec | None = None
     """In place of a rent."""
     usd_per_tb_month: Usd | None = Field(default=None, ge=0)
@@ -74,6 +82,14 @@ class EconomicsSpec(Spec):
         ]
         if len(given) > 1:
             raise ValueError(f"give {given[0]} or {given[1]}, not both")
+        narrowed = [name for name in ("provider", "commitment") if getattr(self, name)]
+        settled = [name for name in ("price", "usd_per_device_hour", "own") if getattr(self, name)]
+        if narrowed and settled:
+            raise ValueError(f"give {settled[0]} or {narrowed[0]}, not both")
+        names = [offer.name for offer in self.offers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"offer {twice[0]!r} is given twice")
         if self.own is not None and self.committed_s > 0:
             raise ValueError("committed_s is of a rent, and the hardware is one's own")
         times = [step.from_s for step in self.price_series]
@@ -82,3 +98,9 @@ class EconomicsSpec(Spec):
                 "price_series begins at from_s=0, and every step is later than the one before it"
             )
         return self
+
+    def rented_by(self, offer: PriceProfile) -> EconomicsSpec:
+        """Return the same with the price and the term of an offer."""
+        free = {"provider": None, "commitment": None, "committed_s": 0.0}
+        other = {"usd_per_device_hour": None, "own": None, "price_series": ()}
+        return self.model_copy(update={"price": offer.name, **free, **other})

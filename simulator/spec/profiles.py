@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from simulator.spec.base import Basis, Fraction, Name, NonNegative, Positive, Source, Spec
 from simulator.spec.reliability import FailureCause
-from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds, Usd
+from simulator.spec.units import Bytes, BytesPerSecond, Count, Seconds
 
 
 class OverlapProfile(Spec):
@@ -166,19 +166,6 @@ class FailureProfile(Spec):
                 f"failures_per_device_day={self.failures_per_device_day:.6g}"
             )
         return self
-
-
-class PriceProfile(Spec):
-    """What one device costs per hour."""
-
-    name: Name
-    device: Name
-    usd_per_device_hour: Usd = Field(gt=0)
-    commitment: Literal["on-demand", "reserved", "spot", "capacity-block"] = "on-demand"
-    provider: str
-    date: str
-    source: str
-    reliability: str = ""
 
 
 class GridProfile(Spec):

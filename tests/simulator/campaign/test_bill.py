@@ -10,7 +10,7 @@ from simulator.campaign.power import PowerTerms
 from simulator.campaign.terms import campaign_terms
 from simulator.catalog import find_grid
 from simulator.spec.economics import EconomicsSpec
-from simulator.spec.profiles import PriceProfile
+from simulator.spec.price import PriceProfile
 from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import Scenario
 

@@ -1,0 +1,74 @@
+"""What `armillary size` prints below its counts: what a site must have, and what offers cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from armillary.screens.wrapping import wrapped
+from planner.offers import Offered
+from planner.size import SizeOption, Sizing
+from simulator.spec.units import (
+    format_bandwidth,
+    format_bytes,
+    format_power,
+    format_seconds,
+    format_usd,
+)
+
+MOST_OFFERS = 2
+"""Cheapest offers that are shown; --json has all."""
+
+
+def site_lines(option: SizeOption) -> list[str]:
+    """Return what the site of an option must have."""
+    needs = option.needs
+    power = "" if needs.power_w is None else f", {format_power(needs.power_w)} at the meter"
+    data = ""
+    if needs.store_read_bytes_per_s is not None:
+        data = (
+            f" and gives {format_bytes(needs.store_read_bytes_per_s)}/s of data, "
+            f"{needs.reader_hosts:,} reader hosts"
+        )
+    return wrapped(
+        f"{option.n_devices:,} x {option.device} need {needs.nodes:,} nodes and "
+        f"{needs.spare_nodes:,} spare{power}, {format_bandwidth(needs.node_network_bytes_per_s)} "
+        f"a node, {format_bytes(needs.storage_bytes)} of storage that takes checkpoints of "
+        f"{format_bytes(needs.checkpoint_bytes)} at {format_bytes(needs.store_write_bytes_per_s)}/s"
+        f"{data}",
+        rest="  ",
+    )
+
+
+def offer_lines(sizing: Sizing) -> list[str]:
+    """Return the cheapest offers, and the cheapest one of each other commitment."""
+    pairs = sorted(_best_offers(sizing), key=lambda pair: pair[1].cost_usd)
+    shown = pairs[:MOST_OFFERS]
+    for pair in pairs[MOST_OFFERS:]:
+        if all(pair[1].commitment != offer.commitment for _, offer in shown):
+            shown.append(pair)
+    if not shown:
+        return []
+    return wrapped("by offer: " + "; ".join(_in_words(*pair) for pair in shown), rest="  ")
+
+
+def _in_words(option: SizeOption, offer: Offered) -> str:
+    words = (
+        f"{option.n_devices:,} x {option.device} {format_usd(offer.cost_usd)} "
+        f"{offer.commitment} ({offer.name}"
+    )
+    if offer.committed_s:
+        words += f" for {format_seconds(offer.committed_s)}"
+    if offer.preemptions_per_node_day is not None:
+        words += f", up to {offer.preemptions_per_node_day:.2g} preemptions a node-day"
+    return words + ")"
+
+
+def _best_offers(sizing: Sizing) -> Iterator[tuple[SizeOption, Offered]]:
+    """Yield the cheapest offer of each kind and commitment that keeps the goal."""
+    best: dict[tuple[str, str], tuple[SizeOption, Offered]] = {}
+    for option in sizing.options:
+        for offer in option.offers:
+            key = option.device, offer.commitment
+            if offer.meets_goal and (key not in best or offer.cost_usd < best[key][1].cost_usd):
+                best[key] = option, offer
+    yield from best.values()
