@@ -14,8 +14,8 @@ from simulator.spec.units import (
     format_usd,
 )
 
-MOST_TRADE_OFFS = 2
-"""Trade-offs that are shown between the best at something."""
+MOST_TRADE_OFFS = 1
+"""Trade-offs that are shown between those that are best at something."""
 
 
 def size_screen(sizing: Sizing, best: SizeOption, *, question: str) -> str:
@@ -37,7 +37,7 @@ def size_screen(sizing: Sizing, best: SizeOption, *, question: str) -> str:
     for option in dict.fromkeys(option for _, option in _winners(sizing)):
         lines.append(f"  {option.n_devices:,} x {option.device}: {option.plan.label()}")
         lines += wrapped(_uncertainty(option), first="    ", rest="    ")
-    lines += site_lines(best) + offer_lines(sizing)
+    lines += site_lines(best) + offer_lines(sizing, best)
     if sizing.without_answer:
         lines.append(f"no number does: {', '.join(sizing.without_answer)}")
     return "\n".join(lines)

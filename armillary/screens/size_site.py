@@ -39,8 +39,11 @@ def site_lines(option: SizeOption) -> list[str]:
     )
 
 
-def offer_lines(sizing: Sizing) -> list[str]:
-    """Return the cheapest offers, and the cheapest one of each other commitment."""
+def offer_lines(sizing: Sizing, best: SizeOption) -> list[str]:
+    """Return the cheapest offers, and the cheapest one of each other commitment.
+
+    Those without a number are of `best`.
+    """
     pairs = sorted(_best_offers(sizing), key=lambda pair: pair[1].cost_usd)
     shown = pairs[:MOST_OFFERS]
     for pair in pairs[MOST_OFFERS:]:
@@ -48,14 +51,13 @@ def offer_lines(sizing: Sizing) -> list[str]:
             shown.append(pair)
     if not shown:
         return []
-    return wrapped("by offer: " + "; ".join(_in_words(*pair) for pair in shown), rest="  ")
+    return wrapped("by offer: " + "; ".join(_in_words(*pair, best) for pair in shown), rest="  ")
 
 
-def _in_words(option: SizeOption, offer: Offered) -> str:
-    words = (
-        f"{option.n_devices:,} x {option.device} {format_usd(offer.cost_usd)} "
-        f"{offer.commitment} ({offer.name}"
-    )
+def _in_words(option: SizeOption, offer: Offered, best: SizeOption) -> str:
+    same = (option.device, option.n_devices) == (best.device, best.n_devices)
+    words = "" if same else f"{option.n_devices:,} x {option.device} "
+    words += f"{format_usd(offer.cost_usd)} {offer.commitment} ({offer.name}"
     if offer.committed_s:
         words += f" for {format_seconds(offer.committed_s)}"
     if offer.preemptions_per_node_day is not None:

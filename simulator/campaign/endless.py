@@ -15,13 +15,17 @@ def require_progress(table: CampaignTable) -> None:
     """Raise NoFeasiblePlan, with the cause, where the first campaign never finishes."""
     if float(table.goodput[0]) >= NEVER:
         return
-    mtbf_s, waiting = float(table.rhythm.mtbf_s[0]), float(table.losses[Loss.WAITING_FOR_SPARES][0])
-    if waiting > 0.9:
-        cause, fix = f"{waiting:.0%} of the time is spent waiting for nodes", "add spares"
+    worst = max(table.losses, key=lambda loss: float(table.losses[loss][0]))
+    share = f"{float(table.losses[worst][0]):.1%} of the time is spent"
+    if worst is Loss.WAITING_FOR_SPARES:
+        cause, fix = f"{share} waiting for nodes", "add spares"
+    elif worst is Loss.INPUT_STALL:
+        cause = f"{share} waiting for data"
+        fix = "give input a faster store or network, larger caches or more cores that decode"
     else:
         cause = (
             f"a restart takes {format_seconds(float(table.restart_s[0]))} and something fails "
-            f"every {format_seconds(mtbf_s)}"
+            f"every {format_seconds(float(table.rhythm.mtbf_s[0]))}"
         )
         fix = "shorten reliability.restart_s or use fewer devices"
     raise NoFeasiblePlan(f"this training never finishes: {cause}", fix=fix)

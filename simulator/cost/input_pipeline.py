@@ -135,7 +135,8 @@ def stall_s(
     steady = np.maximum(0.0, drift)
     # Without a buffer a batch is fetched after the step before it: nothing overlaps.
     buffered = np.where(variance == 0, steady, walk)
-    return np.where(depth_s == 0, batch, np.maximum(steady, buffered))
+    # No buffer, however small, is worse than none.
+    return np.where(depth_s == 0, batch, np.minimum(batch, np.maximum(steady, buffered)))
 
 
 def _batch_times(

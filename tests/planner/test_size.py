@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from planner.changes import with_devices
+from planner.changes import with_device, with_devices
 from planner.search import find_plans, search
 from planner.size import Sizing, size
 from simulator.catalog import find_model
@@ -106,6 +106,33 @@ def test_the_front_is_what_nothing_beats(sizing: Sizing) -> None:
     times = [one.prediction.calendar_s for one in sizing.front]
     assert times == sorted(times)
     assert len(sizing.to_frame()) == len(sizing.options)
+
+
+def test_leading_options_say_what_every_offer_costs(sizing: Sizing) -> None:
+    assert sizing.cheapest is not None
+    assert sizing.greenest is not None
+    for one in (sizing.cheapest, sizing.fewest, sizing.fastest, sizing.greenest):
+        assert one.offers
+        usual = one.offers[0]
+        assert usual.cost_usd == pytest.approx(one.prediction.cost_usd)
+    assert len([one for one in sizing.options if one.offers]) < len(sizing.options)
+    assert {"spot", "capacity-block", "on-demand"} <= {
+        offer.commitment for one in sizing.options for offer in one.offers
+    }
+
+
+def test_options_say_what_a_site_must_have(sizing: Sizing) -> None:
+    for one in sizing.options:
+        assert 8 * one.needs.nodes == one.n_devices
+        assert one.needs.power_w is not None
+        assert one.needs.power_w > 1000 * one.n_devices
+    assert list(sizing.to_frame()["needs_nodes"]) == [one.needs.nodes for one in sizing.options]
+
+
+def test_another_kind_is_not_rented_by_the_list_of_the_first(scenario: Scenario) -> None:
+    economics = scenario.economics.model_copy(update={"price": "akash-2026-09"})
+    named = scenario.model_copy(update={"economics": economics})
+    assert with_device(named, "h200-sxm-141gb").economics.price is None
 
 
 def test_a_budget_alone_is_a_question_too(scenario: Scenario) -> None:

@@ -23,6 +23,27 @@ def test_the_campaign_begins_on_the_first_date(tmp_path: Path) -> None:
     assert [step.usd_per_device_hour for step in steps] == [1.90, 2.40, 2.10]
 
 
+def test_provider_and_commitment_choose_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text(SPOT + "2026-10-01,3,USD,aws,on-demand\n2026-10-03,1,USD,else,spot\n")
+    assert [step.usd_per_device_hour for step in read_prices(path, "aws", "spot")] == [
+        1.9,
+        2.4,
+        2.1,
+    ]
+    assert len(read_prices(path, commitment="on-demand")) == 1
+    with pytest.raises(InputError, match="no price of else reserved in it; it has those of aws on"):
+        read_prices(path, "else", "reserved")
+    with pytest.raises(InputError, match=r"set economics\.provider and economics\.commitment"):
+        read_prices(path)
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(
+        "model: llama3-8b\ncluster: h100-sxm:16\n"
+        "economics: {price_series: all.csv, provider: else, commitment: spot}\n"
+    )
+    assert len(load_scenario(scenario).economics.price_series) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

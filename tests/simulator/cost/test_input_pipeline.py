@@ -105,6 +105,11 @@ def test_waiting_is_at_least_what_is_missing_and_falls_with_depth(
     assert wait[1] <= wait[0] * (1 + 1e-9) + 1e-12
 
 
+@given(st.floats(0.01, 1000), st.floats(0, 3), st.floats(0, 100))
+def test_no_buffer_is_worse_than_none(batch_s: float, variation: float, depth: float) -> None:
+    assert stall_s(1.0, batch_s, variation, depth) <= batch_s
+
+
 def test_without_prefetch_nothing_overlaps() -> None:
     assert stall_s(1.0, 0.4, 0.0, 0.0) == pytest.approx(0.4)
 

@@ -1,0 +1,78 @@
+"""One plan under every offer: reservations are paid to their end, spot pays up to some rate."""
+
+import pytest
+
+from planner.offers import Offered, offered
+from simulator.campaign.predict import predict
+from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.spec.plan import PlanSpec
+from simulator.spec.reliability import FailureCause
+from simulator.spec.scenario import Scenario
+from simulator.step.predict import predict_step
+
+PLAN = PlanSpec(dp_shard=16, zero_stage=1, n_microbatches=64)
+QUOTED = (
+    "economics.offers=["
+    "{name: year, device: h100-sxm, provider: Us, date: 2026-11, commitment: reserved, "
+    "usd_per_device_hour: 2, committed_s: 365d}, "
+    "{name: now, device: h100-sxm, provider: Us, date: 2026-11, usd_per_device_hour: 3}, "
+    "{name: left-over, device: h100-sxm, provider: Us, date: 2026-11, commitment: spot, "
+    "usd_per_device_hour: 1.5}]"
+)
+
+
+def scenario(*overrides: str) -> Scenario:
+    given = ("reliability.repair_s=2h", QUOTED, *overrides)
+    return scenario_from_flags(
+        model="llama3-8b", cluster="h100-sxm:16", tokens="20B", overrides=given
+    )
+
+
+def by_name(asked: Scenario) -> dict[str, Offered]:
+    step = predict_step(asked, PLAN)
+    return {offer.name: offer for offer in offered(asked, PLAN, step)}
+
+
+def test_costs_are_those_of_a_prediction_by_that_price() -> None:
+    offers = by_name(scenario())
+    assert {"year", "now", "left-over", "lambda-2026-09"} <= offers.keys()
+    for name in ("now", "lambda-2026-09"):
+        alone = predict(scenario(f"economics.price={name}"), PLAN).campaign
+        assert offers[name].cost_usd == pytest.approx(alone.cost_usd)
+        assert offers[name].preemptions_per_node_day is None
+    assert offers["year"].cost_usd == pytest.approx(16 * 365 * 24 * 2.0, rel=1e-3)
+
+
+def test_spot_pays_until_nodes_are_taken_away_too_often() -> None:
+    often = by_name(scenario())["left-over"].preemptions_per_node_day
+    assert often is not None
+    costs = []
+    for factor in (0.98, 1.02):
+        taken = FailureCause(
+            name="preemption",
+            component="preemption",
+            failures_per_device_day=often * factor / 8,
+            notice_s=120.0,
+            repair_s=3600.0,
+        )
+        asked = scenario("economics.price=left-over")
+        reliability = asked.reliability.model_copy(update={"more_causes": (taken,)})
+        spot = predict(asked.model_copy(update={"reliability": reliability}), PLAN).campaign
+        costs.append(spot.cost_usd)
+    now = predict(scenario("economics.price=now"), PLAN).campaign.cost_usd
+    assert costs[0] < now < costs[1]  # type: ignore[operator]
+
+
+def test_only_spot_is_preempted() -> None:
+    preempted = "reliability.more_causes=[{name: p, component: preemption, "
+    preempted += "failures_per_device_day: 0.3, notice_s: 2 min}]"
+    calm, rough = by_name(scenario()), by_name(scenario(preempted))
+    assert rough["now"].cost_usd == pytest.approx(calm["now"].cost_usd)
+    assert rough["left-over"].calendar_s > calm["left-over"].calendar_s
+
+
+def test_a_deadline_may_rule_offers_out() -> None:
+    calendar_s = by_name(scenario())["now"].calendar_s
+    offers = by_name(scenario(f"goal.finish_within={calendar_s * 0.9:.0f}"))
+    assert not offers["now"].meets_goal
+    assert offers["left-over"].preemptions_per_node_day is None
