@@ -13,6 +13,7 @@ from simulator.campaign.predict import predict, setting_of
 from simulator.campaign.replica_table import ReplicaTable
 from simulator.campaign.replicas import run_replicas, summarize
 from simulator.catalog.outage_file import read_outages
+from simulator.schedule import Schedule
 from simulator.spec.base import Basis, Spec
 from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.fit import FitVerdict
@@ -34,6 +35,8 @@ class Simulation:
     scenario: Scenario
     plan: PlanSpec
     prediction: Prediction
+    schedule: Schedule | None = None
+    """The order of passes where it is not the plan's own."""
     first_run: CampaignRun | None = None
     """The first replica, with its segments; None in closed form."""
     replicas: ReplicaTable | None = None
@@ -111,17 +114,20 @@ def simulate_plan(
     engine: Engine = "events",
     n_replicas: int = 20,
     within: float | None = None,
+    schedule: Schedule | None = None,
 ) -> Simulation:
     """Predict the chosen plan of a plan file anew.
 
     By events, the whole training is simulated `n_replicas` times, or until the mean goodput is
-    known to `within`.
+    known to `within`, and the passes may have another order than the plan's `schedule`.
     """
+    if schedule is not None and engine == "closed-form":
+        raise InputError("only events know an order of your own", fix="--engine events")
     scenario, plan = plan_file.scenario, plan_file.plan
     if engine == "closed-form":
         prediction = predict(scenario, plan, engine=engine, replan=NewPlans())
         return Simulation(scenario=scenario, plan=plan, prediction=prediction)
-    step = predict_step(scenario, plan, engine=engine)
+    step = predict_step(scenario, plan, engine=engine, schedule=schedule)
     setting = setting_of(scenario, plan, step, replan=NewPlans())
     runs = run_replicas(setting, n_replicas=n_replicas, within=within)
     prediction = Prediction(step=step, campaign=summarize(setting, runs))
@@ -129,6 +135,7 @@ def simulate_plan(
         scenario=scenario,
         plan=plan,
         prediction=prediction,
+        schedule=schedule,
         first_run=runs[0],
         replicas=ReplicaTable.of(setting, runs),
     )

@@ -19,13 +19,18 @@ class SimulationFiles:
 
     trace: Path | None
     timeline: Path | None
+    passes: Path | None
     progress: Path | None
     course: Path | None
     table: Path | None
     report: Path | None
 
-    def check(self, *, has_course: bool) -> None:
+    def check(self, *, has_course: bool, own_order: bool) -> None:
         """Raise InputError for what will not be there to write, before anything is computed."""
+        if own_order and self.report is not None:
+            raise InputError(
+                "a report draws the plan's own order of passes", fix="--timeline and --trace"
+            )
         if not has_course and (self.progress or self.course or self.table):
             raise InputError(
                 "the closed form has no course of events to show", fix="--engine events"
@@ -40,17 +45,24 @@ class SimulationFiles:
 
             fresh = plan_file.model_copy(update={"prediction": simulation.prediction})
             write_report(self.report, Report.of(fresh, campaign_run=simulation.first_run))
-        places = (self.trace, self.timeline, self.progress, self.course, self.table, self.report)
+        places = (
+            *(self.trace, self.timeline, self.passes, self.progress, self.course, self.table),
+            self.report,
+        )
         return tuple(path for path in places if path is not None)
 
     def _write_step(self, simulation: Simulation) -> None:
+        from simulator.schedule import actions_of
         from simulator.step.predict import traced_memory, traced_step
         from simulator.step.timeline_figure import timeline_figure
         from simulator.step.trace import write_chrome_trace
 
+        if self.passes is not None:
+            schedule = simulation.schedule or actions_of(simulation.plan)
+            write_atomic(self.passes, schedule.to_csv())
         if self.trace is None and self.timeline is None:
             return
-        spans = traced_step(simulation.scenario, simulation.plan)
+        spans = traced_step(simulation.scenario, simulation.plan, simulation.schedule)
         if self.trace is not None:
             memory = traced_memory(simulation.scenario, simulation.plan, spans)
             write_chrome_trace(self.trace, spans, title=simulation.title, memory=memory)

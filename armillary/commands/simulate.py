@@ -37,10 +37,19 @@ def command(
         Path | None,
         typer.Option(help="Recorded outages that happen too: CSV or JSON (node,start,end,class)."),
     ] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another order of passes than the plan's: CSV, a line per stage, cells as 0F3."
+        ),
+    ] = None,
     trace: Annotated[
         Path | None, options.written("Write the step as a Chrome trace, for Perfetto.")
     ] = None,
     timeline: Annotated[Path | None, options.drawn("Draw the step")] = None,
+    passes: Annotated[
+        Path | None, options.written("Write the order of passes (.csv), to change it.")
+    ] = None,
     progress: Annotated[Path | None, options.drawn("Draw the first campaign")] = None,
     course: Annotated[
         Path | None, options.tabled("Write what happened in the first of them")
@@ -59,16 +68,26 @@ def command(
     from armillary.screens.simulate import simulate_screen
     from armillary.simulation import find_engine, simulate_plan, with_replay
     from armillary.simulation_files import SimulationFiles
+    from simulator.schedule import read_schedule
 
     clock = find_engine(engine, where="--engine")
     files = SimulationFiles(
-        trace=trace, timeline=timeline, progress=progress, course=course, table=table, report=report
+        trace=trace,
+        timeline=timeline,
+        passes=passes,
+        progress=progress,
+        course=course,
+        table=table,
+        report=report,
     )
-    files.check(has_course=clock == "events")
+    files.check(has_course=clock == "events", own_order=schedule is not None)
     plan_file = chosen_plan(place, rank, overrides=tuple(overrides or ()))
     if replay is not None:
         plan_file = with_replay(plan_file, replay)
-    simulation = simulate_plan(plan_file, engine=clock, n_replicas=replicas, within=within)
+    order = None if schedule is None else read_schedule(schedule)
+    simulation = simulate_plan(
+        plan_file, engine=clock, n_replicas=replicas, within=within, schedule=order
+    )
     written = files.write(simulation, plan_file)
     if as_json:
         typer.echo(simulation.answer().model_dump_json(indent=2))

@@ -2,7 +2,7 @@
 
 from simulator.schedule.action import Action, Kind
 from simulator.schedule.registry import actions_of, make_schedule
-from simulator.schedule.schedule import Schedule
+from simulator.schedule.schedule import Schedule, read_schedule
 from simulator.schedule.timeline import bubble_fraction
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "actions_of",
     "bubble_fraction",
     "make_schedule",
+    "read_schedule",
 ]

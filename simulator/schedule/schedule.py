@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 from simulator.schedule.action import BACKWARD_INPUT, FORWARD, Action, parse_action
 from simulator.schedule.executable import check_executable
 from simulator.spec.errors import InputError
+from simulator.spec.files import read_text
 
 MAX_CSV_CHARACTERS = 200_000_000
 """A larger table is refused; pp 64, 8 chunks a rank and 4,096 microbatches need 30 million."""
@@ -94,6 +96,13 @@ class Schedule:
             )
         except InputError as error:
             raise InputError(error.message, where=where, fix=error.fix) from None
+
+
+def read_schedule(path: Path) -> Schedule:
+    """Return the schedule of a CSV file. Raises InputError with the place of what is wrong."""
+    return Schedule.from_csv(
+        read_text(path, limit_bytes=MAX_CSV_CHARACTERS), name=path.name, where=str(path)
+    )
 
 
 def _parse_row(row: list[str], *, where: str) -> list[Action]:

@@ -17,8 +17,13 @@ from simulator.spec.version import __version__
 
 
 def inputs_sha256(scenario: Scenario) -> str:
-    """Return the hash of a resolved scenario, over its canonical JSON."""
-    text = json.dumps(scenario.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Return the hash of a resolved scenario, over its canonical JSON.
+
+    Fields that say what they say by default are left out, so that a version with more fields finds
+    the files of an earlier one unchanged.
+    """
+    fields = scenario.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepBreakdown
+from simulator.spec.schedules import rank_of_chunk
 from simulator.step.chunk_costs import ChunkCosts, add_parts, chunk_costs
 from simulator.step.column import column_ranks
 from simulator.step.links import Input
@@ -143,6 +144,7 @@ class _Clock:
 
 
 def _fitting(schedule: Schedule, plan: PlanSpec) -> Schedule:
+    """Return a schedule for as many passes as the plan has, on the ranks where it holds chunks."""
     has = (schedule.pp, schedule.n_chunks, schedule.n_microbatches)
     needs = (plan.pp, plan.n_chunks, plan.n_microbatches)
     if has != needs:
@@ -150,6 +152,13 @@ def _fitting(schedule: Schedule, plan: PlanSpec) -> Schedule:
             f"schedule {schedule.name} is for (ranks, chunks, microbatches) = {has}, and the plan "
             f"has {needs}"
         )
+    for chunk, rank in enumerate(schedule.rank_of_chunk()):
+        home = rank_of_chunk(plan.schedule, plan.pp, chunk)
+        if rank != home:
+            raise InputError(
+                f"schedule {schedule.name} has chunk {chunk} on rank {rank}, and the plan "
+                f"({plan.schedule}) on rank {home}"
+            )
     return schedule
 
 

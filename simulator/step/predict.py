@@ -21,6 +21,7 @@ from simulator.cost.plan_table import PlanTable
 from simulator.cost.step import price_step
 from simulator.cost.step_costs import StepCosts
 from simulator.cost.uncertainty import step_factor
+from simulator.schedule import Schedule
 from simulator.spec.base import Precision
 from simulator.spec.cluster import ClusterSpec
 from simulator.spec.model import ModelSpec
@@ -42,9 +43,13 @@ INSTANT_S = 1e-9
 
 
 def predict_step(
-    scenario: Scenario, plan: PlanSpec, *, engine: Engine = "closed-form"
+    scenario: Scenario,
+    plan: PlanSpec,
+    *,
+    engine: Engine = "closed-form",
+    schedule: Schedule | None = None,
 ) -> StepPrediction:
-    """Predict one training step of a plan."""
+    """Predict one training step of a plan; by events, also with another order of its passes."""
     model, cluster = scenario.model, scenario.cluster
     job = scenario.job.model_copy(update={"precision": plan.precision})
     software = software_of(job)
@@ -52,7 +57,8 @@ def predict_step(
     factors = _link_factors(scenario, plan)
     costs = _priced(scenario, plan, lookups, factors)
     stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
-    breakdown = _fed(scenario, plan, ENGINES[engine](costs, plan, model, stragglers))
+    clock = ENGINES[engine] if schedule is None else partial(events, schedule=schedule)
+    breakdown = _fed(scenario, plan, clock(costs, plan, model, stragglers))
     step_s = breakdown.total_s
     flops = model_flops_per_token(model, job.sequence_length) * job.batch_tokens
     per_device = flops / step_s / plan.n_ranks
@@ -72,8 +78,14 @@ def predict_step(
         basis=cluster.basis,
         kernels=lookups.of_table(cluster.kernels.name) if cluster.kernels is not None else None,
         links=_axis_links(cluster, plan),
-        assumptions=step_assumptions(scenario, factors),
+        assumptions=step_assumptions(scenario, factors) + _of_another_order(plan, schedule),
     )
+
+
+def _of_another_order(plan: PlanSpec, schedule: Schedule | None) -> tuple[str, ...]:
+    if schedule is None:
+        return ()
+    return (f"passes in the order of {schedule.name}; memory is that of {plan.schedule}",)
 
 
 def _fed(scenario: Scenario, plan: PlanSpec, breakdown: StepBreakdown) -> StepBreakdown:
@@ -115,7 +127,9 @@ def _priced(
     return price_step(scenario.model, scenario.cluster, job, software, table, lookups, factors)
 
 
-def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
+def traced_step(
+    scenario: Scenario, plan: PlanSpec, schedule: Schedule | None = None
+) -> tuple[Span, ...]:
     """Return what happens when in one step, on every pipeline rank, by the event simulation.
 
     The step ends with its mean wait for the data of the next one.
@@ -123,7 +137,9 @@ def traced_step(scenario: Scenario, plan: PlanSpec) -> tuple[Span, ...]:
     trace = Trace()
     stragglers = Stragglers.of(scenario.stragglers, plan, scenario.seed)
     costs = step_costs(scenario, plan)
-    step = simulate_step(costs, plan, scenario.model, trace=trace, stragglers=stragglers)
+    step = simulate_step(
+        costs, plan, scenario.model, schedule=schedule, trace=trace, stragglers=stragglers
+    )
     fed_s = _fed(scenario, plan, step.breakdown).total_s
     for rank in range(plan.pp):
         trace.add(rank, "compute", "input", "waiting for data", step.step_s, fed_s)
@@ -163,10 +179,15 @@ def closed_form(
 
 
 def events(
-    costs: StepCosts, plan: PlanSpec, model: ModelSpec, stragglers: Stragglers
+    costs: StepCosts,
+    plan: PlanSpec,
+    model: ModelSpec,
+    stragglers: Stragglers,
+    schedule: Schedule | None = None,
 ) -> StepBreakdown:
     """Return the parts of the step by the event simulation."""
-    return simulate_step(costs, plan, model, stragglers=stragglers).breakdown
+    step = simulate_step(costs, plan, model, schedule=schedule, stragglers=stragglers)
+    return step.breakdown
 
 
 ENGINES: dict[Engine, Callable[[StepCosts, PlanSpec, ModelSpec, Stragglers], StepBreakdown]] = {

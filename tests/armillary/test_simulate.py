@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from armillary.cli import main
 from armillary.simulation import StepAnswer
 from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.errors import InputError
+from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 
 SCENARIO = "scenarios/llama3-70b-on-64-h100.yaml"
@@ -30,6 +32,15 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
 def plan_path(tmp_path: Path, example_plan_file: PlanFile) -> str:
     path = tmp_path / "plan.json"
     write_plan_file(path, example_plan_file)
+    return str(path)
+
+
+@pytest.fixture
+def piped_plan_path(tmp_path: Path, example_plan_file: PlanFile) -> str:
+    """A plan of two stages and eight microbatches."""
+    path = tmp_path / "piped.json"
+    plan = PlanSpec(pp=2, tp=8, dp_replicate=4, microbatch_sequences=32, n_microbatches=8)
+    write_plan_file(path, example_plan_file.model_copy(update={"plan": plan}))
     return str(path)
 
 
@@ -199,3 +210,51 @@ def test_a_number_is_a_rank_of_the_last_plan(
     write_plan_file(tmp_path / "armillary-out" / "plan.json", example_plan_file)
     wanted = example_plan_file.alternatives[-1]
     assert chosen_plan(str(wanted.rank)).plan == wanted.plan
+
+
+def test_passes_in_another_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], piped_plan_path: str
+) -> None:
+    """The own order comes back as it was; two passes in the opposite order change the step."""
+    table, other = tmp_path / "own.csv", tmp_path / "other.csv"
+
+    def step_s(*arguments: str) -> float:
+        code, out, err = output(capsys, piped_plan_path, "--replicas", "1", "--json", *arguments)
+        assert (code, err) == (0, "")
+        return float(json.loads(out)["step"]["step_s"])
+
+    own_s = step_s("--passes", str(table))
+    assert step_s("--schedule", str(table)) == own_s
+    first, *rest = table.read_text().splitlines()
+    cells = first.split(",")
+    assert cells[:2] == ["0F0", "0F1"]
+    other.write_text("\n".join([",".join(["0F1", "0F0", *cells[2:]]), *rest]))
+    picture = tmp_path / "step.svg"
+    assert step_s("--schedule", str(other), "--timeline", str(picture)) > own_s
+    assert picture.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (lambda text: text.replace("0F0,", "", 1), "chunk 0, microbatch 0 has the passes B"),
+        (lambda text: text.replace("0F0,", "0X0,", 1), "order.csv:1:1: '0X0' is not an action"),
+        (lambda text: "0B0," + text.replace(",0B0", "", 1), "rank 0 cannot go on at position 0"),
+        (lambda text: "\n".join(reversed(text.splitlines())), "has chunk 0 on rank 1"),
+        (lambda text: text.replace("\n", ",0F99\n", 1), "passes (none)"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused_at_its_place(
+    change: Callable[[str], str],
+    mistake: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    piped_plan_path: str,
+) -> None:
+    order = tmp_path / "order.csv"
+    output(capsys, piped_plan_path, "--replicas", "1", "--passes", str(order))
+    order.write_text(change(order.read_text()))
+    code, _, err = output(capsys, piped_plan_path, "--schedule", str(order))
+    assert code == 2
+    assert mistake in err
+    assert "order.csv" in err

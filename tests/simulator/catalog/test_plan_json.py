@@ -34,6 +34,15 @@ def edit(file: Path, change: Any) -> None:
     file.write_text(json.dumps(value))
 
 
+def test_a_file_from_before_a_field_is_unchanged(
+    file: Path, example_plan_file: PlanFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the field says by default is what that version did."""
+    edit(file, lambda value: value["scenario"]["job"].pop("overlap"))
+    assert read_plan_file(file) == example_plan_file
+    assert not caplog.records
+
+
 def test_a_changed_scenario_is_noticed(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     edit(file, lambda value: value["scenario"]["job"].update(tokens=5))
     with caplog.at_level(logging.WARNING):
