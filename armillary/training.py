@@ -43,6 +43,7 @@ class Training:
         resume: bool,
         faults: str | Path | None,
         max_restarts: int,
+        profile: int | None = None,
     ) -> Training:
         """Return the training of a plan, in a new folder of runs/ where none is named.
 
@@ -50,6 +51,10 @@ class Training:
         """
         require_torch()
         plan_file = chosen_plan(place, rank)
+        if profile is not None:
+            scenario = plan_file.scenario
+            watched = scenario.run.model_copy(update={"profile_every_steps": profile})
+            plan_file = plan_file.asked(scenario.model_copy(update={"run": watched}))
         if faults is not None:
             plan_file = with_replay(plan_file, Path(faults))
         return cls(

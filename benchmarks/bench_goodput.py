@@ -60,9 +60,7 @@ def main() -> None:
     calm = search(scenario).plan_file()
     replay = {"replay": outages_of(calm)}
     reliability = scenario.reliability.model_copy(update=replay)
-    struck = calm.model_copy(
-        update={"scenario": scenario.model_copy(update={"reliability": reliability})}
-    )
+    struck = calm.asked(scenario.model_copy(update={"reliability": reliability}))
     print(f"{calm.plan.label()}, {options.steps} steps, load {os.getloadavg()[0]:.1f}")
     print(f"{'':<20}{'predicted':>11}{'measured':>11}{'points':>9}")
     for plan_file, injects in ((calm, False), (struck, True)):

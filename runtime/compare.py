@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from runtime.outlook import outlook
 from runtime.result import RunResult, StepMetrics, metric_lines, read_metrics
 from runtime.run_dir import Event, RunDir, read_events
+from runtime.step_split import split_lines
 from runtime.time_lost import time_lost
 from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.base import Basis, Spec
@@ -115,7 +116,17 @@ PART_RULES = (
     ),
 )
 """A rank cannot tell waiting for a message from computing beside it, so communication inside the
-passes is measured together with them."""
+passes is measured together with them, but for windows of the profiler."""
+
+SPLIT_RULES = {
+    "compute": (("compute",), ("forward", "backward", "recompute")),
+    "data parallelism": (("dp",), ("dp",)),
+    "tensor parallelism": (("tp",), ("tp",)),
+    "context parallelism": (("cp",), ("cp",)),
+    "expert parallelism": (("ep",), ("ep",)),
+    "pipeline": (("bubble",), ("pp", "bubble")),
+}
+"""Parts of the passes: by names of a split, and of the prediction."""
 
 
 def compare(run_dir: str | Path) -> Comparison:
@@ -155,6 +166,7 @@ def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Com
         spread=_spread([metrics.step_s for metrics in steady]),
     )
     parts = tuple(_part(rule, step.breakdown, steady) for rule in PART_RULES)
+    parts = (*_split_parts(result, step.breakdown, parts[0]), *parts[1:])
     scale = step_s.measured / step_s.predicted
     campaign = outlook(plan_file, _injected(plan_file, events))
     calibration = plan_file.scenario.cluster.calibration
@@ -191,6 +203,32 @@ def _part(rule: _PartRule, breakdown: StepBreakdown, steady: tuple[StepMetrics, 
         predicted_s=sum(predicted[name] for name in rule.predicted),
         measured_s=statistics.median(rule.measured(step) for step in steady),
     )
+
+
+def _split_parts(result: RunResult, breakdown: StepBreakdown, passes: Part) -> tuple[Part, ...]:
+    """Return the passes by what their time went to, where windows of the profiler say so.
+
+    Watched steps are slower, so their shares are taken of the steps that were not.
+    """
+    splits = split_lines(RunDir(result.run_dir).splits).new()
+    if not splits:
+        return (passes,)
+    predicted = dict(breakdown.parts())
+    measured = {
+        name: statistics.fmean(split.parts()[name] for split in splits)
+        for names in SPLIT_RULES.values()
+        for name in names[0]
+    }
+    scale = passes.measured_s / sum(measured.values())
+    pairs = (
+        Part(
+            name=part,
+            predicted_s=sum(predicted[name] for name in names),
+            measured_s=scale * sum(measured[name] for name in ours),
+        )
+        for part, (ours, names) in SPLIT_RULES.items()
+    )
+    return tuple(pair for pair in pairs if max(pair.predicted_s, pair.measured_s) > 0)
 
 
 def _spread(values: list[float]) -> tuple[float, float] | None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WARMUP_SHARE = 0.2
+ADDED = ("mfu", "end_s")
+"""What the lines of older runs lack."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class StepMetrics:
     """Of the whole job."""
     peak_memory_bytes: float
     """Since the start of the run."""
+    mfu: float = 0.0
+    """Model FLOPs over what all devices could do at their peak."""
     end_s: float = 0.0
     """When it ended, since 1970."""
 
@@ -48,11 +52,11 @@ class StepMetrics:
     @classmethod
     def parse(cls, record: dict[str, Any]) -> StepMetrics:
         """Return the step of a line. Raises KeyError, TypeError or ValueError."""
-        names = {field.name for field in fields(cls)} - {"step", "end_s"}
+        names = {field.name for field in fields(cls)} - {"step", *ADDED}
         return cls(
             step=int(record["step"]),
-            end_s=float(record.get("end_s", 0.0)),  # older runs do not say it
             **{name: float(record[name]) for name in names},
+            **{name: float(record.get(name, 0.0)) for name in ADDED},
         )
 
 

@@ -44,6 +44,11 @@ class RunDir:
         return self.root / "metrics.jsonl"
 
     @property
+    def splits(self) -> Path:
+        """Where the time of some steps went, a line for each rank."""
+        return self.root / "splits.jsonl"
+
+    @property
     def events(self) -> Path:
         return self.root / "events.jsonl"
 

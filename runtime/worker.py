@@ -22,6 +22,7 @@ from runtime.pipeline import tied_weight
 from runtime.result import StepMetrics
 from runtime.run_dir import RunDir, append_event
 from runtime.stage import build_stages, named_parameters
+from runtime.step_profile import StepProfiler
 from runtime.telemetry import MetricsLog, peak_memory_bytes
 from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.plan_file import PlanFile
@@ -63,6 +64,9 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     steps = range(checkpoints.restore(), scenario.run.steps)
     rows = share(scenario.job.batch_sequences, data_rank=mesh.data_rank, n_data_ranks=plan.dp)
     corruption = Corruption()
+    profiler = StepProfiler(run_dir, mesh, every=scenario.run.profile_every_steps)
+    predicted = plan_file.prediction.step
+    mfu_per_rate = predicted.mfu / predicted.tokens_per_s
 
     with (
         MetricsLog(run_dir, writes=is_first_rank) as log,
@@ -75,8 +79,11 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
             corruption.strike(weights.values())
-            loss = forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
-            forward_backward_s = clock.lap()
+            with profiler.window(step + 1):
+                clock.lap()
+                loss = forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
+                forward_backward_s = clock.lap()
+            clock.lap()
             result = update(step, loss)
             optimizer_s = clock.lap()
             if not result.is_finite:
@@ -101,9 +108,11 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
                     step_s=slowest[3],
                     tokens_per_s=scenario.job.batch_tokens / slowest[3],
                     peak_memory_bytes=slowest[4],
+                    mfu=mfu_per_rate * scenario.job.batch_tokens / slowest[3],
                     end_s=time.time(),
                 )
             )
+            profiler.write(step + 1, data_s=data_s, optimizer_s=optimizer_s)
             if is_checkpoint_due(scenario.run, step + 1):
                 _save(checkpoints, run_dir, step + 1, must_work=step + 1 == scenario.run.steps)
                 clock.lap()

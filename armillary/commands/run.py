@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,25 @@ def command(
     max_restarts: Annotated[
         int, typer.Option(min=0, help="Restarts after failures that were not injected.")
     ] = 0,
+    profile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Steps between two windows of torch's profiler, which tell where time went by "
+            "axis and who straggles; default: what the scenario says.",
+        ),
+    ] = None,
+    prometheus: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Loopback port to serve /metrics at for Prometheus; 0: a free one.",
+        ),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Show the run as a table that changes with every step.")
+    ] = False,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -58,8 +78,10 @@ def command(
     armillary run armillary-out/plan.json --faults outages.csv
     """
     from armillary.screens.compare import compare_screen
+    from armillary.screens.live import LiveView
     from armillary.screens.run import run_screen
     from armillary.training import Training
+    from runtime.prometheus import Exporter
 
     training = Training.of(
         place,
@@ -69,10 +91,26 @@ def command(
         resume=resume,
         faults=faults,
         max_restarts=max_restarts,
+        profile=profile,
     )
     plan = training.plan_file.plan
     typer.echo(f"{plan.label()} on {plan.n_ranks} ranks, in {training.run_dir}", err=True)
-    answer = training.run(port=port, on_step=_progress(training.n_steps), report=report)
+    with ExitStack() as open_now:
+        listeners: list[Callable[[StepMetrics], None]] = []
+        if prometheus is not None:
+            exporter = open_now.enter_context(Exporter(prometheus, training.run_dir))
+            typer.echo(f"metrics at http://127.0.0.1:{exporter.port}/metrics", err=True)
+            listeners.append(exporter.step)
+        if live:
+            listeners.append(open_now.enter_context(LiveView(training)).step)
+        else:
+            listeners.append(_progress(training.n_steps))
+
+        def on_step(step: StepMetrics) -> None:
+            for listen in listeners:
+                listen(step)
+
+        answer = training.run(port=port, on_step=on_step, report=report)
     if as_json:
         typer.echo(answer.model_dump_json(indent=2))
     else:

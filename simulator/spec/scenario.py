@@ -77,6 +77,9 @@ class RunSpec(LearningSpec, DataSpec):
     """Steps of `armillary run`; an export trains the whole job."""
     checkpoint_every_steps: Count = Field(default=0, ge=0)
     """0 means only at the end."""
+    profile_every_steps: Count = Field(default=0, ge=0)
+    """Steps from one window of torch's profiler to the next, which tell where time went by axis;
+    0 means none. On CPUs only."""
     threads_per_rank: Count = Field(default=1, ge=1)
 
 

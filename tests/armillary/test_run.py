@@ -1,16 +1,24 @@
 """What `armillary run` prints, and the same in Python."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import armillary
 from armillary.answers import RunAnswer
+from armillary.screens.live import LiveView, sparkline
 from armillary.screens.run import run_screen
+from armillary.training import Training
 from runtime.compare import compare
 from runtime.result import RunResult, StepMetrics, read_metrics
+from runtime.run_dir import RunDir, append_event
+from runtime.step_split import split_lines
+from runtime.supervise import Recovery
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.scenario import RunSpec
 from tests.runtime.plans import fp32, plan_file
 from tests.runtime.test_compare import leave_run, steps
 
@@ -37,7 +45,7 @@ def test_a_run_from_python_recovers_from_faults(tmp_path: Path) -> None:
     (tmp_path / "faults.csv").write_text("node,start,end,class\n0,0.001,0.002,hbm\n")
     seen: list[StepMetrics] = []
     answer = armillary.run(
-        plan_file(fp32()),
+        plan_file(fp32(), run=RunSpec(profile_every_steps=1)),
         steps=3,
         run_dir=tmp_path / "run",
         faults=tmp_path / "faults.csv",
@@ -47,3 +55,28 @@ def test_a_run_from_python_recovers_from_faults(tmp_path: Path) -> None:
     assert [step.loss for step in seen] == list(answer.losses)
     assert '"restart"' in (tmp_path / "run" / "events.jsonl").read_text()
     assert (tmp_path / "run" / "report.html").exists()
+    (split,) = split_lines(tmp_path / "run" / "splits.jsonl").new()
+    assert (split.step, split.rank) == (3, 0)
+    assert split.compute_s > 0
+    assert {part.name for part in answer.comparison.parts} >= {"compute", "optimizer"}
+
+
+def test_the_live_view_shows_step_and_trend(tmp_path: Path, example_plan_file: PlanFile) -> None:
+    training = Training(
+        plan_file=example_plan_file,
+        steps=10,
+        run_dir=tmp_path,
+        resume=False,
+        recovery=Recovery(),
+    )
+    append_event(RunDir(tmp_path), "restart")
+    screen = Console(width=100, record=True, file=StringIO())
+    view = LiveView(training, screen)
+    with view:
+        for step in steps(3):
+            view.step(step)
+    text = screen.export_text()
+    assert "3 of 10" in text
+    assert "1 restart" in text
+    assert sparkline([1.0, 2.0, 3.0]) == "▁▅█"
+    assert sparkline([2.0, 2.0]) == "▁▁"
