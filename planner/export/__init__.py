@@ -17,7 +17,7 @@ EXPORTERS: dict[str, Exporter] = {
         deepspeed.EXPORTER,
         accelerate.EXPORTER,
         *torchrun.EXPORTERS,
-        kubernetes.EXPORTER,
+        *kubernetes.EXPORTERS,
     )
 }
 """Adding one: a module with an EXPORTER, and a line here."""

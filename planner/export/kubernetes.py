@@ -1,27 +1,41 @@
-"""Kubernetes: the plan with this product's own runtime, in objects that every cluster knows.
+"""Kubernetes: the plan with this product's own runtime, in objects of one of three kinds.
 
-An indexed Job has one pod a node. A headless Service gives the first pod a name, where all meet. A
-NetworkPolicy lets nobody else in, because torch neither authenticates nor encrypts. No operator is
-needed.
+A Job, indexed, with one pod a node: every cluster knows it, no operator is needed. A JobSet, where
+its controller is installed, starts all pods again after a failure, and they go on. A PyTorchJob is
+for clusters with Kubeflow's training operator. With each goes a NetworkPolicy that lets nobody else
+in, because torch neither authenticates nor encrypts.
 
 References
 ----------
-kubernetes.io/docs: Job (mode Indexed, pod-to-pod communication), NetworkPolicy, ConfigMap.
+kubernetes.io/docs: Job (mode Indexed, pod-to-pod communication).
+kubernetes-sigs/jobset: api/jobset/v1alpha2/jobset_types.go (Network, FailurePolicy, RestartsKey).
+kubeflow/training-operator (v1): pkg/apis/kubeflow.org/v1/pytorch_types.go (Master, Worker, and the
+container's name, "pytorch").
 """
 
 from __future__ import annotations
 
-import io
-import re
-from dataclasses import replace
-from typing import Any
-
-from ruamel.yaml import YAML
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from planner.export.exporter import Export, ExportedFile, Exporter, header
-from planner.export.launch import PORT, known_cores, nodes_and_ranks, torchrun_words
-from planner.export.torchrun import PLAN, RESUME, own_notes, own_program, whole_job
-from simulator.spec.errors import InputError
+from planner.export.kubernetes_objects import (
+    Object,
+    command,
+    job_name,
+    metadata,
+    objects,
+    plan_map,
+    pod_template,
+    policy,
+    run_folder,
+    service,
+    yaml,
+)
+from planner.export.launch import nodes_and_ranks
+from planner.export.torchrun import PLAN, RESUME, own_notes
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.scenario import Scenario
@@ -29,30 +43,53 @@ from simulator.spec.target import OWN_TARGET
 from simulator.spec.units import format_bandwidth
 
 JOB = "job.yaml"
-RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}
-"""What a vendor's device plugin calls its devices."""
-_NAME = "armillary.run"
 _NEEDS = (
     "an image named armillary, which holds armillary[runtime] and the torch for your devices",
     "a claim named armillary-runs: storage that all nodes can write",
 )
+_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
+"""The annotation in which JobSet counts its restarts."""
 
 
-def _emit(plan_file: PlanFile) -> Export:
-    parts = [_service(plan_file), _policy(plan_file), _plan(plan_file), _job(plan_file)]
-    name = job_name(plan_file.scenario)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of object that runs the pods."""
+
+    target: str
+    description: str
+    needs: tuple[str, ...]
+    """What must be installed in the cluster."""
+    resource: str
+    """What kubectl calls it."""
+    goes_on: bool
+    """Whether the cluster starts it again by itself."""
+    parts: Callable[[PlanFile], tuple[Object, ...]]
+    """It, and the service by which its pods meet."""
+
+
+def _emit(plan_file: PlanFile, kind: Kind) -> Export:
+    parts = (policy(plan_file), plan_map(plan_file), *kind.parts(plan_file))
     notes = own_notes(plan_file)
-    notes = replace(notes, needs=(*_NEEDS, *_network(plan_file), *notes.needs))
-    advice = (
-        f"to go on after a failure: kubectl delete job {name},",
-        f"add {RESUME} as the last word of its command below, and kubectl apply -f {JOB}",
-    )
-    head = header(plan_file, notes) + "".join(f"# {line}\n" for line in advice)
+    notes = replace(notes, needs=(*_NEEDS, *kind.needs, *_network(plan_file), *notes.needs))
+    head = header(plan_file, notes) + "".join(f"# {line}\n" for line in _advice(plan_file, kind))
     return Export(
-        target="kubernetes",
-        files=(ExportedFile(JOB, head + "---\n".join(map(_yaml, parts))),),
+        target=kind.target,
+        files=(ExportedFile(JOB, head + "---\n".join(map(yaml, parts))),),
         notes=notes,
         start=f"kubectl apply -f {JOB}",
+    )
+
+
+def _advice(plan_file: PlanFile, kind: Kind) -> tuple[str, ...]:
+    if kind.goes_on:
+        return (
+            f"after a failure all pods start again and go on, {_max_restarts(plan_file)} times: "
+            "the failures expected of the whole campaign, and half as many more",
+        )
+    name = f"{kind.resource} {job_name(plan_file.scenario)}"
+    return (
+        f"to go on after a failure: kubectl delete {name},",
+        f"add {RESUME} as the last word of its command below, and kubectl apply -f {JOB}",
     )
 
 
@@ -68,133 +105,89 @@ def _network(plan_file: PlanFile) -> tuple[str, ...]:
     )
 
 
-def job_name(scenario: Scenario) -> str:
-    """Return the name of all objects: a DNS label that leaves room for the index of a pod."""
-    kept = re.sub(r"[^a-z0-9]+", "-", scenario.name.lower()).strip("-")
-    return f"armillary-{kept}"[:50].rstrip("-")
-
-
-def _metadata(plan_file: PlanFile) -> dict[str, Any]:
-    name = job_name(plan_file.scenario)
-    return {"name": name, "labels": {_NAME: name}}
-
-
-def _service(plan_file: PlanFile) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(plan_file),
-        "spec": {
-            "clusterIP": "None",
-            "publishNotReadyAddresses": True,
-            "selector": {_NAME: job_name(plan_file.scenario)},
-            "ports": [{"name": "rendezvous", "port": PORT}],
-        },
-    }
-
-
-def _policy(plan_file: PlanFile) -> dict[str, Any]:
-    name = job_name(plan_file.scenario)
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _metadata(plan_file),
-        "spec": {
-            "podSelector": {"matchLabels": {_NAME: name}},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [{"podSelector": {"matchLabels": {_NAME: name}}}]}],
-        },
-    }
-
-
-def _plan(plan_file: PlanFile) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(plan_file),
-        "data": {PLAN: whole_job(plan_file).model_dump_json()},
-    }
-
-
-def _job(plan_file: PlanFile) -> dict[str, Any]:
-    name = job_name(plan_file.scenario)
+def _indexed(plan_file: PlanFile, template: Object) -> Object:
+    """Return the spec of a Job with one pod a node."""
     n_nodes, _ = nodes_and_ranks(plan_file)
-    words = torchrun_words(plan_file)
-    if n_nodes > 1:
-        words += ["--rdzv-endpoint", f"{name}-0.{name}:{PORT}", "--rdzv-id", name]
-    container = {
-        "name": "trainer",
-        "image": "armillary",
-        "command": words + own_program(f"/plan/{PLAN}", f"/runs/{name}"),
-        "env": [
-            {"name": "PYTHONSAFEPATH", "value": "1"},
-            {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"},
-        ],
-        "resources": {"limits": _limits(plan_file)},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": "plan", "mountPath": "/plan", "readOnly": True},
-            {"name": "runs", "mountPath": "/runs"},
-            {"name": "shared-memory", "mountPath": "/dev/shm"},  # NCCL's, in the pod
-        ],
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "subdomain": name,
-        "automountServiceAccountToken": False,
-        "containers": [container],
-        "volumes": [
-            {"name": "plan", "configMap": {"name": name}},
-            {"name": "runs", "persistentVolumeClaim": {"claimName": "armillary-runs"}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-        ],
-    }
     return {
+        "completionMode": "Indexed",
+        "completions": n_nodes,
+        "parallelism": n_nodes,
+        "backoffLimit": 0,
+        "template": template,
+    }
+
+
+def _job(plan_file: PlanFile) -> tuple[Object, ...]:
+    name = job_name(plan_file.scenario)
+    template = pod_template(plan_file, command(plan_file, f"{name}-0"), spec={"subdomain": name})
+    job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(plan_file),
+        "metadata": metadata(plan_file),
+        "spec": _indexed(plan_file, template),
+    }
+    return service(plan_file), job
+
+
+def _job_set(plan_file: PlanFile) -> tuple[Object, ...]:
+    """Return a JobSet; it makes the service that gives its pods names itself."""
+    name = job_name(plan_file.scenario)
+    begun = f"{run_folder(plan_file)}/{PLAN}"
+    words = shlex.join(command(plan_file, f"{name}-nodes-0-0"))
+    script = f'[ "$ATTEMPT" = 0 ] || [ ! -e {begun} ] || set -- {RESUME}; exec {words} "$@"'
+    attempt = {
+        "name": "ATTEMPT",
+        "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{_ATTEMPT}']"}},
+    }
+    template = pod_template(plan_file, ["/bin/sh", "-c", script, "trainer"], env=(attempt,))
+    job_set = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": metadata(plan_file),
         "spec": {
-            "completionMode": "Indexed",
-            "completions": n_nodes,
-            "parallelism": n_nodes,
-            "backoffLimit": 0,
-            "template": {"metadata": {"labels": {_NAME: name}}, "spec": pod},
+            "network": {
+                "enableDNSHostnames": True,
+                "subdomain": name,
+                "publishNotReadyAddresses": True,
+            },
+            "failurePolicy": {"maxRestarts": _max_restarts(plan_file)},
+            "replicatedJobs": [
+                {
+                    "name": "nodes",
+                    "replicas": 1,
+                    "template": {"spec": _indexed(plan_file, template)},
+                }
+            ],
         },
     }
+    return (job_set,)
 
 
-def _limits(plan_file: PlanFile) -> dict[str, str]:
-    """Return what one pod takes of its node."""
-    cluster = plan_file.scenario.cluster
-    _, n_ranks = nodes_and_ranks(plan_file)
-    if cluster.device.name == "cpu":
-        cores = known_cores(cluster, n_ranks) or n_ranks * plan_file.scenario.run.threads_per_rank
-        return {"cpu": str(cores)}
-    if cluster.device.vendor.lower() not in RESOURCES:
-        raise InputError(
-            f"no Kubernetes resource is known for {cluster.device.name}",
-            where="--to",
-            fix=f"devices of {' and '.join(RESOURCES)} have one",
-        )
-    return {RESOURCES[cluster.device.vendor.lower()]: str(n_ranks)}
+def _max_restarts(plan_file: PlanFile) -> int:
+    """Return how often a JobSet may begin again before it gives up."""
+    return math.ceil(1.5 * plan_file.prediction.campaign.expected_failures) + 1
 
 
-def _yaml(value: dict[str, Any]) -> str:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.width = 100
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    text = io.StringIO()
-    yaml.dump(value, text)
-    return text.getvalue()
+def _pytorch_job(plan_file: PlanFile) -> tuple[Object, ...]:
+    """Return a PyTorchJob: one master, which all meet, and workers that are like it."""
+    name = job_name(plan_file.scenario)
+    n_nodes, _ = nodes_and_ranks(plan_file)
+    words = command(plan_file, "first")
 
+    def replicas(count: int, spec: Object) -> Object:
+        template = pod_template(plan_file, words, container="pytorch", spec=spec)
+        return {"replicas": count, "restartPolicy": "Never", "template": template}
 
-def objects(text: str) -> list[dict[str, Any]]:
-    """Return the objects of a file."""
-    return list(YAML(typ="safe", pure=True).load_all(text))
+    specs: Object = {"Master": replicas(1, {"hostname": "first", "subdomain": name})}
+    if n_nodes > 1:
+        specs["Worker"] = replicas(n_nodes - 1, {})
+    job = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "PyTorchJob",
+        "metadata": metadata(plan_file),
+        "spec": {"runPolicy": {"backoffLimit": 0}, "pytorchReplicaSpecs": specs},
+    }
+    return service(plan_file), job
 
 
 def _read_back(export: Export, _scenario: Scenario) -> PlanSpec:
@@ -202,10 +195,42 @@ def _read_back(export: Export, _scenario: Scenario) -> PlanSpec:
     return PlanFile.model_validate_json(plan["data"][PLAN]).plan
 
 
-EXPORTER = Exporter(
-    name="kubernetes",
-    description="a Kubernetes Job with this product's own runtime",
-    executor=OWN_TARGET,
-    emit=_emit,
-    read_back=_read_back,
+KINDS = (
+    Kind(
+        target="kubernetes",
+        description="a Kubernetes Job with this product's own runtime",
+        needs=(),
+        resource="job",
+        goes_on=False,
+        parts=_job,
+    ),
+    Kind(
+        target="kubernetes-jobset",
+        description="a Kubernetes JobSet, which goes on after failures, with our own runtime",
+        needs=("JobSet's controller, v1alpha2, in the cluster",),
+        resource="jobset",
+        goes_on=True,
+        parts=_job_set,
+    ),
+    Kind(
+        target="kubernetes-pytorchjob",
+        description="a Kubeflow PyTorchJob with this product's own runtime",
+        needs=("Kubeflow's training operator, version 1, in the cluster",),
+        resource="pytorchjob",
+        goes_on=False,
+        parts=_pytorch_job,
+    ),
 )
+
+
+def _exporter(kind: Kind) -> Exporter:
+    return Exporter(
+        name=kind.target,
+        description=kind.description,
+        executor=OWN_TARGET,
+        emit=lambda plan_file: _emit(plan_file, kind),
+        read_back=_read_back,
+    )
+
+
+EXPORTERS = tuple(map(_exporter, KINDS))

@@ -382,7 +382,13 @@ TARGETS: dict[str, Target] = {
 """Executors by name. Adding one: an entry here and, for export, a module of planner.export."""
 
 
-LAUNCHERS = ("torchrun", "slurm", "kubernetes")
+LAUNCHERS = (
+    "torchrun",
+    "slurm",
+    "kubernetes",
+    "kubernetes-jobset",
+    "kubernetes-pytorchjob",
+)
 """What starts our own target: exports, and no executors of their own."""
 
 

@@ -268,18 +268,73 @@ def accelerate(case: Case) -> None:
 
 def kubernetes(case: Case) -> None:
     """Validate every object against the schemas of Kubernetes, unknown fields refused."""
+    found = _kubernetes_objects(case)
+    _job_fits(found["Job"]["spec"], case)
+
+
+def job_set(case: Case) -> None:
+    """Take the JobSet through its own model, which drops what it does not know, and its Job."""
+    from kubeflow_trainer_api import models
     from kubernetes_validate import validate
 
-    from planner.export.kubernetes import JOB, objects
+    found = _kubernetes_objects(case)["JobSet"]
+    kept = models.JobsetV1alpha2JobSet.from_dict(found)
+    _same(found, kept.to_dict() if kept else None)
+    (nodes,) = found["spec"]["replicatedJobs"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": nodes["name"]}}
+    validate(job | nodes["template"], "1.31", strict=True)
+    _job_fits(nodes["template"]["spec"], case)
 
-    found = objects((case.path / JOB).read_text())
-    for each in found:
-        validate(each, "1.31", strict=True)
-    job = next(each["spec"] for each in found if each["kind"] == "Job")
-    command = job["template"]["spec"]["containers"][0]["command"]
-    options = _torchrun(command)
-    if int(options.nproc_per_node) * job["completions"] != case.n_ranks:
-        raise ValueError(f"{options.nproc_per_node} ranks in each of {job['completions']} pods")
+
+def pytorch_job(case: Case) -> None:
+    """Take the PyTorchJob through its operator's client, and its pods through Kubernetes."""
+    from kubeflow.training import ApiClient
+    from kubernetes_validate import validate
+
+    found = _kubernetes_objects(case)["PyTorchJob"]
+    client, response = ApiClient(), types.SimpleNamespace(data=json.dumps(found))
+    kept = client.deserialize(response, "KubeflowOrgV1PyTorchJob")
+    _same(found, client.sanitize_for_serialization(kept))
+    replicas = found["spec"]["pytorchReplicaSpecs"].values()
+    for each in replicas:
+        pod = {"apiVersion": "v1", "kind": "Pod"} | each["template"]
+        validate(pod | {"metadata": {"name": "pod", **pod["metadata"]}}, "1.31", strict=True)
+        _ranks_fit(each["template"], sum(each["replicas"] for each in replicas), case)
+
+
+def _kubernetes_objects(case: Case) -> dict[str, Any]:
+    """Return the objects by kind, those that Kubernetes itself has validated."""
+    from kubernetes_validate import validate
+
+    from planner.export.kubernetes import JOB
+    from planner.export.kubernetes_objects import objects
+
+    found = {each["kind"]: each for each in objects((case.path / JOB).read_text())}
+    for kind, each in found.items():
+        if kind not in ("JobSet", "PyTorchJob"):
+            validate(each, "1.31", strict=True)
+    return found
+
+
+def _same(ours: object, theirs: object) -> None:
+    if theirs != ours:
+        raise ValueError(f"read as {theirs}, written as {ours}")
+
+
+def _job_fits(job: dict[str, Any], case: Case) -> None:
+    _ranks_fit(job["template"], job["completions"], case)
+
+
+def _ranks_fit(template: dict[str, Any], n_pods: int, case: Case) -> None:
+    """Let torchrun's parser read the command of a pod, which a shell may begin."""
+    words = template["spec"]["containers"][0]["command"]
+    if words[0] == "/bin/sh":
+        subprocess.run(["sh", "-n", "-c", words[2]], check=True)
+        line = words[2].partition("exec ")[2].removesuffix(' "$@"')
+        words = shlex.split(line)
+    options = _torchrun(words)
+    if int(options.nproc_per_node) * n_pods != case.n_ranks:
+        raise ValueError(f"{options.nproc_per_node} ranks in each of {n_pods} pods")
 
 
 def script(case: Case) -> None:
@@ -310,6 +365,8 @@ CHECKS: dict[str, tuple[tuple[str, ...], Callable[[Case], None]]] = {
     "torchrun": (("torch",), script),
     "slurm": (("torch",), script),
     "kubernetes": (("kubernetes_validate",), kubernetes),
+    "kubernetes-jobset": (("kubernetes_validate", "kubeflow_trainer_api"), job_set),
+    "kubernetes-pytorchjob": (("kubernetes_validate", "kubeflow"), pytorch_job),
 }
 """Packages that a check needs, and the check."""
 

@@ -8,6 +8,7 @@ from simulator.campaign.predict import predict
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile, Provenance
+from simulator.spec.target import LAUNCHERS
 
 INTERLEAVED: dict[str, Any] = {"schedule": "interleaved-1f1b", "virtual_stages": 2}
 
@@ -183,9 +184,7 @@ PAIRS += [
     ("accelerate", name) for name in ("ddp", "fsdp", "cp", "hsdp, recompute", "fsdp x tp, no sp")
 ]
 PAIRS += [
-    (target, name)
-    for target in ("torchrun", "slurm", "kubernetes")
-    for name in ("tiny", "tiny in 16 processes on nodes")
+    (target, name) for target in LAUNCHERS for name in ("tiny", "tiny in 16 processes on nodes")
 ]
 """Targets, each with the plans that it can run."""
 

@@ -99,6 +99,8 @@ def test_the_targets_refuse_what_does_not_fit(tmp_path: Path) -> None:
             ("deepspeed", "ddp"),
             ("accelerate", "fsdp"),
             ("kubernetes", "tiny in 16 processes on nodes"),
+            ("kubernetes-jobset", "tiny in 16 processes on nodes"),
+            ("kubernetes-pytorchjob", "tiny in 16 processes on nodes"),
             ("slurm", "tiny in 16 processes on nodes"),
         )
     ]
@@ -106,13 +108,21 @@ def test_the_targets_refuse_what_does_not_fit(tmp_path: Path) -> None:
         assert answer != "accepted"
 
 
-def test_a_misspelt_kubernetes_field_is_refused(tmp_path: Path) -> None:
-    case = exported("kubernetes", "tiny", tmp_path)
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("kubernetes", "parallelism"),
+        ("kubernetes-jobset", "maxRestarts"),
+        ("kubernetes-pytorchjob", "restartPolicy"),
+    ],
+)
+def test_a_misspelt_kubernetes_field_is_refused(target: str, field: str, tmp_path: Path) -> None:
+    case = exported(target, "tiny", tmp_path)
     job = tmp_path / "job.yaml"
-    job.write_text(job.read_text().replace("parallelism:", "paralleel:"))
+    job.write_text(job.read_text().replace(f"{field}:", f"{field}x:"))
     (answer,) = ask([case])
     if not answer.startswith("absent"):
-        assert "'paralleel' was unexpected" in answer
+        assert f"{field}x" in answer
 
 
 def launched(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

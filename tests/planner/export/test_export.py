@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from planner.export import EXPORTERS, find_exporter
 from planner.export.exporter import steps_between_checkpoints
-from planner.export.kubernetes import objects
+from planner.export.kubernetes_objects import objects
 from planner.export.settings import script_flags
 from planner.export.torchtitan import BASES, RECIPE
 from planner.space import Space
@@ -192,8 +192,8 @@ def test_hyper_parameters_that_are_unset_are_not_made_up() -> None:
         assert sum(line.startswith("run.") for line in unset) == len(LearningSpec.model_fields)
 
 
-WITH = {"accelerate": "ddp", "torchtitan": "ddp", "megatron": "ddp", "deepspeed": "ddp",
-        "torchrun": "tiny", "slurm": "tiny", "kubernetes": "tiny"}  # fmt: skip
+WITH = dict.fromkeys(("accelerate", "torchtitan", "megatron", "deepspeed"), "ddp")
+WITH |= dict.fromkeys(LAUNCHERS, "tiny")
 
 
 @pytest.mark.parametrize("target", WITH)
@@ -425,6 +425,59 @@ def test_a_kubernetes_job_says_how_to_go_on() -> None:
     arguments = words[words.index("runtime.torchrun") + 1 :]
     assert not task.of(arguments).resume
     assert task.of([*arguments, "--resume"]).resume
+
+
+@pytest.mark.parametrize(
+    ("attempt", "begun", "last"),
+    [("0", False, "run"), ("3", False, "run"), ("3", True, "--resume")],
+)
+def test_a_job_set_that_starts_again_goes_on(
+    attempt: str, begun: bool, last: str, tmp_path: Path
+) -> None:
+    export = find_exporter("kubernetes-jobset").export(plan_file("tiny"))
+    (job_set,) = (each for each in objects(export.text("job.yaml")) if each["kind"] == "JobSet")
+    (nodes,) = job_set["spec"]["replicatedJobs"]
+    shell = nodes["template"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    run = tmp_path / "run"
+    torchrun = tmp_path / "torchrun"
+    torchrun.write_text("#!/bin/sh\nfor word; do last=$word; done; echo ${last##*/}\n")
+    torchrun.chmod(0o755)
+    if begun:
+        run.mkdir()
+        (run / "plan.json").touch()
+    name = job_set["metadata"]["name"]
+    words = [word.replace(f"/runs/{name}", str(run)) for word in shell]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.defpath}", "ATTEMPT": attempt},
+    )  # fmt: skip
+    assert done.stdout.strip() == last
+
+
+def test_the_restarts_of_a_job_set_are_those_that_the_campaign_expects() -> None:
+    file = plan_file("tiny in 16 processes on nodes")
+    export = find_exporter("kubernetes-jobset").export(file)
+    (job_set,) = (each for each in objects(export.text("job.yaml")) if each["kind"] == "JobSet")
+    allowed = job_set["spec"]["failurePolicy"]["maxRestarts"]
+    assert allowed >= file.prediction.campaign.expected_failures
+    assert f"go on, {allowed} times" in export.text("job.yaml")
+
+
+def test_the_pods_of_a_pytorch_job_meet_at_its_master() -> None:
+    export = find_exporter("kubernetes-pytorchjob").export(
+        plan_file("tiny in 16 processes on nodes")
+    )
+    found = {each["kind"]: each for each in objects(export.text("job.yaml"))}
+    service = found["Service"]
+    replicas = found["PyTorchJob"]["spec"]["pytorchReplicaSpecs"]
+    master = replicas["Master"]["template"]
+    host = f"{master['spec']['hostname']}.{service['metadata']['name']}"
+    assert master["spec"]["subdomain"] == service["metadata"]["name"]
+    for each in replicas.values():
+        pod = each["template"]
+        assert pod["metadata"]["labels"].items() >= service["spec"]["selector"].items()
+        words = pod["spec"]["containers"][0]["command"]
+        assert words[words.index("--rdzv-endpoint") + 1] == f"{host}:29400"
 
 
 def test_a_device_without_a_kubernetes_resource_is_refused() -> None:
