@@ -83,8 +83,9 @@ def _emit(plan_file: PlanFile, kind: Kind) -> Export:
 def _advice(plan_file: PlanFile, kind: Kind) -> tuple[str, ...]:
     if kind.goes_on:
         return (
-            f"after a failure all pods start again and go on, {_max_restarts(plan_file)} times: "
-            "the failures expected of the whole campaign, and half as many more",
+            "after each failure all pods start again and go on, for at most "
+            f"{_max_restarts(plan_file)} failures: "
+            "what the whole campaign expects, half as many more, and one",
         )
     name = f"{kind.resource} {job_name(plan_file.scenario)}"
     return (

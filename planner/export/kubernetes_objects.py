@@ -100,7 +100,7 @@ def pod_template(
     env: tuple[Object, ...] = (),
     spec: Object | None = None,
 ) -> Object:
-    """Return the pod of one node: `words` in a container of that name; `spec` has more of its spec."""
+    """Return the pod of one node: `words` in a container of that name; `spec` says more of it."""
     name = job_name(plan_file.scenario)
     trainer = {
         "name": container,

@@ -460,7 +460,7 @@ def test_the_restarts_of_a_job_set_are_those_that_the_campaign_expects() -> None
     (job_set,) = (each for each in objects(export.text("job.yaml")) if each["kind"] == "JobSet")
     allowed = job_set["spec"]["failurePolicy"]["maxRestarts"]
     assert allowed >= file.prediction.campaign.expected_failures
-    assert f"go on, {allowed} times" in export.text("job.yaml")
+    assert f"go on, for at most {allowed} failures" in export.text("job.yaml")
 
 
 def test_the_pods_of_a_pytorch_job_meet_at_its_master() -> None:
