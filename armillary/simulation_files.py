@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from armillary.simulation import Simulation
@@ -19,6 +19,7 @@ class SimulationFiles:
 
     trace: Path | None
     timeline: Path | None
+    memory: Path | None
     passes: Path | None
     progress: Path | None
     course: Path | None
@@ -45,14 +46,12 @@ class SimulationFiles:
 
             fresh = plan_file.model_copy(update={"prediction": simulation.prediction})
             write_report(self.report, Report.of(fresh, campaign_run=simulation.first_run))
-        places = (
-            *(self.trace, self.timeline, self.passes, self.progress, self.course, self.table),
-            self.report,
-        )
+        places = (getattr(self, field.name) for field in fields(self))
         return tuple(path for path in places if path is not None)
 
     def _write_step(self, simulation: Simulation) -> None:
         from simulator.schedule import actions_of
+        from simulator.step.memory_figure import memory_track_figure
         from simulator.step.predict import traced_memory, traced_step
         from simulator.step.timeline_figure import timeline_figure
         from simulator.step.trace import write_chrome_trace
@@ -60,15 +59,21 @@ class SimulationFiles:
         if self.passes is not None:
             schedule = simulation.schedule or actions_of(simulation.plan)
             write_atomic(self.passes, schedule.to_csv())
-        if self.trace is None and self.timeline is None:
+        if not (self.trace or self.timeline or self.memory):
             return
+        title = simulation.title
         spans = traced_step(simulation.scenario, simulation.plan, simulation.schedule)
+        tracks = traced_memory(simulation.scenario, simulation.plan, spans)
         if self.trace is not None:
-            memory = traced_memory(simulation.scenario, simulation.plan, spans)
-            write_chrome_trace(self.trace, spans, title=simulation.title, memory=memory)
+            write_chrome_trace(self.trace, spans, title=title, memory=tracks)
         if self.timeline is not None:
             form = picture_form(self.timeline)
-            write_atomic(self.timeline, timeline_figure(spans, title=simulation.title, form=form))
+            write_atomic(self.timeline, timeline_figure(spans, title=title, form=form))
+        if self.memory is not None:
+            form = picture_form(self.memory)
+            held = simulation.prediction.step.memory_capacity_bytes
+            picture = memory_track_figure(tracks, capacity_bytes=held, title=title, form=form)
+            write_atomic(self.memory, picture)
 
     def _write_campaign(self, simulation: Simulation) -> None:
         from simulator.campaign.progress_figure import progress_figure

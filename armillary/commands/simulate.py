@@ -47,6 +47,9 @@ def command(
         Path | None, options.written("Write the step as a Chrome trace, for Perfetto.")
     ] = None,
     timeline: Annotated[Path | None, options.drawn("Draw the step")] = None,
+    memory: Annotated[
+        Path | None, options.drawn("Draw what every stage holds over the step")
+    ] = None,
     passes: Annotated[
         Path | None, options.written("Write the order of passes (.csv), to change it.")
     ] = None,
@@ -74,6 +77,7 @@ def command(
     files = SimulationFiles(
         trace=trace,
         timeline=timeline,
+        memory=memory,
         passes=passes,
         progress=progress,
         course=course,

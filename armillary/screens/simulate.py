@@ -138,9 +138,11 @@ def _memory(step: StepPrediction) -> list[str]:
         for stage in shown
     ]
     margin = step.memory_margin_bytes
+    fullest = max(step.memory, key=lambda stage: stage.total_bytes)
+    stage = f" (of stage {fullest.stage})" if len(step.memory) > 1 else ""
     verdict = f"{format_bytes(margin)} free" if margin >= 0 else f"{format_bytes(-margin)} TOO MUCH"
     head = (
-        f"memory: the fullest rank holds {format_bytes(step.peak_memory_bytes)} of "
+        f"memory: the fullest rank{stage} holds {format_bytes(step.peak_memory_bytes)} of "
         f"{format_bytes(capacity)}, {verdict}; {step.fit_in_words}"
     )
     if len(shown) < len(step.memory):

@@ -121,11 +121,14 @@ def test_a_scenario_is_planned_first(capsys: pytest.CaptureFixture[str]) -> None
 def test_files_are_written(
     capsys: pytest.CaptureFixture[str], plan_path: str, tmp_path: Path
 ) -> None:
-    trace, picture = tmp_path / "t.json", tmp_path / "t.svg"
-    code, _, _ = output(capsys, plan_path, "--trace", str(trace), "--timeline", str(picture))
+    trace, picture, memory = (tmp_path / name for name in ("t.json", "t.svg", "m.svg"))
+    drawn = ("--timeline", str(picture), "--memory", str(memory))
+    code, out, _ = output(capsys, plan_path, "--trace", str(trace), *drawn)
     assert code == 0
     assert json.loads(trace.read_text())["traceEvents"]
-    assert picture.read_text().lstrip().startswith("<?xml")
+    for each in (picture, memory):
+        assert each.read_text().lstrip().startswith("<?xml")
+        assert f"saved: {each}" in " ".join(out.split())
 
 
 def test_a_campaign_is_a_picture_and_two_tables(

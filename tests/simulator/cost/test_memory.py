@@ -1,6 +1,7 @@
 """Memory per rank against worked numbers, published peaks and what must hold for any plan."""
 
 from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -309,3 +310,88 @@ def test_gathered_sequences_come_with_the_software() -> None:
     gathered = held(plain(keeps_gathered_inputs=True), tp=8, sequence_parallel=True)
     more = gathered.activations_bytes - divided
     assert more == pytest.approx((4 * 2 + 3) * 7 / 8 * 2 * 1024 * 2048)
+
+
+@given(
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([2, 8]),
+    st.sampled_from(["default", "torchtitan", "megatron-core-2024", "gloo-cpu"]),
+)
+def test_a_higher_zero_stage_never_holds_more_states(
+    pp: int, tp: int, copies: int, software: str
+) -> None:
+    """Weights, gradients and optimizer state, whatever the software keeps of them."""
+    mesh = {"pp": pp, "tp": tp, "n_microbatches": 2 * pp}
+    plans = [PlanSpec.model_validate({**mesh, "dp_replicate": copies})]
+    plans += [
+        PlanSpec.model_validate({**mesh, "dp_shard": copies, "zero_stage": stage})
+        for stage in (1, 2, 3)
+    ]
+    profile = find_software(software)
+    sizes = [
+        max(states(stage) for stage in memory_breakdown(TOY, CLUSTER, JOB, profile, plan))
+        for plan in plans
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@given(
+    st.sampled_from(["toy", "mixtral-8x7b", "deepseek-v3"]),
+    st.sampled_from(["default", "llama-eager", "torchtitan"]),
+    st.sampled_from([1, 2, 8]),
+    st.booleans(),
+    st.sampled_from(
+        [
+            ("none", "core-attn", "core-attn+layernorm", "core-attn+layernorm+moe", "full"),
+            ("none", "mlp", "mlp+moe-act", "mlp+moe-act+core-attn", "full"),
+            ("none", "selective", "full"),
+            ("none", "every-4", "every-2", "full"),
+            ("none", "first-1", "first-2", "full"),
+            ("none", "full", "groups-of-2", "groups-of-4"),
+        ]
+    ),
+)
+def test_repeating_more_never_keeps_more(
+    name: str, software: str, tp: int, sequence_parallel: bool, chain: tuple[str, ...]
+) -> None:
+    """From its forward to its backward, in each kind of layer."""
+    model = TOY if name == "toy" else find_model(name)
+    sequence_parallel = sequence_parallel and tp > 1
+    kept = []
+    for recompute in chain:
+        fields_ = {"tp": tp, "sequence_parallel": sequence_parallel, "recompute": recompute}
+        table = PlanTable.of([PlanSpec.model_validate(fields_)])
+        setting = Setting.of(model, CLUSTER, JOB, find_software(software), table)
+        layers = [layer_activations(setting, mixture=mixture) for mixture in (False, True)]
+        kept.append([float(layer.kept_bytes[0]) for layer in layers])
+    for less, more in pairwise(kept):
+        assert all(b <= a * (1 + 1e-12) for a, b in zip(less, more, strict=True))
+
+
+@given(
+    st.sampled_from(["default", "llama-eager", "internevo", "maxtext", "gloo-cpu"]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2, 8]),
+    st.integers(0, 3),
+    st.sampled_from(["none", "selective", "full"]),
+)
+def test_lines_are_not_negative_and_add_up(
+    software: str, pp: int, tp: int, copies: int, zero_stage: int, recompute: str
+) -> None:
+    """To the peak of every stage, in the table and one by one."""
+    axis = "dp_shard" if zero_stage else "dp_replicate"
+    mesh = {"pp": pp, "tp": tp, axis: copies, "zero_stage": zero_stage}
+    plan = PlanSpec.model_validate({**mesh, "recompute": recompute, "n_microbatches": pp})
+    profile = find_software(software)
+    stages = memory_breakdown(TOY, CLUSTER, JOB, profile, plan)
+    table = memory_held(TOY, CLUSTER, JOB, profile, PlanTable.of([plan]))
+    for stage in stages:
+        sizes = [size for _, size in stage.parts()]
+        assert min(sizes) >= 0.0
+        assert sum(sizes) == pytest.approx(stage.total_bytes)
+        assert stage.allocated_bytes <= stage.reserved_bytes <= stage.total_bytes
+    fullest = max(stages, key=lambda stage: stage.total_bytes)
+    assert table.peak_bytes[0] == pytest.approx(fullest.total_bytes)
+    assert table.allocated_bytes[0] == pytest.approx(max(s.allocated_bytes for s in stages))

@@ -94,3 +94,16 @@ def test_picture_is_reproducible_and_thinned_out() -> None:
     assert picture == memory_track_figure(tracks, capacity_bytes=80 * 2**30)
     assert picture.startswith(b"<?xml")
     assert len(picture) < 300_000
+
+
+def test_a_step_of_many_microbatches_is_drawn_at_both_ends() -> None:
+    """One panel would be a solid band; what is not drawn is said."""
+    plans = [PlanSpec(pp=2, n_microbatches=n) for n in (8, 256)]
+    drawn = [
+        memory_track_figure(
+            tracks_of(find_model("llama2-7b"), plan, "default"), capacity_bytes=80 * 2**30
+        )
+        for plan in plans
+    ]
+    panels = [picture.count(b'id="axes_') for picture in drawn]
+    assert panels == [1, 2]
