@@ -100,7 +100,8 @@ def axis_group(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> Group:
     """Return the group of ranks along one axis (or several joined ones) for every plan.
 
     `dp` synchronises gradients (dp_replicate × dp_shard × cp), `dp_shard_cp` shards the optimizer,
-    `ep` are the innermost ranks, and `expert_dp` holds the copies of one expert.
+    `ep` are the innermost ranks, and `expert_dp` holds the copies of one expert, which without
+    expert parallelism is divided by tp as all weights are.
     """
     assert axis in get_args(AxisName), axis
     return _group(cluster, parts_of(cluster, table, axis), table.n_ranks)
@@ -127,14 +128,16 @@ def parts_of(cluster: ClusterSpec, table: PlanTable, axis: AxisName) -> tuple[Pa
         return _part(table, "dp_shard_cp", AXES_OVER_REGIONS), copies
     if axis == "expert_dp":
         size, stride = _part(table, axis, AXES)
-        in_copy = np.maximum(table.dp_shard * table.cp * table.tp // table.ep, 1)
+        spread = table.dp_shard * table.cp * np.where(table.ep > 1, table.tp, 1)
+        in_copy = np.maximum(spread // table.ep, 1)
         return (in_copy, stride), (size // in_copy, copies[1])
     return (_part(table, axis, AXES_OVER_REGIONS),)
 
 
 def _part(table: PlanTable, axis: AxisName, order: tuple[str, ...]) -> Part:
     if axis == "expert_dp":
-        return table.n_ranks // (table.pp * table.ep), table.ep
+        stride = np.where(table.ep > 1, table.ep, table.tp)
+        return table.n_ranks // (table.pp * stride), stride
     joined = _JOINED_AXES.get(axis, (axis,))
     inner = order[order.index(joined[-1]) + 1 :]
     return _product(table, joined), _product(table, inner)

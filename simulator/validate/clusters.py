@@ -15,7 +15,8 @@ KNOWN_FABRICS = ((r"Hagemann", "hagemann-a100"),)
 """Fabrics of the catalog whose efficiency was measured, by a word of the source."""
 GBPS = 1e9 / 8
 _PER_DEVICE = re.compile(r"(\d+) ?Gb(?:/s|ps) per GPU")
-_PER_NODE = re.compile(r"(\d+) ?x ?(\d+) ?Gb(?:/s|ps)?\b")
+_LINKS_PER_NODE = re.compile(r"(\d+) ?x ?(\d+) ?Gb(?:/s|ps)?\b")
+_PER_NODE = re.compile(r"([\d.]+) ?([GT])b(?:/s|ps)(?: \w+)? per (?:node|server|host)")
 _SLICES = re.compile(r"(\d+) slice")
 
 
@@ -60,7 +61,10 @@ def _stated_gbps(text: str, per_node: int) -> float:
     per_device = _PER_DEVICE.search(text)
     if per_device:
         return float(per_device[1])
-    per_node_links = _PER_NODE.search(text)
-    if per_node_links:
-        return int(per_node_links[1]) * int(per_node_links[2]) / per_node
+    links = _LINKS_PER_NODE.search(text)
+    if links:
+        return int(links[1]) * int(links[2]) / per_node
+    whole = _PER_NODE.search(text)
+    if whole:
+        return float(whole[1]) * (1000.0 if whole[2] == "T" else 1.0) / per_node
     return 0.0

@@ -19,7 +19,7 @@ from simulator.validate.clusters import cluster_of
 from simulator.validate.corrections import corrected, corrections_of
 from simulator.validate.models import model_of
 from simulator.validate.rows import RunRow
-from simulator.validate.software import has_unfused_attention, software_rule
+from simulator.validate.software import has_unfused_attention, is_early, software_rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +201,9 @@ def _has_sequence_parallel(row: RunRow) -> bool:
         return False
     if software_rule(row).profile == "maxtext":
         return True  # its tensor axis divides the activations between the matrices too
-    return row.sequence_parallel is not False
+    if row.sequence_parallel is None:
+        return not is_early(row)
+    return row.sequence_parallel
 
 
 def _virtual_stages(row: RunRow, assumed: list[str]) -> int:
@@ -224,11 +226,15 @@ def _layers_per_chunk(n_layers: int, n_chunks: int) -> tuple[int, ...]:
     return (each - 1, *[each] * (n_chunks - 2), each - 1)
 
 
+FULL_TOKENS = 4096
+"""Tokens of a microbatch with which a device is busy; who needs no pipeline takes no fewer."""
+
+
 def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
     """Sequences of a microbatch and their number.
 
     Not stated: as many microbatches as stages under FSDP (torch's default), one sequence in other
-    pipelines and without them.
+    pipelines, and without one as many as make `FULL_TOKENS`.
     """
     batch = row.global_batch_seqs or 0
     local = -(-batch // dp)
@@ -239,8 +245,11 @@ def _microbatches(row: RunRow, dp: int, assumed: list[str]) -> tuple[int, int]:
         micro = local  # its batch is per device, tp devices share it, and nothing is accumulated
     if micro is None:
         assumed.append("micro_batch")
-        fsdp = "fsdp" in row.zero_stage_or_fsdp.lower() and (row.pp or 1) > 1
-        micro = max(1, local // (row.pp or 1)) if fsdp else 1
+        fsdp = "fsdp" in row.zero_stage_or_fsdp.lower()
+        if (row.pp or 1) == 1:
+            micro = max(1, FULL_TOKENS * (row.cp or 1) // (row.seq_len or 1))
+        else:
+            micro = max(1, local // (row.pp or 1)) if fsdp else 1
     largest = max(size for size in range(1, min(micro, local) + 1) if local % size == 0)
     if largest < micro:
         assumed.append("micro_batch")

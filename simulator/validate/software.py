@@ -32,6 +32,9 @@ class Rule:
         return "core-attn" if self.profile.startswith("megatron") else "selective"
 
 
+_EARLY = "predates fusion"
+"""Joins what rows of early articles say."""
+
 RULES = (
     Rule("maxtext", (r"tpu",)),
     Rule("maxtext-gpu", (r"jax|maxtext|levanter|paxml|t5x|alpa\b",), blank_recompute="selective"),
@@ -39,8 +42,8 @@ RULES = (
     Rule("megatron-plain", (r"simumax|no comm overlap",), measures="allocated"),
     Rule("megatron-deepspeed", (r"mt-nlg|gpt-?neox",)),
     Rule("megatron-deepspeed", (r"megatron", r"deepspeed")),
-    Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti", r"fp16"), "bf16"),
-    Rule("megatron-2021", (r"unfused", r"megatron|sc21|korthikanti")),
+    Rule("megatron-2021", (rf"unfused|{_EARLY}", r"megatron|sc21|korthikanti", r"fp16"), "bf16"),
+    Rule("megatron-2021", (rf"unfused|{_EARLY}", r"megatron|sc21|korthikanti")),
     Rule("megatron-bridge-25.09", (r"container 25\.09",), "bf16", "none"),
     Rule("megatron-bridge-25.11", (r"container 2(5\.|6\.02;)",), "bf16", "none"),
     Rule("megatron-bridge-26.02.01", (r"container 26\.0(2\.|4)",), "bf16", "none"),
@@ -66,6 +69,7 @@ RULES = (
     Rule("torchtitan", (r"nanogpt|litgpt|lit-gpt|torchtune",)),
     Rule("fsdp-eager", (r"fsdp|zero|deepspeed|hugging|transformers|accelerate|axolotl|trl\b",)),
     Rule("fsdp-eager", (r"factory|lightning|fairscale|fairseq|metaseq|olmo|colossal|eager|ddp\b",)),
+    Rule("megatron-2021", (_EARLY,)),
     Rule("default", ()),
 )
 """First match wins."""
@@ -74,18 +78,31 @@ RULES = (
 def software_rule(row: RunRow) -> Rule:
     """Return the first rule that the row meets."""
     said = [row.device, row.source, row.precision, row.zero_stage_or_fsdp, row.attention_impl]
-    text = " | ".join([*said, row.notes, row.model]).lower()
+    text = " | ".join([*said, row.notes, row.model, _EARLY * is_early(row)]).lower()
     for rule in RULES:
         if all(re.search(pattern, text) for pattern in rule.patterns):
             return rule
     raise AssertionError("the last rule matches everything")
 
 
+FIRST_FUSED = 2301
+"""Year and month of articles from which on fused attention and sequence parallelism are usual.
+Articles (arXiv 2205.14135, 2205.05198) and frameworks are months apart."""
+
+
+def is_early(row: RunRow) -> bool:
+    """Whether a row comes from an article of before fused attention, by its arXiv number."""
+    article = re.search(r"arxiv\D{0,5}(\d{4})\.\d", row.source.lower())
+    return article is not None and int(article[1]) < FIRST_FUSED
+
+
 def has_unfused_attention(row: RunRow) -> bool:
-    """Whether scores go through memory.
+    """Whether scores go through memory; not stated, in early articles and on V100.
 
     Attention sinks (GPT-OSS) had no fused kernel before Megatron-Bridge 26.06.
     """
     if re.search(r"gpt.?oss", row.model.lower()):
         return bool(re.search(r"container 2(5|6\.0[24])", row.notes))
+    if not row.attention_impl:
+        return is_early(row) or "v100" in row.device.lower()
     return bool(re.match(r"(unfused|fused$|torch$|eager|math|naive)", row.attention_impl.lower()))

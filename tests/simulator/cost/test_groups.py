@@ -48,6 +48,15 @@ def test_which_links_an_axis_crosses(
     assert fan_outs(group(make_cluster(16), axis, **plan)) == expected
 
 
+def test_experts_that_are_not_spread_have_the_copies_of_all_weights(
+    make_cluster: ClusterMaker,
+) -> None:
+    plan = {"pp": 2, "dp_replicate": 8, "cp": 2, "tp": 4, "ep": 1}
+    machine = make_cluster(16)
+    assert fan_outs(group(machine, "expert_dp", **plan)) == [2, 8]
+    assert fan_outs(group(machine, "dp", **plan)) == [2, 8]
+
+
 def test_pure_sharding_fills_the_node_and_tensor_parallelism_leaves_one_member_in_it(
     make_cluster: ClusterMaker,
 ) -> None:
@@ -112,6 +121,7 @@ def test_pipelines_stay_inside_a_region(make_cluster: ClusterMaker) -> None:
     assert fan_outs(group(regions, "dp_shard", **sharded)) == [1, 2, 1]
     experts = sharded | {"ep": 4}
     assert fan_outs(group(regions, "expert_dp", **experts)) == [2, 2, 2]
+    assert fan_outs(group(regions, "expert_dp", **sharded)) == [1, 2, 2]
 
 
 def test_where_copies_lie_counts_for_the_transfers_of_their_stages() -> None:

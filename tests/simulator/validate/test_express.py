@@ -60,6 +60,35 @@ def test_fsdp_pipelines_run_as_many_microbatches_as_stages() -> None:
     assert found.plan.zero_stage == 2  # gathered weights stay from forward to backward
 
 
+@pytest.mark.parametrize(("sequence", "micro"), [(512, 8), (2048, 2), (4096, 1), (8192, 1)])
+def test_microbatches_without_a_pipeline_keep_a_device_busy(sequence: int, micro: int) -> None:
+    found = case(seq_len=sequence, micro_batch=None, pp=1, tp=4, dp=16, global_batch_seqs=256)
+    assert found.plan.microbatch_sequences == micro
+    assert "micro_batch" in found.assumed
+
+
+@pytest.mark.parametrize(("source", "sequence_parallel"), [("arXiv 2104.1", False), ("x", True)])
+def test_sequence_parallelism_is_newer_than_tensor_parallelism(
+    source: str, sequence_parallel: bool
+) -> None:
+    assert case(source=source, vpp=1).plan.sequence_parallel == sequence_parallel
+
+
+@pytest.mark.parametrize(
+    ("interconnect", "gbps"),
+    [
+        ("8x200Gb/s HDR IB per node", 200),
+        ("NVLink; 50Gb/s per GPU", 50),
+        ("NVLink; 3200Gbps EFA per node", 400),
+        ("1.6 Tb/s per server", 200),
+        ("800 Gbps per node (RoCE)", 100),
+    ],
+)
+def test_links_in_many_spellings(interconnect: str, gbps: float) -> None:
+    nic = case(interconnect=interconnect, vpp=1).cluster.fabric.nic
+    assert nic.bandwidth_bytes_per_s == pytest.approx(gbps / 8 * 1e9)
+
+
 def test_layers_that_only_divide_with_embedding_and_head() -> None:
     found = case(n_layers=46, vpp=4, pp=4, tp=8, dp=2)
     assert found.plan.layers_per_chunk == (2, *[3] * 14, 2)

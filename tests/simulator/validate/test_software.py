@@ -42,3 +42,22 @@ def test_attention_sinks_had_no_fused_kernel_at_first() -> None:
     late = RunRow(model="GPT OSS 120B", notes="NeMo container 26.06")
     assert has_unfused_attention(early)
     assert not has_unfused_attention(late)
+
+
+@pytest.mark.parametrize(
+    ("source", "device", "profile", "unfused"),
+    [
+        ("Megatron-LM (arXiv 1909.08053)", "V100-SXM2-32GB", "megatron-2021", True),
+        ("somebody (arXiv:2107.01234)", "A100", "megatron-2021", True),
+        ("somebody with fairseq (arXiv 2205.01234)", "A100", "fsdp-eager", True),
+        ("somebody (arXiv 2212.1)", "TPU v4", "maxtext", True),
+        ("somebody (arXiv 2301.1)", "A100", "default", False),
+        ("own runs", "V100", "default", True),
+    ],
+)
+def test_early_articles_had_no_fused_attention(
+    source: str, device: str, profile: str, unfused: bool
+) -> None:
+    row = RunRow(source=source, device=device)
+    assert (software_rule(row).profile, has_unfused_attention(row)) == (profile, unfused)
+    assert not has_unfused_attention(RunRow(source=source, attention_impl="flash", device=device))
