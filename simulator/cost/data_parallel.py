@@ -11,7 +11,7 @@ from simulator.cost.collectives import all_gather_s, all_reduce_s, p2p_s, reduce
 from simulator.cost.groups import Group, world_group
 from simulator.cost.layers import final_norm_parameters
 from simulator.cost.measured_work import added_s
-from simulator.cost.plan_table import FloatArray, PlanTable
+from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
 from simulator.cost.setting import Setting
 from simulator.cost.shares import (
     RankParameters,
@@ -108,7 +108,9 @@ def _group_sync(
 ) -> SyncTimes:
     """Collectives of some parameters, bucket by bucket.
 
-    Copies that exchange every H steps (`sync_every_steps`) pay 1/H of it per step.
+    Copies that exchange every H steps (`sync_every_steps`) pay 1/H of it per step. They add up
+    their shards once a step where shards are reduced for every microbatch; each microbatch has its
+    part of that.
     """
     every = setting.job.sync_every_steps
     gradients = n_parameters * gradient_bytes(setting.job)
@@ -118,7 +120,7 @@ def _group_sync(
     split_s = split_s + added_s("shard-reduce", gradients, shards)
     if copies is not None:
         copies_s = _in_buckets(setting, all_reduce_s, gradients / shards.size, copies)
-        split_s = split_s + copies_s / every
+        split_s = split_s + copies_s / (every * n_reductions(setting.table))
     whole_s = _in_buckets(setting, all_reduce_s, gradients, everyone)
     whole_s = whole_s + added_s("replica-reduce", gradients, everyone)
     gather_s = _in_buckets(setting, all_gather_s, weights, shards)
@@ -127,6 +129,17 @@ def _group_sync(
         reduce_s=np.where(sharded, split_s, whole_s / every),
         gather_s=np.where(sharded, gather_s, 0.0),
     )
+
+
+def reduces_every_microbatch(table: PlanTable) -> BoolArray:
+    """Whether shards of gradients are reduced after every microbatch: FSDP without a pipeline."""
+    every: BoolArray = (table.zero_stage >= 2) & (table.pp == 1)
+    return every
+
+
+def n_reductions(table: PlanTable) -> IntArray:
+    """Reductions of a shard in one step; shape (n,)."""
+    return np.where(reduces_every_microbatch(table), table.n_microbatches, 1)
 
 
 def _in_buckets(

@@ -13,7 +13,9 @@ from simulator.cost.data_parallel import (
     embedding_sync,
     head_sync,
     layer_sync,
+    n_reductions,
     optimizer_s,
+    reduces_every_microbatch,
 )
 from simulator.cost.edges import price_embedding, price_head
 from simulator.cost.exchange import stage_transfer_s
@@ -93,7 +95,7 @@ def price_step(
         gather_once_overlap=np.full(n, _gather_once_overlap(software.overlap)),
         dp_contention=np.minimum(software.dp_contention + meets, 1.0),
         gather_every_pass=1.0 * (table.zero_stage == 3),
-        reduce_every_microbatch=1.0 * ((table.zero_stage >= 2) & (table.pp == 1)),
+        reduce_every_microbatch=1.0 * reduces_every_microbatch(table),
         optimizer_s=_price_optimizer(setting),
         step_constant_s=np.full(n, software.step_constant_s),
         scale_factor=scale * growth,
@@ -151,6 +153,7 @@ def _price_syncs(setting: Setting) -> _Syncs:
         table.ep,
         setting.expert_tp,
         1 * (table.zero_stage > 0),
+        np.where(table.dp_replicate > 1, n_reductions(table), 1),
     )
     subset, inverse = unique_rows(table, columns)
     distinct = setting.of_table(subset)
