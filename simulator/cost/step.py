@@ -95,7 +95,7 @@ def price_step(
         gather_once_overlap=np.full(n, _gather_once_overlap(software.overlap)),
         dp_contention=np.minimum(software.dp_contention + meets, 1.0),
         gather_every_pass=1.0 * (table.zero_stage == 3),
-        reduce_every_microbatch=1.0 * reduces_every_microbatch(table),
+        reduce_every_microbatch=reduces_every_microbatch(table).astype(np.float64),
         optimizer_s=_price_optimizer(setting),
         step_constant_s=np.full(n, software.step_constant_s),
         scale_factor=scale * growth,
