@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from simulator.campaign.losses import Loss
 
@@ -22,6 +23,15 @@ class Segment:
     """The failure that ended it, if one did."""
 
 
+class Strike(NamedTuple):
+    """A failure of the job, or of a group of it."""
+
+    time_s: float
+    cause: str
+    apart: bool
+    """Whether the rest of the job went on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignRun:
     """What happened in one replica."""
@@ -34,6 +44,8 @@ class CampaignRun:
     """Events that stopped the job, or a group of it, by cause."""
     segments: tuple[Segment, ...]
     """In the order of time; empty unless recorded."""
+    strikes: tuple[Strike, ...]
+    """All failures, in the order of time; empty unless recorded."""
 
     @property
     def goodput(self) -> float:

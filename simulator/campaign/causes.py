@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.spec.errors import InputError
 from simulator.spec.profiles import FailureProfile
-from simulator.spec.reliability import SCOPES, FailureCause, ReliabilitySpec, Scope
+from simulator.spec.reliability import SCOPES, FailureCause, LifePhase, ReliabilitySpec, Scope
 from simulator.spec.units import format_seconds
 
 
@@ -17,6 +17,34 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
     """
     if not asked.random_failures:
         return ()
+    causes = tuple(
+        cause
+        for cause in _all_causes(asked, profile)
+        if cause.failures_per_device_day + cause.failures_per_job_day > 0
+    )
+    _require_order(causes, asked.repair_s or profile.repair_s)
+    return causes
+
+
+def replayed_causes(asked: ReliabilitySpec, profile: FailureProfile) -> dict[str, FailureCause]:
+    """Return the cause of every class of recorded outages.
+
+    A class that is called like a cause is noticed, warned of and booked like it, but strikes the
+    recorded node alone; any other one is a stop that is noticed at once.
+    """
+    known = {cause.name: cause for cause in _all_causes(asked, profile)}
+    alone = {"scope": "node", "followers": 0.0, "repair_fraction": 1.0, "life": (LifePhase(),)}
+    names = dict.fromkeys(outage.cause for outage in asked.replay)
+    return {
+        name: known[name].model_copy(update=alone)
+        if name in known
+        else FailureCause(name=name, detection_s=0.0)
+        for name in names
+    }
+
+
+def _all_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[FailureCause, ...]:
+    """Return every cause that is named, its rate and its detection time said outright."""
     base = asked.causes or profile.causes or (_any_cause(profile),)
     if asked.failures_per_device_day is not None:
         total = sum(cause.failures_per_device_day for cause in base if cause.effect != "slow")
@@ -32,15 +60,12 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
     every = tuple(with_rates(cause, asked.failure_factor) for cause in (*base, *asked.more_causes))
     # A restart given as one number includes detection where a cause does not say its own.
     usual_s = 0.0 if asked.restart_s is not None else profile.detection_s
-    causes = tuple(
+    return tuple(
         cause
         if cause.detection_s is not None
         else cause.model_copy(update={"detection_s": usual_s})
         for cause in every
-        if cause.failures_per_device_day + cause.failures_per_job_day > 0
     )
-    _require_order(causes, asked.repair_s or profile.repair_s)
-    return causes
 
 
 def with_rates(cause: FailureCause, factor: float) -> FailureCause:

@@ -55,7 +55,7 @@ def failure_stream(
     causes: tuple[FailureCause, ...],
     fleet: Fleet,
     cohorts: Cohorts,
-    outages: tuple[Outage, ...],
+    recorded: tuple[Failure, ...],
     seed: np.random.SeedSequence,
 ) -> Iterator[Failure]:
     """Yield the failures of a fleet in the order of time; without end unless nothing can fail.
@@ -67,7 +67,7 @@ def failure_stream(
     constant = [part for part in parts if part.shape == 1]
     ageing = [part for part in parts if part.shape != 1]
     seeds = seed.spawn(1 + len(ageing))
-    streams: list[Iterator[Failure]] = [_recorded(outages)] if outages else []
+    streams: list[Iterator[Failure]] = [iter(recorded)] if recorded else []
     if constant:
         streams.append(_constant(constant, cohorts, np.random.default_rng(seeds[0])))
     streams += [
@@ -99,11 +99,14 @@ def _parts(causes: tuple[FailureCause, ...], fleet: Fleet, cohorts: Cohorts) -> 
     return parts
 
 
-def _recorded(outages: tuple[Outage, ...]) -> Iterator[Failure]:
-    """Yield recorded outages, each as a cause of its own name."""
-    causes = {outage.cause: FailureCause(name=outage.cause, detection_s=0.0) for outage in outages}
-    for outage in sorted(outages, key=lambda outage: (outage.start_s, outage.node)):
-        yield Failure(outage.start_s, causes[outage.cause], outage.node, back_s=outage.end_s)
+def recorded_failures(
+    outages: tuple[Outage, ...], causes: dict[str, FailureCause]
+) -> tuple[Failure, ...]:
+    """Return recorded outages in the order of time; `causes` are those of their classes."""
+    return tuple(
+        Failure(outage.start_s, causes[outage.cause], outage.node, back_s=outage.end_s)
+        for outage in sorted(outages, key=lambda outage: (outage.start_s, outage.node))
+    )
 
 
 def _constant(

@@ -16,7 +16,7 @@ import numpy as np
 import simpy
 
 from simulator.campaign.agenda import Agenda
-from simulator.campaign.campaign_run import CampaignRun, Segment
+from simulator.campaign.campaign_run import CampaignRun, Segment, Strike
 from simulator.campaign.endless import NEVER
 from simulator.campaign.failures import Failure
 from simulator.campaign.groups import GroupOutages
@@ -64,6 +64,7 @@ class Job:
         self._training = Training(setting, self._ledger)
         self._failures: Counter[str] = Counter()
         self._segments: list[Segment] | None = [] if record else None
+        self._strikes: list[Strike] = []
         self._idle_booked_s = 0.0
         self._unpaid_node_s = 0.0
 
@@ -88,6 +89,7 @@ class Job:
             losses_node_s=self._ledger.losses,
             failures=self._failures,
             segments=tuple(self._segments or ()),
+            strikes=tuple(self._strikes),
         )
 
     # What failures do to the job.
@@ -95,8 +97,12 @@ class Job:
     def stop(self, failure: Failure, n_removed: int) -> None:
         """Stop what holds the struck nodes."""
         self._failures[failure.cause.name] += 1
-        if self._apart and failure.cause.scope != "job" and self._groups.stop(failure, n_removed):
-            self._regroup()
+        apart = self._apart and failure.cause.scope != "job"
+        apart = apart and self._groups.stop(failure, n_removed)
+        if self._segments is not None:
+            self._strikes.append(Strike(self._agenda.now_s, failure.cause.name, apart))
+        if apart:
+            self._regroup(failure)
         else:
             self._inbox.append(failure)
 
@@ -107,18 +113,18 @@ class Job:
             self._record_change()
             self._end_s = self._training.end_s
 
-    def _regroup(self) -> None:
-        """Go on with the groups that run now."""
+    def _regroup(self, failure: Failure | None = None) -> None:
+        """Go on with the groups that run now, after a failure or a restart of some."""
         if self._trains:
             training = self._training
             training.set_share(self._agenda.now_s, self._groups.running_share)
             if self._segments is not None:
                 training.reach(self._agenda.now_s)
-                self._record_change()
+                self._record_change(failure)
             self._end_s = training.end_s
 
-    def _record_change(self) -> None:
-        self._record(None, self._stretch, None)
+    def _record_change(self, failure: Failure | None = None) -> None:
+        self._record(None, self._stretch, failure)
         self._stretch = self._here()
 
     def node_back(self) -> None:
@@ -142,6 +148,8 @@ class Job:
         """Stop because of corruption, if it is still there."""
         if self._training.safe.corrupt:
             self._failures[failure.cause.name] += 1
+            if self._segments is not None:
+                self._strikes.append(Strike(self._agenda.now_s, failure.cause.name, apart=False))
             self._inbox.append(failure)
 
     # The life of the job.

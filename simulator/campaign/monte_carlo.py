@@ -33,7 +33,7 @@ def unsupported(setting: CampaignSetting) -> str | None:
     causes = setting.terms.causes
     reasons = (
         (setting.recovery != "wait", f"recovery {setting.recovery}"),
-        (bool(setting.outages), "recorded outages"),
+        (bool(setting.recorded), "recorded outages"),
         (any(cause.effect != "stop" for cause in causes), "slow or corrupt nodes"),
         (any(cause.notice_s > 0 for cause in causes), "warnings"),
         (any(cause.followers > 0 for cause in causes), "bursts"),

@@ -63,25 +63,30 @@ def _draw_progress(axes: Axes, run: CampaignRun, n_steps: int) -> None:
     axes.set_xlim(0, days)
     axes.set_ylim(0, 102)
     axes.text(
-        0.01,
-        0.93,
-        f"goodput {run.goodput:.1%}, {run.failures.total():,} failures, {days:.1f} days "
-        "(dashed: no losses)",
+        0.99,
+        0.05,
+        f"goodput {run.goodput:.1%}, {_counted(run)}, {days:.1f} days (dashed: no losses)",
         transform=axes.transAxes,
         fontsize=8,
-        va="top",
+        ha="right",
     )
     axes.tick_params(labelbottom=False)
+
+
+def _counted(run: CampaignRun) -> str:
+    """Say how many failures there were, and how many of them the rest of the job survived."""
+    apart = sum(strike.apart for strike in run.strikes)
+    survived = f", of which {apart:,} stopped only a group" if apart else ""
+    return f"{run.failures.total():,} failures{survived}"
 
 
 def _draw_causes(axes: Axes, run: CampaignRun) -> None:
     """Draw a tick per failure, a row per cause."""
     struck: dict[str, list[float]] = {}
     common = [name for name, _ in run.failures.most_common(MAX_CAUSES)]
-    for segment in run.segments:
-        if segment.cause:
-            name = segment.cause if segment.cause in common else "other causes"
-            struck.setdefault(name, []).append(segment.end_s / DAY_S)
+    for strike in run.strikes:
+        name = strike.cause if strike.cause in common else "other causes"
+        struck.setdefault(name, []).append(strike.time_s / DAY_S)
     names = [name for name in (*common, "other causes") if name in struck]
     axes.eventplot(
         [struck[name] for name in names] or [[]],
@@ -89,9 +94,9 @@ def _draw_causes(axes: Axes, run: CampaignRun) -> None:
         linelengths=0.7,
         linewidths=0.6,
         colors=[_LINES[at % len(_LINES)] for at in range(len(names))] or None,
-        rasterized=len(run.segments) > MAX_TICKS,
+        rasterized=len(run.strikes) > MAX_TICKS,
     )
-    axes.set_yticks(range(len(names)), [f"{n} ({len(struck[n])})" for n in names], fontsize=7)
+    axes.set_yticks(range(len(names)), [f"{n} ({len(struck[n]):,})" for n in names], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("days")
 

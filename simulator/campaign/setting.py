@@ -10,6 +10,7 @@ from simulator.campaign.campaign_table import campaign_table
 from simulator.campaign.decided import decided
 from simulator.campaign.degraded import StepClock
 from simulator.campaign.endless import require_progress
+from simulator.campaign.failures import Failure, recorded_failures
 from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
 from simulator.campaign.repair import RepairTerms
@@ -27,7 +28,7 @@ from simulator.campaign.spare_pools import SpareTerms
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import InputNeeds, StepPrediction
-from simulator.spec.reliability import Outage, Recovery, ReliabilitySpec
+from simulator.spec.reliability import Recovery, ReliabilitySpec
 from simulator.spec.scenario import Scenario
 
 
@@ -38,7 +39,8 @@ class CampaignSetting:
     terms: CampaignTerms
     fleet: Fleet
     cohorts: Cohorts
-    outages: tuple[Outage, ...]
+    recorded: tuple[Failure, ...]
+    """Outages that happen besides the random ones."""
     saves: Saves
     restart_s: float
     """Detection to training again, without loading and swapping; the first start takes as long."""
@@ -86,7 +88,7 @@ def campaign_setting(
         terms=terms,
         fleet=fleet,
         cohorts=Cohorts.of(asked.cohorts, fleet.n_units),
-        outages=asked.replay,
+        recorded=recorded_failures(asked.replay, terms.replayed),
         saves=_saves(terms, rhythm, step_s),
         restart_s=restart_s,
         spares=terms.spares,

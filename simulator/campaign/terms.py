@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 
 from simulator.campaign.assumptions import campaign_assumptions
-from simulator.campaign.causes import first_surviving, resolve_causes, with_rates
+from simulator.campaign.causes import (
+    first_surviving,
+    replayed_causes,
+    resolve_causes,
+    with_rates,
+)
 from simulator.campaign.checkpoint_size import checkpoint_bytes
 from simulator.campaign.decided import fixed_recovery, fixed_spares
 from simulator.campaign.fleet import domain_nodes
@@ -24,6 +29,7 @@ from simulator.spec.reliability import (
     MAX_FAILURES_PER_DAY,
     CheckpointTier,
     FailureCause,
+    Outage,
     Recovery,
     ReliabilitySpec,
     Scope,
@@ -66,6 +72,8 @@ class CampaignTerms:
     input: InputSpec | None
     """None: data are always there."""
     causes: tuple[FailureCause, ...]
+    replayed: dict[str, FailureCause]
+    """Those of recorded outages, by class."""
     failures: Rate
     """Of all causes that stop the job without warning."""
     isolated: Rate
@@ -114,7 +122,11 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
     cluster, asked = scenario.cluster, scenario.reliability
     profile = find_failure_profile(asked.profile, where="reliability.profile")
     causes = resolve_causes(asked, profile)
-    events = tuple(_as_events(cause, asked) for cause in (*causes, *_recorded(asked)))
+    replayed = replayed_causes(asked, profile)
+    events = (
+        *(_as_events(cause, asked) for cause in causes),
+        *(_at_mean_rate(cause, asked.replay) for cause in replayed.values()),
+    )
     sudden = tuple(cause for cause in events if cause.effect != "slow" and cause.notice_s == 0)
     warned = tuple(
         _evicted(cause) if cause.effect == "slow" else cause
@@ -144,6 +156,7 @@ def campaign_terms(scenario: Scenario) -> CampaignTerms:
         cores_per_node=cluster.host.n_cores,
         input=scenario.input,
         causes=causes,
+        replayed=replayed,
         failures=_rate(sudden),
         isolated=_rate(apart),
         recovery=fixed_recovery(asked),
@@ -214,20 +227,18 @@ def _as_events(cause: FailureCause, asked: ReliabilitySpec) -> FailureCause:
     return with_rates(cause, factor)
 
 
-def _recorded(asked: ReliabilitySpec) -> tuple[FailureCause, ...]:
-    """Return recorded outages as a cause of their mean rate, for the closed form and intervals."""
-    if not asked.replay:
-        return ()
-    days = max(1.0, max(outage.end_s for outage in asked.replay) / DAY_S)
-    away_s = sum(outage.end_s - outage.start_s for outage in asked.replay) / len(asked.replay)
-    rate = min(MAX_FAILURES_PER_DAY, len(asked.replay) / days)
-    return (
-        FailureCause(
-            name="recorded",
-            failures_per_job_day=rate,
-            detection_s=0.0,
-            repair_s=max(away_s, 1.0),
-        ),
+def _at_mean_rate(cause: FailureCause, outages: tuple[Outage, ...]) -> FailureCause:
+    """Return the cause of a class of recorded outages as a random one of their mean rate."""
+    days = max(1.0, max(outage.end_s for outage in outages) / DAY_S)
+    away_s = [outage.end_s - outage.start_s for outage in outages if outage.cause == cause.name]
+    mean_s = max(sum(away_s) / len(away_s), 1.0)
+    return cause.model_copy(
+        update={
+            "failures_per_device_day": 0.0,
+            "failures_per_job_day": min(MAX_FAILURES_PER_DAY, len(away_s) / days),
+            "repair_s": mean_s,
+            "lasts_s": mean_s if cause.effect == "slow" else cause.lasts_s,
+        }
     )
 
 

@@ -59,7 +59,7 @@ class Trouble:
         self._setting = setting
         self._job = job
         self._stream = failure_stream(
-            setting.terms.causes, setting.fleet, setting.cohorts, setting.outages, strikes
+            setting.terms.causes, setting.fleet, setting.cohorts, setting.recorded, strikes
         )
         self._next = next(self._stream, None)
         self.next_s = inf if self._next is None else self._next.time_s
@@ -154,7 +154,10 @@ class Trouble:
         """Slow the job until the trouble passes, or is noticed and its node taken away."""
         cause = failure.cause
         state = (cause.slows, cause.slowdown)
-        lasts_s = float(self._slowness.exponential(cause.lasts_s))
+        if failure.back_s is None:
+            lasts_s = float(self._slowness.exponential(cause.lasts_s))
+        else:
+            lasts_s = failure.back_s - failure.time_s
         noticed = cause.detection_s is not None and 0 < cause.detection_s < lasts_s
 
         def over(failure: Failure) -> None:

@@ -88,6 +88,7 @@ TERMS = CampaignTerms(
     cores_per_node=96,
     input=None,
     causes=(),
+    replayed={},
     failures=RATE,
     isolated=Rate(per_device_s=1e-9),
     recovery="wait",

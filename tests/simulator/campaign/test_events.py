@@ -410,6 +410,19 @@ def test_segments_are_a_table_without_gaps() -> None:
     assert set(frame["what"]) >= {"training", "restart", "initialisation"}
 
 
+def test_every_failure_is_recorded_whether_it_stops_the_job_or_a_group() -> None:
+    setting = setting_of(days=30, spares=32, recovery="isolate", isolation_groups=16)
+    run = simulate_campaign(setting, record=True)
+    assert Counter(strike.cause for strike in run.strikes) == run.failures
+    # Only what strikes no node stops all groups at once.
+    assert {strike.cause for strike in run.strikes if not strike.apart} == {
+        cause.name for cause in setting.terms.causes if cause.scope == "job"
+    }
+    times = [strike.time_s for strike in run.strikes]
+    assert times == sorted(times)
+    assert not simulate_campaign(setting).strikes
+
+
 def test_a_campaign_that_never_finishes_says_why() -> None:
     with pytest.raises(NoFeasiblePlan, match="a restart takes 60 s and something fails every 5"):
         setting_of(failures_per_device_day=1, restart_s=60)

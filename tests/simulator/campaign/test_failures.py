@@ -4,11 +4,14 @@ from itertools import takewhile
 import numpy as np
 import pytest
 
-from simulator.campaign.failures import Failure, failure_stream
+from simulator.campaign.causes import replayed_causes
+from simulator.campaign.failures import Failure, failure_stream, recorded_failures
 from simulator.campaign.fleet import Cohorts, Fleet
-from simulator.spec.reliability import CohortSpec, FailureCause, LifePhase, Outage
+from simulator.catalog import find_failure_profile
+from simulator.spec.reliability import CohortSpec, FailureCause, LifePhase, Outage, ReliabilitySpec
 
 DAY_S = 86400.0
+LLAMA3 = find_failure_profile("llama3-16k-h100")
 
 
 def fleet_of(n_nodes: int, *, n_spares: int = 0, devices_per_node: int = 1) -> Fleet:
@@ -27,14 +30,14 @@ def failures_in(
     fleet: Fleet,
     *,
     cohorts: tuple[CohortSpec, ...] = (),
-    outages: tuple[Outage, ...] = (),
+    recorded: tuple[Failure, ...] = (),
     seed: int = 0,
 ) -> list[Failure]:
     stream = failure_stream(
         causes,
         fleet,
         Cohorts.of(cohorts, fleet.n_units),
-        outages,
+        recorded,
         np.random.SeedSequence(seed),
     )
     return list(takewhile(lambda failure: failure.time_s < days * DAY_S, stream))
@@ -159,13 +162,15 @@ def test_recorded_outages_mix_with_random_ones() -> None:
         Outage(node=7, start_s=500, end_s=900, cause="fan"),
         Outage(node=3, start_s=100, end_s=400),
     )
-    alone = failures_in(1, (), fleet_of(10), outages=outages)
+    causes = replayed_causes(ReliabilitySpec(replay=outages), LLAMA3)
+    recorded = recorded_failures(outages, causes)
+    alone = failures_in(1, (), fleet_of(10), recorded=recorded)
     assert [(f.time_s, f.node, f.cause.name, f.back_s) for f in alone] == [
         (100, 3, "recorded", 400),
         (500, 7, "fan", 900),
     ]
     cause = FailureCause(name="any", failures_per_device_day=10)
-    mixed = failures_in(1, (cause,), fleet_of(10), outages=outages)
+    mixed = failures_in(1, (cause,), fleet_of(10), recorded=recorded)
     assert {"fan", "recorded", "any"} == {failure.cause.name for failure in mixed}
 
 

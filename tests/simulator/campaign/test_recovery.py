@@ -204,3 +204,39 @@ def test_everybody_waits_for_the_slowest_device() -> None:
     run = simulate_campaign(setting_of(days=5, failures_per_device_day=0.0, step_jitter=0.02))
     slowed = run.losses_node_s[Loss.DEGRADED_SPEED] / run.productive_node_s
     assert slowed == pytest.approx(0.0794, abs=1e-4)
+
+
+def test_a_recorded_class_is_the_cause_of_its_name() -> None:
+    # Every hour a node is out for ten minutes: noticed late, announced, or only slow.
+    kinds: dict[str, dict[str, Any]] = {
+        "late": {"detection_s": 120.0},
+        "planned": {"planned": True, "notice_s": 3600.0},
+        "slow": {"effect": "slow", "slowdown": 2.0, "lasts_s": 1.0},
+        "unheard-of": {},
+    }
+    lost = {}
+    for name, fields in kinds.items():
+        outages = [
+            {"node": hour, "start_s": 3600.0 * hour, "end_s": 3600.0 * hour + 600, "cause": name}
+            for hour in range(1, 11)
+        ]
+        causes = [] if name == "unheard-of" else [{"name": name, **fields}]
+        setting = setting_of(
+            n_devices=1024,
+            days=0.5,
+            step_s=1.0,
+            restart_s=60.0,
+            checkpoint_stall_s=0.0,
+            random_failures=False,
+            more_causes=causes,
+            replay=outages,
+        )
+        run = simulate_campaign(setting)
+        assert run.failures[name] == (0 if name == "slow" else 10)
+        lost[name] = {loss: run.losses_node_s[loss] / 128 for loss in Loss}
+    assert lost["unheard-of"][Loss.RESTART] == pytest.approx(600)
+    assert lost["late"][Loss.RESTART] == pytest.approx(600 + 10 * 120)
+    assert lost["planned"][Loss.RESTART] == 0
+    assert lost["planned"][Loss.PLANNED_MAINTENANCE] == pytest.approx(600)
+    slower = setting.full.step_s / setting.clock.step_s(2.0, 1.0)
+    assert lost["slow"][Loss.DEGRADED_SPEED] == pytest.approx(10 * 600 * (1 - slower))
