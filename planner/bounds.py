@@ -52,10 +52,10 @@ def step_floor(costs: StepCosts, table: PlanTable, model: ModelSpec) -> StepFloo
     """
     dense = model.n_layers - model.n_moe_layers
     all_stages_s = (
-        dense * _passes_s(costs.dense)
-        + model.n_moe_layers * _passes_s(costs.moe)
-        + _passes_s(costs.embedding)
-        + _passes_s(costs.head)
+        dense * passes_s(costs.dense)
+        + model.n_moe_layers * passes_s(costs.moe)
+        + passes_s(costs.embedding)
+        + passes_s(costs.head)
     )
     lightest = model.n_layers // table.pp * table.pp / model.n_layers
     all_stages_s = all_stages_s * np.where(table.n_microbatches <= table.pp, lightest, 1.0)
@@ -79,6 +79,7 @@ def least_fill_shares(
     return 1.0 / np.where(looped, np.maximum(model.n_layers // table.pp, 1), 1)
 
 
-def _passes_s(part: LayerCosts | EdgeCosts) -> FloatArray:
+def passes_s(part: LayerCosts | EdgeCosts) -> FloatArray:
+    """Return how long all passes of a part of the model take over one microbatch."""
     seconds = part.forward.total_s + part.backward.total_s
     return seconds + part.recompute.total_s if isinstance(part, LayerCosts) else seconds

@@ -102,7 +102,7 @@ def limits_set(scenario: Scenario) -> dict[str, str]:
     texts = {
         name: f"limits.{name}={choice_text(value)}"
         for name, value in scenario.limits
-        if value != getattr(free, name) and name != "devices"
+        if value != getattr(free, name) and name not in ("devices", "balance")
     }
     return texts | ({} if scenario.target is None else {"target": f"target={scenario.target}"})
 

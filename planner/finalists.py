@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -48,6 +49,8 @@ class Judge:
     resilience: Resilience
     replan: Replanner
     """Plans anew for the nodes that are left."""
+    better: Callable[[PlanSpec], tuple[PlanSpec, ...]] = lambda _: ()
+    """What may beat the best uniform plan of a mesh."""
     _steps: dict[PlanSpec, StepPrediction] = field(default_factory=dict)
 
     def step(self, plan: PlanSpec) -> StepPrediction:
@@ -65,6 +68,11 @@ class Judge:
         size = state_bytes(self.scenario, plan)
         campaign = predict_campaign(self.scenario, plan, step, state_bytes=size, replan=self.replan)
         return Finalist(plan, Prediction(step=step, campaign=campaign))
+
+    def best_of_mesh(self, plan: PlanSpec) -> Finalist:
+        """Return the best of a uniform plan and what may beat it."""
+        goal = self.scenario.goal
+        return min(map(self.judge, (plan, *self.better(plan))), key=partial(_place, goal))
 
     def with_spread(self, one: Finalist) -> Finalist:
         """Return the finalist with simulated intervals where the closed form has none that hold.
@@ -106,7 +114,7 @@ def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ..
         full = len(best) >= top
         if full and promised * (1 - AGREEMENT) > achieved(goal, best[-1].prediction):
             break
-        finalist = judge.judge(leaders.table.plan(row, judge.scenario.job.precision))
+        finalist = judge.best_of_mesh(leaders.table.plan(row, judge.scenario.job.precision))
         if meets(goal, finalist.prediction):
             best = sorted([*best, finalist], key=partial(_place, goal))[:top]
     known = [judge.with_spread(one) for one in best]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from planner.balance import Balance
 from planner.counts import by_count
 from planner.fewer_nodes import NewPlans
 from planner.finalists import Judge, confirm, if_nothing_failed
@@ -70,6 +71,8 @@ def _of_one_count(scenario: Scenario, *, top: int, max_priced: int) -> SearchRes
     if found.leaders is None or found.fastest is None:
         return None
     judge = Judge(scenario, pricing.resilience, NewPlans())
+    if scenario.limits.balance:
+        judge = replace(judge, better=Balance(scenario, pricing).better)
     plans = confirm(judge, found.leaders, top=top)
     if not plans:
         return None

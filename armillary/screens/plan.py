@@ -97,8 +97,9 @@ def _table(result: SearchResult, top: int) -> list[str]:
         fast = ranked.rank == fastest.rank != 1
         reason = f"the fastest step; {ranked.loses_to}" if fast else ranked.loses_to
         reason = _uncertainty(ranked.prediction) if ranked.rank == 1 else reason
-        second = "  ".join(part for part in (rest, reason) if part)
-        lines += [f"      {second}"] if second else []
+        parts = [part for part in (rest, reason) if part]
+        joined = "      " + "  ".join(parts)
+        lines += [joined] if parts and len(joined) <= WIDTH else [f"      {part}" for part in parts]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -140,6 +141,14 @@ class PlanSpec(Spec):
         parts += [f"zero{self.zero_stage}", f"mb{self.microbatch_sequences}"]
         if self.pp > 1 and self.schedule not in ("1f1b", "interleaved-1f1b"):
             parts.append(self.schedule)
+        if self.layers_per_chunk and self.pp > 1:
+            parts.append(f"layers{_runs(self.layers_per_chunk)}")
         if self.recompute != "none":
             parts.append(f"{self.recompute}-recompute")
         return " ".join(parts)
+
+
+def _runs(counts: tuple[int, ...]) -> str:
+    """Return numbers with equal neighbours as one: '8,7x14,6'."""
+    runs = [(count, len(list(same))) for count, same in itertools.groupby(counts)]
+    return ",".join(f"{count}x{n}" if n > 1 else str(count) for count, n in runs)

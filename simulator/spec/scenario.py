@@ -62,6 +62,9 @@ class PlanLimits(Spec):
     devices: Numbers | None = None
     """Ranks to use; default is every device of the cluster. Of several (a quota is `{max: 512}`)
     the best by the goal is taken."""
+    balance: bool = False
+    """Whether the best meshes may deal their layers unevenly over stages, and recompute any number
+    of them."""
     memory_risk: Fraction = 0.25
     """Largest probability that a plan does not fit, by the interval of its predicted peak."""
     memory_margin: Fraction | None = None

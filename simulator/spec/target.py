@@ -62,6 +62,8 @@ class Target:
     max_ep: int = 1 << 30
     dp_replicate_with_shard: bool = True
     uneven_stages: bool = True
+    own_division: bool = True
+    """Whether layers go to stages as the plan says; otherwise as evenly as they can."""
     model_kinds: tuple[str, ...] = ("decoder",)
     models: tuple[str, ...] = ()
     """The only models it has, by their catalog names; empty means any."""
@@ -375,6 +377,7 @@ TARGETS: dict[str, Target] = {
             max_cp=1,
             max_ep=1,
             dp_replicate_with_shard=False,
+            own_division=False,
             rules=_DEEPSPEED_RULES,
         ),
     )
