@@ -200,7 +200,7 @@ def import_(
     return read_settings(text, str(path), framework, chosen_plan(place, rank))
 
 
-def run(
+def run(  # noqa: PLR0913  what the verb takes
     place: Place,
     rank: int | None = None,
     *,
@@ -209,13 +209,16 @@ def run(
     resume: bool = False,
     faults: str | Path | None = None,
     max_restarts: int = 0,
+    init_from: str | Path | None = None,
+    save_weights: str | Path | None = None,
     port: int = 0,
     on_step: Callable[[StepMetrics], None] | None = None,
 ) -> RunAnswer:
     """Train for real on this machine; without `run_dir`, in a new folder of runs/.
 
     `on_step` is called with every step as soon as it is measured. `faults` is a table of outages
-    to inject; the run recovers from them as the scenario says. Raises RunError when it fails.
+    to inject; the run recovers from them as the scenario says. Weights come from the safetensors of
+    `init_from` and go to `save_weights`, folders of Hugging Face. Raises RunError when it fails.
     """
     from armillary.arguments import some_count, some_path
     from armillary.training import Training
@@ -228,6 +231,8 @@ def run(
         resume=resume,
         faults=None if faults is None else some_path(faults, "faults"),
         max_restarts=some_count(max_restarts, "max_restarts", least=0),
+        init_from=None if init_from is None else some_path(init_from, "init_from"),
+        save_weights=None if save_weights is None else some_path(save_weights, "save_weights"),
     )
     return training.run(port=port, on_step=on_step or (lambda _: None))
 

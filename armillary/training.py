@@ -13,8 +13,10 @@ from armillary.recovery import recovery_of
 from armillary.report import Report, write_report
 from armillary.simulation import with_replay
 from runtime.compare import compare
+from runtime.exchange.places import family_of
 from runtime.launch import require_torch, run
 from runtime.result import StepMetrics
+from runtime.run_dir import RunDir
 from runtime.supervise import Recovery
 from simulator.spec.plan_file import PlanFile
 
@@ -31,6 +33,8 @@ class Training:
     run_dir: Path
     resume: bool
     recovery: Recovery
+    save_weights: Path | None
+    """Folder for the trained weights."""
 
     @classmethod
     def of(
@@ -44,17 +48,24 @@ class Training:
         faults: str | Path | None,
         max_restarts: int,
         profile: int | None = None,
+        init_from: Path | None = None,
+        save_weights: Path | None = None,
     ) -> Training:
         """Return the training of a plan, in a new folder of runs/ where none is named.
 
-        Raises InputError for faults that do not fit, and where torch is missing.
+        Raises InputError for faults that do not fit, for models whose weights cannot be saved, and
+        where torch is missing.
         """
         require_torch()
         plan_file = chosen_plan(place, rank)
-        if profile is not None:
+        asked = {"profile_every_steps": profile, "init_from": init_from and str(init_from)}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if given:
             scenario = plan_file.scenario
-            watched = scenario.run.model_copy(update={"profile_every_steps": profile})
-            plan_file = plan_file.asked(scenario.model_copy(update={"run": watched}))
+            run_spec = scenario.run.model_copy(update=given)
+            plan_file = plan_file.asked(scenario.model_copy(update={"run": run_spec}))
+        if save_weights is not None:
+            family_of(plan_file.scenario.model)
         if faults is not None:
             plan_file = with_replay(plan_file, Path(faults))
         return cls(
@@ -63,6 +74,7 @@ class Training:
             run_dir=Path(run_dir or run_folder(plan_file.scenario.name, resume=resume)),
             resume=resume,
             recovery=recovery_of(plan_file, injects=faults is not None, max_restarts=max_restarts),
+            save_weights=save_weights,
         )
 
     @property
@@ -73,10 +85,12 @@ class Training:
     def run(
         self, *, port: int, on_step: Callable[[StepMetrics], None], report: Path | None = None
     ) -> RunAnswer:
-        """Train, compare with the prediction, and leave a report in the run's folder.
+        """Train, compare with the prediction, and leave weights and a report where they belong.
 
         Another copy of it goes to `report`.
         """
+        from runtime.exchange.save import save_weights
+
         result = run(
             self.plan_file,
             run_dir=self.run_dir,
@@ -86,6 +100,8 @@ class Training:
             on_step=on_step,
             recovery=self.recovery,
         )
+        if self.save_weights is not None:
+            save_weights(RunDir(self.run_dir), self.save_weights)
         comparison = compare(self.run_dir)
         for page in (self.run_dir / REPORT, report):
             if page is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,8 +55,11 @@ def run(
     require_room(plan_file)
     place = RunDir(Path(run_dir))
     require_place(place, plan_file, resume=resume)
-    _make(place, plan_file)
+    if plan_file.scenario.run.init_from is not None and not resume:
+        _require_weights(plan_file, Path(plan_file.scenario.run.init_from))
+    _make(place)
     n_skipped = _prepare(place, plan_file)
+    write_plan_file(place.plan, plan_file)
     watch = _Watch(place, on_step)
 
     attempts = itertools.count()
@@ -154,11 +158,18 @@ def require_place(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
         )
 
 
-def _make(place: RunDir, plan_file: PlanFile) -> None:
+def _require_weights(plan_file: PlanFile, folder: Path) -> None:
+    from runtime.exchange.load import require_weights
+
+    require_weights(plan_file.scenario.model, folder)
+
+
+def _make(place: RunDir) -> None:
     """Make the run directory and show that it can be written. Raises InputError where not."""
     try:
         place.root.mkdir(parents=True, exist_ok=True)
-        write_plan_file(place.plan, plan_file)
+        with tempfile.TemporaryFile(dir=place.root):
+            pass
     except OSError as error:
         raise InputError(
             f"the run directory cannot be written: {error.strerror}",

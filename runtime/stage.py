@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from runtime.exchange.load import load_weights
 from runtime.mesh import Mesh
 from runtime.model.initialize import initialize
 from runtime.model.transformer import Chunk, Transformer
@@ -55,7 +57,10 @@ def build_stages(scenario: Scenario, mesh: Mesh, device: torch.device) -> list[S
     stages = []
     for index, chunk in chunks_of_rank(plan, spec.n_layers, mesh.place("pp")).items():
         model = Transformer(spec, chunk, batch_share=1 / plan.n_microbatches)
-        initialize(model, spec, scenario.seed)
+        if scenario.run.init_from is None:
+            initialize(model, spec, scenario.seed)
+        else:
+            load_weights(model, spec, Path(scenario.run.init_from))
         model.to(device)
         model.compute_dtype = DTYPES[plan.precision]
         if mesh.has("tp"):

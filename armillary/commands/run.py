@@ -33,6 +33,14 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run there.")
     ] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(help="Folder of safetensors (Hugging Face) with the initial weights."),
+    ] = None,
+    save_weights: Annotated[
+        Path | None,
+        options.filled("Folder that gets the trained weights, as transformers loads them."),
+    ] = None,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
     ] = 0,
@@ -89,6 +97,8 @@ def command(
         steps=steps,
         run_dir=run_dir,
         resume=resume,
+        init_from=init_from,
+        save_weights=save_weights,
         faults=faults,
         max_restarts=max_restarts,
         profile=profile,

@@ -24,6 +24,7 @@ _BALANCE = {
 _ACTIVATION: dict[tuple[str, bool], tuple[str, ...]] = {
     ("silu", True): ("--swiglu",),
     ("gelu", False): (),
+    ("gelu-tanh", False): (),
     ("relu2", False): ("--squared-relu",),
 }
 """Activation, and whether a gate multiplies it."""

@@ -10,6 +10,10 @@ from torch.nn import functional
 from simulator.spec.model import ModelSpec
 
 
+def _tanh_gelu(x: Tensor) -> Tensor:
+    return functional.gelu(x, approximate="tanh")
+
+
 def _squared_relu(x: Tensor) -> Tensor:
     return functional.relu(x).square()
 
@@ -17,6 +21,7 @@ def _squared_relu(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "gelu": functional.gelu,
+    "gelu-tanh": _tanh_gelu,
     "relu": functional.relu,
     "relu2": _squared_relu,
 }

@@ -136,7 +136,7 @@ class ModelSpec(Spec):
     """Inner width of the dense feed-forward network (0 only where every layer is a mixture)."""
     gated_ffn: bool = True
     """Three matrices (SwiGLU) instead of two."""
-    activation: Literal["silu", "gelu", "relu", "relu2"] = "silu"
+    activation: Literal["silu", "gelu", "gelu-tanh", "relu", "relu2"] = "silu"
     vocab_size: int = Field(ge=0)
     max_positions: PositiveInt = 8192
     position: Literal["rope", "learned", "none"] = "rope"

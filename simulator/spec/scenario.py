@@ -78,6 +78,8 @@ class RunSpec(LearningSpec, DataSpec):
 
     steps: Count = Field(default=20, ge=1)
     """Steps of `armillary run`; an export trains the whole job."""
+    init_from: str | None = Field(default=None, min_length=1)
+    """Folder of safetensors with the initial weights; unset draws them from the seed."""
     checkpoint_every_steps: Count = Field(default=0, ge=0)
     """0 means only at the end."""
     profile_every_steps: Count = Field(default=0, ge=0)

@@ -1,0 +1,1 @@
+"""Weights from and to the folders of Hugging Face: config.json and safetensors."""
