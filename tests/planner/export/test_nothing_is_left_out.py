@@ -17,8 +17,8 @@ import pytest
 from planner.export import EXPORTERS, find_exporter
 from simulator.catalog import find_model
 from simulator.spec.base import Precision, Spec
-from simulator.spec.errors import InputError
 from simulator.spec.data import DataSpec
+from simulator.spec.errors import InputError
 from simulator.spec.job import JobSpec, OverlapChoice
 from simulator.spec.learning import LearningSpec
 from simulator.spec.legality import require_legal
