@@ -33,7 +33,7 @@ class Training:
     run_dir: Path
     resume: bool
     recovery: Recovery
-    save_weights: Path | None
+    save_weights: Path | None = None
     """Folder for the trained weights."""
 
     @classmethod
