@@ -15,6 +15,7 @@ from simulator.campaign.replicas import run_replicas, summarize
 from simulator.catalog.outage_file import read_outages
 from simulator.schedule import Schedule
 from simulator.spec.base import Basis, Spec
+from simulator.spec.checkpoint_use import CheckpointUse
 from simulator.spec.errors import InputError, unknown_name
 from simulator.spec.fit import FitVerdict
 from simulator.spec.kernel_table import KernelLookups
@@ -94,6 +95,7 @@ class Simulation:
                     name: both.ends for name, both in self.prediction.intervals.items()
                 },
                 checkpoint_interval_s=campaign.checkpoint_interval_s,
+                checkpoints=campaign.checkpoints,
                 input_needs=campaign.input_needs,
             ),
             assumptions=step.assumptions + campaign.assumptions,
@@ -209,6 +211,8 @@ class CampaignAnswer(Spec):
     joint_intervals: dict[str, tuple[float, float]]
     """The same with the 90 % interval of the step's time in it."""
     checkpoint_interval_s: float
+    checkpoints: tuple[CheckpointUse, ...]
+    """Every tier, from the nearest to the safest."""
     input_needs: InputNeeds | None
 
 

@@ -180,12 +180,17 @@ def _campaign(prediction: Prediction) -> list[str]:
         if share >= 0.0005
     ]
     header = ["", "mean", "90 % by chance alone", "90 % with the step's"]
-    sentences = [*_causes(campaign), _checkpoints(campaign), *_input(campaign)]
     return [
         head,
         *text_table(header, rows),
-        *(line for sentence in sentences for line in wrapped(sentence, rest="  ")),
+        *_sentences(_causes(campaign)),
+        *_checkpoints(campaign),
+        *_sentences(_input(campaign)),
     ]
+
+
+def _sentences(sentences: list[str]) -> list[str]:
+    return [line for sentence in sentences for line in wrapped(sentence, rest="  ")]
 
 
 def _between(campaign: CampaignPrediction, name: str, form: Format) -> str:
@@ -203,11 +208,28 @@ def _causes(campaign: CampaignPrediction) -> list[str]:
     return [f"failures, most by {', '.join(most)}"] if len(most) > 1 else []
 
 
-def _checkpoints(campaign: CampaignPrediction) -> str:
-    return (
-        f"a checkpoint every {format_seconds(campaign.checkpoint_interval_s)} stops training for "
-        f"{format_seconds(campaign.checkpoint_stall_s)}"
-    )
+def _checkpoints(campaign: CampaignPrediction) -> list[str]:
+    """Say how often is saved, where to, and what for."""
+    if len(campaign.checkpoints) < 2:
+        return wrapped(
+            f"a checkpoint every {format_seconds(campaign.checkpoint_interval_s)} stops training "
+            f"for {format_seconds(campaign.checkpoint_stall_s)}",
+            rest="  ",
+        )
+    rows = [
+        [
+            f"  {use.name}",
+            use.survives,
+            format_seconds(use.interval_s),
+            format_seconds(use.stall_s),
+            format_seconds(use.stall_s + use.persist_s),
+            format_seconds(use.load_s) if use.load_s else "",
+            "never" if use.read_every_s is None else f"every {format_seconds(use.read_every_s)}",
+        ]
+        for use in campaign.checkpoints
+    ]
+    header = ["checkpoints", "survive", "every", "stop for", "safe after", "load", "read"]
+    return text_table(header, rows)
 
 
 def _input(campaign: CampaignPrediction) -> list[str]:

@@ -8,7 +8,7 @@ from simulator.campaign.campaign_table import CampaignTable, campaign_table
 from simulator.campaign.decided import decided, droppable_copies
 from simulator.campaign.endless import require_progress
 from simulator.campaign.feeding import input_needs, input_waits
-from simulator.campaign.rhythm import plan_rhythm, require_room
+from simulator.campaign.rhythm import checkpoint_uses, plan_rhythm, require_room
 from simulator.campaign.shapes import BestOnFewer, ReplannedShapes, Replanner, Shape
 from simulator.campaign.terms import CampaignTerms, campaign_terms
 from simulator.cost.plan_table import FloatArray
@@ -106,6 +106,7 @@ def _prediction(
         expected_failures=float(table.expected_failures[0]),
         checkpoint_interval_s=float(safest.interval_s[0]),
         checkpoint_stall_s=float(sum(tier.stall_s[0] for tier in table.rhythm.tiers)),
+        checkpoints=checkpoint_uses(terms, table.rhythm),
         input_needs=needs,
         assumptions=terms.assumptions + _warnings(terms, table, asked, replans=replans),
     )

@@ -90,6 +90,7 @@ def summarize(setting: CampaignSetting, runs: Sequence[CampaignRun]) -> Campaign
         n_replicas=len(runs),
         checkpoint_interval_s=safest.every_steps * setting.useful_step_s,
         checkpoint_stall_s=sum(tier.stall_s for tier in setting.saves.tiers),
+        checkpoints=setting.checkpoints,
         input_needs=setting.input_needs,
         assumptions=setting.terms.assumptions,
     )

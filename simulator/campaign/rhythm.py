@@ -12,6 +12,7 @@ from simulator.campaign.checkpoint_size import transfer_s
 from simulator.campaign.renewal import optimal_interval_s
 from simulator.campaign.terms import CampaignTerms, TierTerms
 from simulator.cost.plan_table import FloatArray
+from simulator.spec.checkpoint_use import CheckpointUse
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import StepPrediction
@@ -154,6 +155,22 @@ def _copy_s(terms: CampaignTerms, savers: _Savers) -> FloatArray:
     if terms.checkpoint_stall_s is not None:
         return np.full_like(savers.step_s, terms.checkpoint_stall_s)
     return savers.held_bytes / terms.device_copy_bytes_per_s
+
+
+def checkpoint_uses(terms: CampaignTerms, rhythm: Rhythm) -> tuple[CheckpointUse, ...]:
+    """Return what the first of n campaigns does with every tier."""
+    return tuple(
+        CheckpointUse(
+            name=tier.spec.name,
+            survives=tier.spec.survives,
+            interval_s=float(saved.interval_s[0]),
+            stall_s=float(saved.stall_s[0]),
+            persist_s=float(saved.persist_s[0]),
+            load_s=float(saved.load_s[0]),
+            read_every_s=float(saved.mtbf_s[0]) if np.isfinite(saved.mtbf_s[0]) else None,
+        )
+        for tier, saved in zip(terms.tiers, rhythm.tiers, strict=True)
+    )
 
 
 def require_room(tiers: Sequence[CheckpointTier], state_bytes: float, n_nodes: int) -> None:

@@ -14,7 +14,7 @@ from simulator.campaign.failures import Failure, recorded_failures
 from simulator.campaign.feeding import input_needs, input_waits
 from simulator.campaign.fleet import Cohorts, Fleet, build_fleet
 from simulator.campaign.repair import RepairTerms
-from simulator.campaign.rhythm import Rhythm, plan_rhythm, require_room
+from simulator.campaign.rhythm import Rhythm, checkpoint_uses, plan_rhythm, require_room
 from simulator.campaign.saves import Saves, SaveTier
 from simulator.campaign.shapes import (
     FixedShape,
@@ -26,6 +26,7 @@ from simulator.campaign.shapes import (
 )
 from simulator.campaign.spare_pools import SpareTerms
 from simulator.campaign.terms import CampaignTerms, campaign_terms
+from simulator.spec.checkpoint_use import CheckpointUse
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import InputNeeds, StepPrediction
 from simulator.spec.reliability import Recovery, ReliabilitySpec
@@ -58,6 +59,7 @@ class CampaignSetting:
     full: Shape
     shapes: Shapes
     clock: StepClock
+    checkpoints: tuple[CheckpointUse, ...]
     input_needs: InputNeeds | None
     seed: int
 
@@ -101,6 +103,7 @@ def campaign_setting(
         full=full,
         shapes=_shapes(scenario, plan, full, replan, slowdown=terms.slowdown, stall_s=stall_s),
         clock=StepClock(scenario, plan, full.step_s),
+        checkpoints=checkpoint_uses(terms, rhythm),
         input_needs=input_needs(terms, step_s=step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
     )

@@ -38,6 +38,9 @@ from simulator.spec.scenario import Scenario
 from simulator.spec.units import DAY_S
 from simulator.step.slowest import expected_normal_maximum
 
+USUALLY_KEPT = 2
+"""Checkpoints that are stored where nobody says how many."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -106,7 +109,7 @@ class CampaignTerms:
     checkpoint_stall_s: float | None
     """Overrides the copy time where the user knows better."""
     stored_bytes: float
-    """Dataset and two checkpoints."""
+    """Dataset and the checkpoints that the safest tier keeps, two where it does not say."""
     money: MoneyTerms | None
     power: PowerTerms | None
     assumptions: tuple[str, ...]
@@ -315,6 +318,8 @@ def _node_write_bytes_per_s(cluster: ClusterSpec) -> float:
 
 
 def _stored_bytes(scenario: Scenario) -> float:
-    """Return the size of the dataset and two checkpoints."""
+    """Return the size of the dataset and of the checkpoints that the safest tier keeps."""
     dataset = 0.0 if scenario.input is None else scenario.input.dataset_bytes
-    return dataset + 2 * checkpoint_bytes(scenario.model, scenario.job)
+    tiers = scenario.reliability.checkpoint_tiers
+    kept = (tiers[-1].keep if tiers else None) or USUALLY_KEPT
+    return dataset + kept * checkpoint_bytes(scenario.model, scenario.job)

@@ -55,7 +55,8 @@ class EconomicsSpec(Spec):
     usd_per_tb_month: Usd | None = Field(default=None, ge=0)
     """Storage of dataset and checkpoints, per 10^12 bytes."""
     stored_bytes: Bytes | None = Field(default=None, ge=0)
-    """What is stored throughout; default is the dataset and two checkpoints."""
+    """What is stored throughout; default is the dataset and the checkpoints that the safest tier
+    keeps, two where it does not say."""
     egress_bytes: Bytes = Field(default=0.0, ge=0)
     """What leaves the provider in all."""
     usd_per_tb_egress: Usd = Field(default=0.0, ge=0)

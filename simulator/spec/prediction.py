@@ -8,6 +8,7 @@ from statistics import NormalDist
 from pydantic import Field
 
 from simulator.spec.base import Basis, Spec
+from simulator.spec.checkpoint_use import CheckpointUse
 from simulator.spec.fit import FitVerdict, misfit_probability, verdict
 from simulator.spec.kernel_table import KernelLookups
 from simulator.spec.links import LevelName
@@ -150,7 +151,7 @@ class InputNeeds(Spec):
     limited_by: str
     """The slowest part of the pipeline in the first epoch."""
     storage_bytes: float
-    """Dataset and two checkpoints."""
+    """Dataset and the checkpoints that the safest tier keeps, two where it does not say."""
     store_bytes_per_s: float
     """Read bandwidth of the store under which steps hardly ever wait."""
     node_bytes_per_s: float
@@ -186,6 +187,8 @@ class CampaignPrediction(Spec):
     """Work between two checkpoints."""
     checkpoint_stall_s: float
     """Time that training stands still for one."""
+    checkpoints: tuple[CheckpointUse, ...] = ()
+    """Every tier, from the nearest to the safest; the two above are of the safest and of all."""
     input_needs: InputNeeds | None = None
     """None where data are taken to be always there."""
     assumptions: tuple[str, ...] = ()

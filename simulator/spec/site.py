@@ -18,7 +18,7 @@ class SiteNeeds(Spec):
     node_network_bytes_per_s: float
     """Of all interfaces of a node to the fabric, one way."""
     storage_bytes: float
-    """Dataset and two checkpoints."""
+    """Dataset and the checkpoints that the safest tier keeps, two where it does not say."""
     checkpoint_bytes: float
     store_write_bytes_per_s: float
     """Bandwidth of the safest checkpoint tier with which all of this was predicted."""
