@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.campaign.checkpoint_size import transfer_s
-from simulator.campaign.renewal import optimal_interval_s
+from simulator.campaign.save_intervals import TierMoves, intervals_s
 from simulator.campaign.terms import CampaignTerms, TierTerms
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.checkpoint_use import CheckpointUse
@@ -84,11 +84,21 @@ def checkpoint_rhythm(
     values = (n_ranks, step_s, held_bytes, n_copies, interval_s)
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, float)) for value in values))
     savers = _Savers(*columns)
-    tiers: list[TierRhythm] = []
-    for tier in terms.tiers:
-        nearer = tiers[-1] if tiers else None
-        tiers.append(_tier_rhythm(terms, tier, savers, state_bytes, nearer))
-    return Rhythm(tiers=tuple(tiers))
+    moves = [_tier_moves(terms, tier, savers, state_bytes) for tier in terms.tiers]
+    most_s = terms.n_steps * savers.step_s
+    intervals = [np.minimum(each, most_s) for each in intervals_s(moves, savers.step_s)]
+    return Rhythm(
+        tiers=tuple(
+            TierRhythm(
+                interval_s=interval_s,
+                stall_s=tier.stall_s + np.maximum(0.0, tier.persist_s - interval_s),
+                persist_s=tier.persist_s,
+                load_s=tier.load_s,
+                mtbf_s=tier.mtbf_s,
+            )
+            for tier, interval_s in zip(moves, intervals, strict=True)
+        )
+    )
 
 
 def plan_rhythm(
@@ -106,18 +116,13 @@ def plan_rhythm(
     )
 
 
-def _tier_rhythm(
-    terms: CampaignTerms,
-    tier: TierTerms,
-    savers: _Savers,
-    state_bytes: float,
-    nearer: TierRhythm | None,
-) -> TierRhythm:
-    """Return when the plans save to one tier.
+def _tier_moves(
+    terms: CampaignTerms, tier: TierTerms, savers: _Savers, state_bytes: float
+) -> TierMoves:
+    """Return how long the plans take to save to one tier and to read it.
 
-    A save starts from the nearest tier's copy, so that it falls on a multiple of that interval and
-    only the nearest one stops training to copy. The write follows behind, and a save that finds the
-    one before it unwritten waits for it.
+    Only the nearest tier stops training to copy: a save to another starts from that copy. The write
+    follows behind, and a save that finds the one before it unwritten waits for it.
     """
     spec, step_s = tier.spec, savers.step_s
     n_nodes = np.ceil(savers.ranks / terms.devices_per_node)
@@ -128,25 +133,20 @@ def _tier_rhythm(
     nic = terms.node_write_bytes_per_s
     written_s = transfer_s(state_bytes, n_nodes, nic, write_rate, shared=spec.shared)
     read_bytes = state_bytes * (savers.copies if spec.replicated_reads else np.ones_like(step_s))
+    load_s = transfer_s(read_bytes, n_nodes, nic, read_rate, shared=spec.shared)
     stall_s = written_s if spec.blocking else np.zeros_like(step_s)
-    persist_s = np.zeros_like(step_s) if spec.blocking else written_s
-    if nearer is None:
+    if tier is terms.tiers[0]:
         stall_s = stall_s + _copy_s(terms, savers)
-    grid_s = step_s if nearer is None else nearer.interval_s
-    best_s = np.maximum(optimal_interval_s(stall_s, mtbf_s), np.maximum(persist_s, grid_s))
-    if nearer is not None:
-        best_s = grid_s * np.ceil(best_s / grid_s * (1 - 1e-12))
     asked_s = np.full_like(step_s, spec.interval_s)
     if tier is terms.tiers[-1]:
         asked_s = np.where(savers.wanted_s > 0, savers.wanted_s, asked_s)
-    interval_s = np.minimum(np.where(asked_s > 0, asked_s, best_s), terms.n_steps * step_s)
-    load_s = transfer_s(read_bytes, n_nodes, nic, read_rate, shared=spec.shared)
-    return TierRhythm(
-        interval_s=interval_s,
-        stall_s=stall_s + np.maximum(0.0, persist_s - interval_s),
-        persist_s=persist_s,
+    return TierMoves(
+        blocking=spec.blocking,
+        stall_s=stall_s,
+        persist_s=np.zeros_like(step_s) if spec.blocking else written_s,
         load_s=load_s if terms.loads_at_restart else np.zeros_like(step_s),
         mtbf_s=mtbf_s,
+        asked_s=asked_s,
     )
 
 
