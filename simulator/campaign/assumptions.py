@@ -22,6 +22,7 @@ def campaign_assumptions(
 ) -> tuple[str, ...]:
     """Return what was taken for what was not given: failures, spares, store, money, power, data."""
     asked, device = scenario.reliability, scenario.cluster.device.name
+    price = _price(scenario)
     stores = asked.checkpoint_tiers or asked.checkpoint_write_bandwidth_bytes_per_s is not None
     unsaid = (
         (_rates_by_default(asked), _failures(scenario, profile)),
@@ -34,7 +35,7 @@ def campaign_assumptions(
             f"checkpoints go to a shared store of {store_bytes_per_s / 1e9:.4g} GB/s, by profile "
             f"{profile.name}",
         ),
-        (_price_by_default(scenario.economics) and money is not None, _price(scenario)),
+        (price is not None, price or ""),
         (
             power is not None and _grid_by_default(scenario.economics),
             f"grid {scenario.economics.grid}, PUE {scenario.economics.pue:g}",
@@ -74,17 +75,15 @@ def _failures(scenario: Scenario, profile: FailureProfile) -> str:
     )
 
 
-def _price_by_default(economics: EconomicsSpec) -> bool:
-    given = economics.usd_per_device_hour, economics.price, economics.own
-    return not economics.price_series and all(price is None for price in given)
-
-
-def _price(scenario: Scenario) -> str:
-    price = chosen_offer(scenario.economics, scenario.cluster.device.name)
-    if price is None:
-        return ""
-    whose = "the offer" if price in scenario.economics.offers else "the catalog's"
-    return f"${price.usd_per_device_hour:g} per device-hour, {whose} {price.name}"
+def _price(scenario: Scenario) -> str | None:
+    """Return the price that nobody named, if there is one."""
+    economics = scenario.economics
+    price = chosen_offer(economics, scenario.cluster.device.name)
+    if price is None or economics.price is not None:
+        return None
+    whose = "the offer" if price in economics.offers else "the catalog's"
+    term = f" for at least {format_seconds(price.committed_s)}" if price.committed_s else ""
+    return f"${price.usd_per_device_hour:g} per device-hour{term}, {whose} {price.name}"
 
 
 def _grid_by_default(economics: EconomicsSpec) -> bool:

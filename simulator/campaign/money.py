@@ -54,7 +54,7 @@ def money_terms(
 
     Raises InputError for an unknown price list.
     """
-    offer = None if _own_price(economics) else chosen_offer(economics, cluster.device.name)
+    offer = chosen_offer(economics, cluster.device.name)
     rates = _rates(economics, offer)
     if rates is None:
         return None
@@ -68,12 +68,6 @@ def money_terms(
         usd_per_s=(economics.usd_per_tb_month or 0.0) * stored / TB / MONTH_S,
         usd_once=economics.usd_per_tb_egress * economics.egress_bytes / TB,
     )
-
-
-def _own_price(economics: EconomicsSpec) -> bool:
-    """Return whether the scenario says its price instead of naming a price list."""
-    given = economics.own, economics.usd_per_device_hour
-    return bool(economics.price_series) or given != (None, None)
 
 
 def _rates(

@@ -86,12 +86,13 @@ def campaign_setting(
     stall_s, open_s = (float(wait[0]) for wait in waits)
     restart_s = terms.startup_s + terms.restart_s_per_device * plan.n_ranks + open_s
     full = Shape(fleet.n_nodes, step_s * terms.slowdown + stall_s)
+    saves = _saves(terms, rhythm, step_s)
     return CampaignSetting(
         terms=terms,
         fleet=fleet,
         cohorts=Cohorts.of(asked.cohorts, fleet.n_units),
         recorded=recorded_failures(asked.replay, terms.replayed),
-        saves=_saves(terms, rhythm, step_s),
+        saves=saves,
         restart_s=restart_s,
         spares=terms.spares,
         repair=_repair(terms, asked),
@@ -103,7 +104,10 @@ def campaign_setting(
         full=full,
         shapes=_shapes(scenario, plan, full, replan, slowdown=terms.slowdown, stall_s=stall_s),
         clock=StepClock(scenario, plan, full.step_s),
-        checkpoints=checkpoint_uses(terms, rhythm),
+        checkpoints=tuple(
+            use.model_copy(update={"interval_s": tier.every_steps * step_s})
+            for use, tier in zip(checkpoint_uses(terms, rhythm), saves.tiers, strict=True)
+        ),
         input_needs=input_needs(terms, step_s=step_s, n_ranks=plan.n_ranks),
         seed=scenario.seed,
     )

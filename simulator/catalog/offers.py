@@ -30,9 +30,12 @@ def has_offer(economics: EconomicsSpec, device_name: str) -> bool:
 def chosen_offer(economics: EconomicsSpec, device_name: str) -> PriceProfile | None:
     """Return the price list that a device is rented by: the named one, or the first that is wanted.
 
-    None where no price of the device is known. Raises InputError for a name that is not known, and
-    where there are prices, but none from that provider or on those terms.
+    None where the scenario says its price itself, and where none of the device is known. Raises
+    InputError for a name that is not known, and where there are prices, but none from that provider
+    or on those terms.
     """
+    if economics.says_price:
+        return None
     if economics.price is not None:
         return find_offer(economics, economics.price, where="economics.price")
     wanted, offers = _wanted(economics, device_name), offers_of(economics, device_name)

@@ -100,6 +100,11 @@ class EconomicsSpec(Spec):
             )
         return self
 
+    @property
+    def says_price(self) -> bool:
+        """Whether the price stands here, so that no price list is asked."""
+        return bool(self.price_series) or (self.own, self.usd_per_device_hour) != (None, None)
+
     def rented_by(self, offer: PriceProfile) -> EconomicsSpec:
         """Return the same with the price and the term of an offer."""
         free = {"provider": None, "commitment": None, "committed_s": 0.0}

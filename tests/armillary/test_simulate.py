@@ -16,6 +16,7 @@ from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.errors import InputError
 from simulator.spec.plan import PlanSpec
 from simulator.spec.plan_file import PlanFile
+from simulator.spec.reliability import CheckpointTier, RestartSpec
 
 SCENARIO = "scenarios/llama3-70b-on-64-h100.yaml"
 
@@ -55,6 +56,39 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str], plan_path: str) -> Non
     assert math.isclose(sum(campaign["losses"].values()) + campaign["goodput"], 1, rel_tol=1e-9)
     needed = {"calendar_s", "device_hours", "cost_usd", "energy_j", "co2_kg", "failures"}
     assert needed <= campaign.keys()
+
+
+def test_every_checkpoint_tier_has_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, example_plan_file: PlanFile
+) -> None:
+    tiers = tuple(
+        CheckpointTier(
+            name=name, survives=survives, write_bandwidth_bytes_per_s=10e9, shared=shared
+        )
+        for name, survives, shared in (("peer", "node", False), ("store", "region", True))
+    )
+    scenario = example_plan_file.scenario
+    asked = {"checkpoint_tiers": tiers, "restart": RestartSpec(init_s=60), "restart_s": None}
+    reliability = scenario.reliability.model_copy(update=asked)
+    scenario = scenario.model_copy(update={"reliability": reliability})
+    path = tmp_path / "tiers.json"
+    write_plan_file(path, example_plan_file.model_copy(update={"scenario": scenario}))
+    for engine in (("closed-form",), ("events", "--replicas", "2")):
+        screen = output(capsys, str(path), "--engine", *engine)[1]
+        assert "checkpoints  survive" in screen
+        assert [line.split()[1] for line in screen.splitlines() if line[:7] in _TIERS] == [
+            "node",
+            "region",
+        ]
+        campaign = json.loads(output(capsys, str(path), "--json", "--engine", *engine)[1])[
+            "campaign"
+        ]
+        peer, store = campaign["checkpoints"]
+        assert peer["interval_s"] <= store["interval_s"] == campaign["checkpoint_interval_s"]
+        assert store["load_s"] == store["persist_s"] > peer["load_s"] > 0
+
+
+_TIERS = ("  peer ", "  store")
 
 
 def test_memory_is_described_where_it_stands() -> None:

@@ -45,7 +45,13 @@ def run(block: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/tutorial.md", "docs/how-to/simulate-a-campaign.md"]
+    "page",
+    [
+        "README.md",
+        "docs/tutorial.md",
+        "docs/how-to/simulate-a-campaign.md",
+        "docs/how-to/cost-and-energy.md",
+    ],
 )
 def test_commands_work_in_their_order(page: str, tmp_path: Path) -> None:
     found = [block for block in blocks(page) if STARTS_RANKS not in block]

@@ -65,6 +65,16 @@ def power_of(*, busy_w: float, idle_w: float = 0.0, pue: float = 1.0, grid: str)
     )
 
 
+def drawing(scenario: Scenario, **economics: object) -> Scenario:
+    """Return the scenario with devices alone, or what else the economics say, drawing power."""
+    host = scenario.cluster.host.model_copy(update={"power_w": 0.0})
+    changes = {
+        "cluster": scenario.cluster.model_copy(update={"host": host}),
+        "economics": EconomicsSpec.model_validate(economics),
+    }
+    return scenario.model_copy(update=changes)
+
+
 @pytest.mark.parametrize(("model", "grid", "hours", "watts", "mwh", "tonnes"), MODEL_CARDS)
 def test_energy_and_carbon_of_model_cards(
     llama3: Scenario,
@@ -76,12 +86,33 @@ def test_energy_and_carbon_of_model_cards(
     tonnes: float | None,
 ) -> None:
     pue = 1.08 if model.startswith("Llama") else 1.0  # BLOOM counts its infrastructure apart
-    total = billed(llama3, device_s=hours * 3600, power=power_of(busy_w=watts, pue=pue, grid=grid))
+    of_card = drawing(llama3, device_power=watts, pue=pue, grid=grid)
+    total = billed(of_card, device_s=hours * 3600)
     assert total.energy_j is not None
     assert total.co2_kg is not None
     assert total.energy_j[0] / J_PER_KWH / 1000 / pue == pytest.approx(mwh, rel=1e-3)
     if tonnes is not None:
         assert total.co2_kg[0] / 1000 == pytest.approx(tonnes, rel=0.012)
+
+
+def test_infrastructure_of_bloom_draws_whether_devices_are_busy_or_not(llama3: Scenario) -> None:
+    """256,646 kWh beside the devices' 433,196 in 1,082,990 device-hours: 237 W a device, 14.6 t."""
+    hours = 1_082_990
+    bloom = drawing(
+        llama3,
+        device_power=400,
+        idle_power=0,
+        fabric_power_per_device=256_646 * 1000 / hours,
+        pue=1.0,
+        grid="france-2022",
+    )
+    busy = billed(bloom, device_s=hours * 3600)
+    idle = billed(bloom, device_s=hours * 3600, busy_share=0.0)
+    for bill_, kwh, tonnes in ((busy, 433_196 + 256_646, 24.69 + 14.6), (idle, 256_646, 14.6)):
+        assert bill_.energy_j is not None
+        assert bill_.co2_kg is not None
+        assert bill_.energy_j[0] / J_PER_KWH == pytest.approx(kwh, rel=1e-4)
+        assert bill_.co2_kg[0] / 1000 == pytest.approx(tonnes, rel=2e-3)
 
 
 def test_money_of_llama_3_1_405b(llama3: Scenario) -> None:
