@@ -17,6 +17,9 @@ import numpy as np
 from simulator.campaign.renewal import optimal_interval_s
 from simulator.cost.plan_table import FloatArray
 
+_SHORTEST_S, _LONGEST_S = 1e-6, 1e15
+"""Between which intervals are compared."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierMoves:
@@ -73,16 +76,33 @@ def _best_s(leader: TierMoves, followers: Sequence[TierMoves]) -> FloatArray:
     """Return the best interval of a leader.
 
     A follower whose write takes longer, or of which a longer interval is asked, gains nothing from
-    a shorter one; the best lies at its interval where it would be longer without that follower.
+    a shorter one. So the best is the exact optimum for the failures of those that gain, or where
+    the interval of a follower begins to grow; of these the one that loses least is taken.
     """
-    every_s = optimal_interval_s(leader.stall_s, _mtbf_s(leader, followers, np.inf))
-    best_s = optimal_interval_s(leader.stall_s, _mtbf_s(leader, followers, every_s))
+    tried = [optimal_interval_s(leader.stall_s, _mtbf_s(leader, followers, np.inf))]
     for follower in followers:
-        slower = follower.least_s > every_s
-        best_s = np.where(slower, np.minimum(best_s, follower.least_s), best_s)
-        asked = follower.asked_s > 0
-        best_s = np.where(asked, np.minimum(best_s, follower.asked_s), best_s)
+        longest_s = follower.least_s * (1 - 1e-9)
+        tried.append(optimal_interval_s(leader.stall_s, _mtbf_s(leader, followers, longest_s)))
+        tried += [follower.least_s / part for part in (1, 2, 3)]
+    best_s = tried[0]
+    least = _lost(leader, followers, best_s)
+    for every_s in tried[1:]:
+        lost = _lost(leader, followers, every_s)
+        best_s, least = np.where(lost < least, every_s, best_s), np.minimum(lost, least)
+    for follower in followers:
+        shorter = (follower.asked_s > 0) & (follower.asked_s < best_s)
+        best_s = np.where(shorter, follower.asked_s, best_s)
     return best_s
+
+
+def _lost(leader: TierMoves, followers: Sequence[TierMoves], every_s: FloatArray) -> FloatArray:
+    """Share of the time that is lost, to first order: the saves and half an interval a failure."""
+    grid_s = np.clip(np.maximum(every_s, leader.persist_s), _SHORTEST_S, _LONGEST_S)
+    lost = leader.stall_s / grid_s + grid_s / 2 / leader.mtbf_s
+    for follower in reversed(followers):
+        grid_s = grid_s * np.ceil(np.maximum(1.0, follower.least_s / grid_s * (1 - 1e-12)))
+        lost = lost + grid_s / 2 / follower.mtbf_s
+    return np.asarray(lost)
 
 
 def _mtbf_s(

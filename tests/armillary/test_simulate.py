@@ -61,11 +61,13 @@ def test_json_adds_up(capsys: pytest.CaptureFixture[str], plan_path: str) -> Non
 def test_every_checkpoint_tier_has_a_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, example_plan_file: PlanFile
 ) -> None:
+    rates = {"write_bandwidth_bytes_per_s": 10e9}
     tiers = tuple(
-        CheckpointTier(
-            name=name, survives=survives, write_bandwidth_bytes_per_s=10e9, shared=shared
+        CheckpointTier.model_validate(place | rates)
+        for place in (
+            {"name": "peer", "survives": "node"},
+            {"name": "store", "survives": "region", "shared": True},
         )
-        for name, survives, shared in (("peer", "node", False), ("store", "region", True))
     )
     scenario = example_plan_file.scenario
     asked = {"checkpoint_tiers": tiers, "restart": RestartSpec(init_s=60), "restart_s": None}
