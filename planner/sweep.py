@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from planner.bounds import StepFloor, fill_shares, least_fill_shares
-from planner.cores import ZERO_STAGES, Cores
+from planner.cores import ZERO_STAGES, Cores, Options
 from planner.objective import NEAR_TIE, Outlook, Steps, objective, order, within_goal
 from planner.space import Space
-from simulator.cost.plan_table import BoolArray, FloatArray, IntArray, PlanTable
+from simulator.cost.plan_table import SCHEDULES, BoolArray, FloatArray, IntArray, PlanTable
 from simulator.spec.scenario import GoalSpec, Scenario
+from simulator.spec.schedules import SCHEDULE_TRAITS
 
 MESH = ("pp", "cp", "tp", "ep")
 """With the number of ranks fixed these say which ranks work together. Plans that differ only in
@@ -127,12 +128,13 @@ def sweep(
 def bounded(prices: Prices, cores: Cores) -> tuple[Cores, StepFloor, FloatArray]:
     """Return the cores without the ZeRO stages that cannot fit, and lower bounds of their plans.
 
-    Of the steps, and of the memory for each ZeRO stage: (n, 4).
+    Of the steps, and of the memory for each ZeRO stage: (n, 4); nothing is known of that where
+    chunks may lie in a V, whose first stage holds fewer layers and microbatches.
     """
     least, floors = [np.zeros((0, len(ZERO_STAGES)))], []
     for start in range(0, len(cores), BATCH_ROWS):
         table = cores.table.take(np.arange(start, min(start + BATCH_ROWS, len(cores))))
-        least.append(prices.least_bytes(table))
+        least.append(prices.least_bytes(table) * (not _in_a_v(cores.pipelines)))
         floors.append(prices.floor(table))
     nothing = [np.zeros(0)]
     floor = StepFloor(
@@ -141,6 +143,11 @@ def bounded(prices: Prices, cores: Cores) -> tuple[Cores, StepFloor, FloatArray]
     )
     least_bytes = np.concatenate(least)
     return cores.with_stages(least_bytes <= prices.allowed_bytes), floor, least_bytes
+
+
+def _in_a_v(pipelines: Options) -> bool:
+    """Whether chunks may lie in a V, where the first stage is the last one too."""
+    return any(SCHEDULE_TRAITS[SCHEDULES[at]].v_shaped for at in pipelines.column("schedule"))
 
 
 def _better(

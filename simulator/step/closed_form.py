@@ -58,7 +58,7 @@ def formula_times(
     exposed = exposed_in_passes(costs, table, units)
     forward_s = [u.forward_s + s for u, s in zip(units.each, exposed.forward_s, strict=True)]
     backward_s = [u.backward_s + s for u, s in zip(units.each, exposed.backward_s, strict=True)]
-    paced = pace(table, units, forward_s, backward_s)
+    paced = pace(costs, table, units, forward_s, backward_s)
     n_micro, rows = table.n_microbatches, np.arange(len(table))
     exposed_s = units.per_stage(exposed.forward_s) + units.per_stage(exposed.backward_s)
     forward, backward, recompute, tp, cp, ep = (n_micro * s for s in units.parts_at(paced.stage))

@@ -14,6 +14,7 @@ import numpy as np
 from simulator.cost.plan_table import SCHEDULES, FloatArray, PlanTable
 from simulator.cost.step_costs import StepCosts
 from simulator.step.stage_times import Unit, Units
+from simulator.step.streams import STANDSTILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,19 +202,23 @@ def _shown_once(
 def _slowed_further_s(costs: StepCosts, table: PlanTable, units: Units) -> FloatArray:
     """Compute that hidden traffic slows on the other stages, which the first forward and the last
     backward cross one after another.
+
+    All stages gather from the start of the step on, and the first forward comes to each of them one
+    stage later. Reductions of a stage begin when its last layer is done.
     """
     once_reduced = 1.0 - costs.reduce_every_microbatch
     once_gathered = 1.0 - costs.gather_every_pass
+    stretch = 1.0 / np.maximum(1.0 - costs.dp_contention, STANDSTILL)
     n_layers = units.model.n_layers / table.n_chunks
-    hidden_s = np.zeros(len(table))
-    reduced_s = costs.dp_overlap * units.mean_layer([u.reduce_s for u in units.each])
+    others = table.pp - 1.0
+    reduced_s = once_reduced * costs.dp_overlap * units.mean_layer([u.reduce_s for u in units.each])
+    backward_s = stretch * units.mean_layer([u.backward_s for u in units.each])
+    beside_s = others * np.maximum(n_layers - 1.0, 0.0) * np.minimum(reduced_s, backward_s)
     gathered_s = costs.gather_once_overlap * units.mean_layer([u.gather_s for u in units.each])
-    for total_s, passes_s in (
-        (once_reduced * reduced_s, [u.backward_s for u in units.each]),
-        (once_gathered * gathered_s, [u.forward_s for u in units.each]),
-    ):
-        hidden_s += n_layers * np.minimum(total_s, units.mean_layer(passes_s))
-    slowed: FloatArray = (table.pp - 1.0) * costs.dp_contention * hidden_s
+    gathered_s = once_gathered * n_layers * table.virtual_stages * gathered_s
+    forward_s = stretch * n_layers * units.mean_layer([u.forward_s for u in units.each])
+    beside_s += np.clip(gathered_s - forward_s, 0.0, others * forward_s)
+    slowed: FloatArray = costs.dp_contention * beside_s
     return slowed
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.cost.plan_table import SCHEDULES, FloatArray, IntArray, PlanTable
-from simulator.cost.stages import FIRST, MIDDLE
+from simulator.cost.stages import FIRST, LAST, MIDDLE
 from simulator.cost.step_costs import StepCosts
 from simulator.step.stage_times import Units
 
@@ -27,6 +27,7 @@ class Paced:
 
 
 def pace(
+    costs: StepCosts,
     table: PlanTable,
     units: Units,
     forward_s: Sequence[FloatArray],
@@ -55,7 +56,8 @@ def pace(
     last_s = np.maximum(behind_s - ahead * backward - already_s, 0.0)
     alternating = (virtual == 1) & (table.schedule != GPIPE)[:, None]
     idle_s = before_s + np.where(alternating, first_s + last_s, behind_s)
-    stage = (n_micro * stage_s + idle_s).argmax(axis=1)
+    sent_s = _blocking_s(costs)[:, None] * _sent(table)
+    stage = (n_micro * (stage_s + sent_s) + idle_s).argmax(axis=1)
     rows = np.arange(len(stage))
     mean_s = (units.mean_layer(both_s) * units.model.n_layers + both_s[2]) / table.pp
     mean_s = mean_s + units.at_the_end(both_s) / table.pp
@@ -113,13 +115,27 @@ def transfers_s(costs: StepCosts, table: PlanTable, paced: Paced) -> FloatArray:
     the time to spare.
     """
     pp, virtual, n_micro = table.pp, table.virtual_stages, table.n_microbatches
-    at_an_end = (paced.stage != MIDDLE) | (pp == 2)
-    sent = 2.0 * virtual - at_an_end
-    blocking_s = (1.0 - costs.p2p_overlap) * costs.p2p_s
+    sent = _sent(table)[np.arange(len(table)), paced.stage]
+    blocking_s = _blocking_s(costs)
     beside_s = costs.p2p_overlap * costs.p2p_s
     further = np.where((table.schedule == GPIPE) | (virtual > 1), 0, -(-n_micro // pp) - 1)
     in_turn_s = further * np.maximum(2.0 * (pp - 1) * beside_s - pp * paced.slack_s, 0.0)
     blocked_s = blocking_s * (sent * (n_micro - 1.0 / virtual) + 2.0 * (pp - 1))
     filling_s = beside_s * 2.0 * np.where(virtual > 1, pp * virtual - 1, pp - 1)
     transfers: FloatArray = (pp > 1) * (blocked_s + filling_s + in_turn_s)
+    return transfers
+
+
+def _blocking_s(costs: StepCosts) -> FloatArray:
+    """What a transfer takes of its sender's compute."""
+    blocking_s: FloatArray = (1.0 - costs.p2p_overlap) * costs.p2p_s
+    return blocking_s
+
+
+def _sent(table: PlanTable) -> FloatArray:
+    """Transfers of a stage for one microbatch; shape (n, 3)."""
+    sent = np.tile(2.0 * table.virtual_stages[:, None], 3)
+    sent[:, [FIRST, LAST]] -= 1.0
+    sent[:, MIDDLE] -= table.pp == 2
+    transfers: FloatArray = np.where(table.pp[:, None] > 1, sent, 0.0)
     return transfers

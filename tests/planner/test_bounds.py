@@ -11,7 +11,7 @@ from planner.bounds import StepFloor, fill_shares, least_fill_shares
 from planner.objective import Outlook
 from planner.pricing import Pricing
 from planner.space import Space
-from planner.sweep import sweep
+from planner.sweep import bounded, sweep
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
 from simulator.cost.plan_table import FloatArray, PlanTable
@@ -73,7 +73,7 @@ def test_no_plan_is_below_its_bounds(
     step_s = steps.step_s
     shares = fill_shares(table)
     assert (floor.take(core).with_fill(shares) <= step_s * (1 + 1e-9)).all()
-    least_bytes = pricing.least_bytes(cores.table)[core, table.zero_stage]
+    least_bytes = bounded(pricing, cores)[2][core, table.zero_stage]
     assert (least_bytes <= pricing.peak_bytes(table) * (1 + 1e-9)).all()
     least = least_fill_shares(cores.table, scenario.model, space.schedules)
     assert (least[core] <= shares).all()
