@@ -167,7 +167,7 @@ def _compare(plan_file: PlanFile, result: RunResult, events: list[Event]) -> Com
     )
     parts = tuple(_part(rule, step.breakdown, steady) for rule in PART_RULES)
     parts = (*_split_parts(result, step.breakdown, parts[0]), *parts[1:])
-    scale = step_s.measured / step_s.predicted
+    scale = _scale(step_s, step.breakdown)
     campaign = outlook(plan_file, _injected(plan_file, events))
     calibration = plan_file.scenario.cluster.calibration
     if calibration is not None:
@@ -249,6 +249,14 @@ def _measured_goodput(result: RunResult, events: list[Event]) -> float:
     return min(1.0, useful_s / (max(ends) - min(starts)))
 
 
+def _scale(step_s: Quantity, breakdown: StepBreakdown) -> float:
+    """Return by what the scaled parts of a step must grow; the constant one and waits stay."""
+    fixed_s = breakdown.other_s + breakdown.input_s
+    if min(step_s.measured, step_s.predicted) <= fixed_s:
+        return step_s.measured / step_s.predicted
+    return (step_s.measured - fixed_s) / (step_s.predicted - fixed_s)
+
+
 def _losses(campaign: CampaignPrediction, measured: dict[str, float]) -> tuple[LostTime, ...]:
     """Set the classes side by side; none where nothing was measured."""
     pairs = (
@@ -271,6 +279,6 @@ def _suggestion(plan_file: PlanFile, step_s: Quantity, scale: float) -> str:
     if plan_file.prediction.step.basis is not Basis.MEASURED:
         return "measure this machine (armillary calibrate) and plan with the cluster file it writes"
     return (
-        f"set cluster.calibration.step_scale to {scale:.3g} in later plans for this cluster, "
-        "or calibrate again while the machine is quiet"
+        "let the cluster file learn from this run (armillary compare RUN --update FILE: steps take "
+        f"{scale:.3g} times what its kernels say), or calibrate again while the machine is quiet"
     )

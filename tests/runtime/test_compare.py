@@ -114,7 +114,7 @@ def test_far_off_and_calibrated_says_by_how_much(
     leave_run(tmp_path, plan_file, steps())
     comparison = compare(tmp_path)
     assert comparison.step_scale == pytest.approx(1.1 * 1.25)
-    assert "step_scale to 1.38" in comparison.suggestion
+    assert "1.38 times what its kernels say" in comparison.suggestion
 
 
 def test_near_enough_says_nothing_to_change(tmp_path: Path, example_plan_file: PlanFile) -> None:
