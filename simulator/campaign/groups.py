@@ -73,7 +73,7 @@ class GroupOutages:
         noticed_s = self._agenda.now_s + (failure.cause.detection_s or 0.0)
         restart_s = self._restart_s + (self._swap_s(n_missing) if failure.removes else 0.0)
         outage = _Outage(group, n_missing, noticed_s, restart_s, self._epoch)
-        if self._queue or not self._filled(outage):
+        if n_missing and (self._queue or not self._filled(outage)):
             self._queue.append(outage)
         else:
             self._restart(outage)
@@ -93,10 +93,9 @@ class GroupOutages:
 
     def _filled(self, outage: _Outage) -> bool:
         """Take the nodes that are missing, as far as there are spares; return whether all came."""
-        if outage.n_missing:
-            for node in self._pool.fill(self._pool.n_in_job + outage.n_missing):
-                self._moved[node] = outage.group
-                outage.n_missing -= 1
+        for node in self._pool.fill(self._pool.n_in_job + outage.n_missing):
+            self._moved[node] = outage.group
+            outage.n_missing -= 1
         return outage.n_missing == 0
 
     def _restart(self, outage: _Outage) -> None:

@@ -47,3 +47,18 @@ def test_a_spare_belongs_to_the_group_that_it_filled() -> None:
     groups.stop(Failure(agenda.now_s, CAUSE, 128, removes=False), 0)
     groups.stop(Failure(agenda.now_s, CAUSE, 127, removes=False), 0)
     assert groups.running_share == 0.75
+
+
+def test_a_group_that_misses_no_node_does_not_wait_behind_one_that_does() -> None:
+    groups, pool, agenda = groups_of(4, 0)
+    pool.remove(100)
+    assert groups.stop(Failure(0.0, CAUSE, 100), 1)
+    assert groups.stop(Failure(0.0, CAUSE, 0, removes=False), 0)
+    assert groups.running_share == 0.5
+    agenda.run_next()
+    assert groups.running_share == 0.75  # the other one still waits for its node
+    assert agenda.next_s == float("inf")
+    pool.bring_back(100)
+    groups.node_back()
+    agenda.run_next()
+    assert groups.running_share == 1
