@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 import armillary
 from armillary import cli
+from planner.result import SearchResult
+from planner.search import search
 from planner.whatif import Grid, WhatIf
 from simulator.spec.errors import InputError
+from simulator.spec.scenario import Scenario
 
 FILE = "scenarios/first-light.yaml"
 SMALL = ("--model", "llama3-8b", "--cluster", "h100-sxm:16", "--tokens", "100B", "--batch", "64")
@@ -29,6 +32,20 @@ def test_all_combinations_in_order() -> None:
     assert grid.cases() == [("1", "x"), ("2", "x")]
 
 
+def test_ranges_and_lists_are_values() -> None:
+    grid = Grid.of(["a=1T..4T/4,9T", "b=[1,2],{max: 4, min: 2},8", "c=0.1..0.3/3"])
+    assert grid.values[0] == ("1T", "2T", "3T", "4T", "9T")
+    assert grid.values[1] == ("[1,2]", "{max: 4, min: 2}", "8")
+    assert grid.values[2] == ("0.1", "0.2", "0.3")
+
+
+def test_one_change_at_a_time() -> None:
+    grid = Grid.of(["a=1,2", "b=x"], one_at_a_time=True)
+    assert grid.cases() == [("", ""), ("1", ""), ("2", ""), ("", "x")]
+    assert [grid.changes(case) for case in grid.cases()] == [(), ("a=1",), ("a=2",), ("b=x",)]
+    assert (grid.n_cases, grid.settled) == (4, ())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -36,7 +53,8 @@ def test_all_combinations_in_order() -> None:
         (["a"], "'a' changes nothing"),
         (["a="], "'a=' changes nothing"),
         (["a=1", "a=2"], "a is given twice"),
-        (["a=" + ",".join(map(str, range(30))), "b=" + ",".join(map(str, range(30)))], "900 comb"),
+        (["a=1..300/300", "b=1..300/300"], "90,000 cases"),
+        (["a=1T..4G/4"], "'1T..4G/4' is no range"),
     ],
 )
 def test_grids_that_are_none(changes: list[str], message: str) -> None:
@@ -98,3 +116,63 @@ def test_bad_input_is_told_before_anything_is_planned(tmp_path: Path) -> None:
         run(FILE, "--set", "limits.tp=1,2", "--picture", tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []
     assert json.loads(run(FILE, "--set", "limits.tp=1", "--json"))["version"] == 1
+
+
+def test_answers_are_kept_and_an_interrupted_sweep_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (FILE, "--set", "limits.tp=1,2", "--json")
+    kept = (*asked, "--cache", tmp_path / "answers")
+    searched: list[Scenario] = []
+
+    def counted(scenario: Scenario, *, top: int) -> SearchResult:
+        if len(searched) == 1:
+            raise ValueError("interrupted")
+        searched.append(scenario)
+        return search(scenario, top=top)
+
+    monkeypatch.setattr("planner.whatif.search", counted)
+    with pytest.raises(ValueError, match="interrupted"):
+        run(*kept)
+    (file,) = (tmp_path / "answers").iterdir()
+    monkeypatch.setattr("planner.whatif.search", search)
+    answer = run(*kept)
+    assert answer == run(*asked)
+    searched.clear()
+    monkeypatch.setattr("planner.whatif.search", counted)
+    assert run(*kept) == answer
+    assert not searched
+    file.write_text("{")  # as a broken disk may leave it
+    assert run(*kept) == answer
+    assert len(searched) == 1
+
+
+def test_a_tornado(tmp_path: Path) -> None:
+    picture = tmp_path / "t.svg"
+    run(FILE, "--each", "--set", "limits.tp=1,2", "--set", "job.tokens=1M", "--picture", picture)
+    assert "as it is" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [("dsk", "unknown backend 'dsk'; did you mean dask"), ("dask", "dask needs the package dist")],
+)
+def test_a_backend_that_is_not_there(
+    backend: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.parallel.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=message):
+        run(FILE, "--set", "limits.tp=1,2", "--backend", backend)
+
+
+@pytest.mark.ranks
+def test_two_processes_find_the_same() -> None:
+    asked = (FILE, "--set", "limits.tp=1,2,4", "--json")
+    assert run(*asked, "--jobs", "2") == run(*asked)
+
+
+@pytest.mark.ranks
+def test_a_local_dask_cluster_finds_the_same() -> None:
+    pytest.importorskip("distributed")
+    asked = (FILE, "--set", "limits.tp=1,2,4", "--json")
+    assert run(*asked, "--backend", "dask") == run(*asked)
