@@ -10,6 +10,7 @@ from simulator.campaign.campaign_table import campaign_table
 from simulator.campaign.losses import Loss
 from simulator.campaign.money import MONTH_S
 from simulator.campaign.rhythm import checkpoint_rhythm
+from simulator.catalog.offers import chosen_offer
 from simulator.cost.attention import attention_passes_s
 from simulator.cost.data_parallel import layer_sync, optimizer_s
 from simulator.cost.exchange import (
@@ -197,6 +198,7 @@ def _calendar_inputs(case: Case) -> list[Input]:
 
 
 _PAID = "all that are paid for, spares among them"
+_TERM = "at least, where the training is shorter (a reservation)"
 
 
 def _cost_inputs(case: Case) -> list[Input]:
@@ -205,9 +207,10 @@ def _cost_inputs(case: Case) -> list[Input]:
         (bool(economics.price_series), "economics.price_series, from the start on"),
         (economics.own is not None, "economics.own, written off over its years"),
         (economics.usd_per_device_hour is not None, "economics.usd_per_device_hour"),
-        (economics.price is not None, f"price {economics.price}"),
     )
-    source = next((text for applies, text in sources if applies), "the device's first price")
+    offer = chosen_offer(economics, case.scenario.cluster.device.name)
+    listed = "no price is known" if offer is None else f"price {offer.name} of {offer.date}"
+    source = next((text for applies, text in sources if applies), listed)
     rows = [Input("device_hours", format_count(case.prediction.campaign.device_hours), _PAID)]
     if money is None:
         return [*rows, Input("usd_per_device_hour", "unknown", source)]
@@ -216,9 +219,11 @@ def _cost_inputs(case: Case) -> list[Input]:
         ("storage", money.usd_per_s * MONTH_S, "economics.usd_per_tb_month, a month"),
         ("egress", money.usd_once, "economics.usd_per_tb_egress"),
     )
+    rows.append(Input("usd_per_device_hour", f"${money.usd_per_device_hour[0]:.3g}", source))
+    if money.committed_s:
+        rows.append(Input("paid_for", format_seconds(money.committed_s), _TERM))
     return [
         *rows,
-        Input("usd_per_device_hour", f"${money.usd_per_device_hour[0]:.3g}", source),
         *(Input(name, f"${usd:,.3g}", place) for name, usd, place in extras if usd),
     ]
 

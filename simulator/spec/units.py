@@ -46,6 +46,7 @@ WATTS = {f"{prefix}W": factor for prefix, factor in _DECIMAL.items()}
 COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "Q": 1e15}
 USD = {"USD": 1.0, "$": 1.0, **COUNT}
 
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}.*)?")
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d[\d_]*)?(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*([^\d\s]\S*)?\s*")
 
 
@@ -62,6 +63,8 @@ def parse_quantity(value: object, units: dict[str, float], kind: str) -> float:
     if match is None or not match[1] or match[1] in "+-":
         raise ValueError(f"not a {kind}; write a number with one of {_unit_list(units)}")
     unit = match[2] or ""
+    if _DATE.fullmatch(str(value)):
+        raise ValueError(f"a date is not a {kind}; write a number with one of {_unit_list(units)}")
     if unit and unit not in units:
         raise ValueError(f"unknown unit {unit!r} for a {kind}; use one of {_unit_list(units)}")
     return float(match[1]) * units.get(unit, 1.0)

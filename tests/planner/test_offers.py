@@ -2,6 +2,8 @@
 
 import pytest
 
+from planner.number import Case
+from planner.numbers import NUMBERS
 from planner.offers import Offered, offered
 from simulator.campaign.predict import predict
 from simulator.catalog.scenario_file import scenario_from_flags
@@ -76,3 +78,11 @@ def test_a_deadline_may_rule_offers_out() -> None:
     offers = by_name(scenario(f"goal.finish_within={calendar_s * 0.9:.0f}"))
     assert not offers["now"].meets_goal
     assert offers["left-over"].preemptions_per_node_day is None
+
+
+def test_explain_says_which_price_and_for_how_long() -> None:
+    asked = scenario("economics.price=year")
+    inputs = NUMBERS["cost_usd"].inputs(Case(asked, PLAN, predict(asked, PLAN)))
+    said = {each.name: (each.value, each.source) for each in inputs}
+    assert said["usd_per_device_hour"] == ("$2", "price year of 2026-11")
+    assert said["paid_for"][0] == "365 d"

@@ -385,6 +385,7 @@ def test_a_mistake_says_where_and_what(text: str, message: str, tmp_path: Path) 
         ("model=lama", "--set model: unknown model 'lama'"),
         ("cluster=cpu:x", "--set cluster: cluster 'cpu:x' is not a device with a count"),
         ("seed=" + "9" * 6000, "cannot be read; write fewer digits"),
+        ("goal.finish_within=2020-01-01", "a date is not a duration; write a number with one of s"),
         ("reliability.spares=9", "--set reliability.spares: 9 is more than the 8 nodes"),
     ],
 )
