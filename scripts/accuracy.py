@@ -211,8 +211,6 @@ def worst_table(both: Both) -> str:
     with EXPLANATIONS.open(encoding="utf-8", newline="") as file:
         known = {row["id"]: row["explanation"] for row in csv.DictReader(file)}
     left_out = {each.row.id: each.step_ratio for each in both.left_out.outcomes}
-    timed = [each for each in both.fitted.outcomes if each.step_ratio is not None]
-    worst = sorted(timed, key=lambda each: -abs((each.step_ratio or 1.0) - 1.0))[:10]
     rows = [
         [
             each.row.id,
@@ -223,7 +221,7 @@ def worst_table(both: Both) -> str:
             _percent((left_out[each.row.id] or 1.0) - 1.0, signed=True),
             known.get(each.row.id, "not explained"),
         ]
-        for each in worst
+        for each in both.fitted.furthest(10)
     ]
     header = ["row", "what", "measured s", "predicted s", "error %", "left out %", "why"]
     return _table(header, rows)

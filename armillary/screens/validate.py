@@ -1,4 +1,4 @@
-"""What `armillary validate` prints: errors by property, ranking, fits, what was skipped."""
+"""What `armillary validate` prints: errors by property, ranking, fits, and what was inferred."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ TITLES = {
     "recompute": "by recompute",
 }
 FEATURES = ("tp", "pp", "vpp", "cp", "ep")
+WORST = ["largest errors", "measured s", "predicted s", "error", "inferred"]
+N_WORST = 5
+N_NAMED = 3
+"""Skipped rows that are named for every reason."""
 COLUMNS = ["rows", "mean", "median", "90 %", "bias", "in interval"]
 
 
@@ -24,7 +28,8 @@ def validation_screen(found: Validation) -> str:
     lines = [*_headline(found), ""]
     for name, errors in _tables(found):
         lines += [*text_table([name, *COLUMNS], _rows(errors)), ""]
-    lines += [*_verdicts(found), *_skipped(found)]
+    lines += [*text_table(WORST, _worst(found)), ""] if found.step else []
+    lines += _notes(found)
     return "\n".join(lines)
 
 
@@ -34,7 +39,10 @@ def validation_markdown(found: Validation) -> str:
     for name, errors in _tables(found):
         lines += [_cells([name, *COLUMNS]), _cells(["---", *["--:"] * len(COLUMNS)])]
         lines += [*(_cells(row) for row in _rows(errors)), ""]
-    lines += [f"- {line}" for line in (*_verdicts(found), *_skipped(found)) if line]
+    if found.step:
+        lines += [_cells(WORST), _cells(["---", *["--:"] * (len(WORST) - 1)])]
+        lines += [*(_cells(row) for row in _worst(found)), ""]
+    lines += [f"- {line}" for line in _notes(found)]
     return "\n".join([*lines, ""])
 
 
@@ -77,6 +85,21 @@ def _rows(errors: Mapping[str, Errors]) -> list[list[str]]:
     ]
 
 
+def _worst(found: Validation) -> list[list[str]]:
+    """Return the rows whose step time is furthest off, the furthest first."""
+    return [
+        [
+            each.row.id,
+            f"{each.row.step_s:.3g}",
+            f"{each.predicted_step_s:.3g}",
+            f"{100 * (each.step_ratio - 1):+.1f} %",
+            ", ".join(each.assumed),
+        ]
+        for each in found.furthest(N_WORST)
+        if each.step_ratio is not None
+    ]
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -102,6 +125,26 @@ def _verdicts(found: Validation) -> list[str]:
     return lines
 
 
+def _notes(found: Validation) -> list[str]:
+    return [*_verdicts(found), *_inferred(found), *_skipped(found)]
+
+
+def _inferred(found: Validation) -> list[str]:
+    columns = Counter(column for outcome in found.outcomes for column in outcome.assumed)
+    if not columns:
+        return []
+    shown = ", ".join(f"{column} in {count}" for column, count in columns.most_common())
+    return [f"inferred by rule where not stated (rows): {shown}"]
+
+
 def _skipped(found: Validation) -> list[str]:
-    reasons = Counter(outcome.skipped for outcome in found.outcomes if outcome.skipped)
-    return [f"skipped {count}: {reason}" for reason, count in reasons.most_common()]
+    """Return the reasons, the most frequent first, with some of the rows of each."""
+    rows: dict[str, list[str]] = {}
+    for outcome in found.outcomes:
+        if outcome.skipped:
+            rows.setdefault(outcome.skipped, []).append(outcome.row.id)
+    lines = []
+    for reason, ids in sorted(rows.items(), key=lambda item: -len(item[1])):
+        more = [f"{len(ids) - N_NAMED} more"] if len(ids) > N_NAMED else []
+        lines.append(f"skipped {len(ids)}: {reason} ({', '.join([*ids[:N_NAMED], *more])})")
+    return lines

@@ -58,7 +58,8 @@ def express(row: RunRow) -> Case | Skipped:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        return Skipped(row=row, reason=f"{place}: {first['msg']}".removeprefix(": "))
+        said = first["msg"].removeprefix("Value error, ")
+        return Skipped(row=row, reason=f"{place}: {said}".removeprefix(": "))
 
 
 def _case(row: RunRow) -> Case:

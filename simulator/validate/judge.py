@@ -95,9 +95,14 @@ class Validation:
         """Fits or runs out of memory."""
         return fit(self.outcomes)
 
+    def furthest(self, n: int) -> list[Outcome]:
+        """The outcomes whose step time is furthest from the measured one, the furthest first."""
+        timed = [each for each in self.outcomes if each.step_ratio is not None]
+        return sorted(timed, key=lambda each: -abs((each.step_ratio or 1.0) - 1.0))[:n]
+
     def step_by(self, name: str) -> dict[str, Errors]:
         """Errors of step time by a property of `PROPERTIES`."""
-        groups = by_property(self.outcomes, PROPERTIES[name])
+        groups = by_property(self.outcomes, PROPERTIES[name], first=SIZE_NAMES)
         scored = {group: step_errors(outcomes) for group, outcomes in groups.items()}
         return {group: errors for group, errors in scored.items() if errors is not None}
 
@@ -179,10 +184,14 @@ def _around(value: float, factor: float) -> Interval:
     return Interval(low=value / factor, high=value * factor)
 
 
+SIZES = ((8, "1-8 devices"), (64, "9-64 devices"), (512, "65-512 devices"))
+LARGEST = "more than 512 devices"
+SIZE_NAMES = (*(name for _, name in SIZES), LARGEST)
+
+
 def _size(outcome: Outcome) -> str:
     devices = outcome.row.n_devices or 0
-    edges = ((8, "1-8 devices"), (64, "9-64 devices"), (512, "65-512 devices"))
-    return next((name for edge, name in edges if devices <= edge), "more than 512 devices")
+    return next((name for edge, name in SIZES if devices <= edge), LARGEST)
 
 
 def _kind(outcome: Outcome) -> str:

@@ -102,15 +102,19 @@ def _errors(outcomes: Sequence[Outcome], what: str) -> Errors | None:
 
 
 def by_property(
-    outcomes: Sequence[Outcome], key: Callable[[Outcome], str | None]
+    outcomes: Sequence[Outcome], key: Callable[[Outcome], str | None], first: Sequence[str] = ()
 ) -> dict[str, list[Outcome]]:
-    """Outcomes by what `key` says about them, in order of the name; None leaves one out."""
+    """Outcomes by what `key` says about them, in order of the name but for those that come first;
+    None leaves one out.
+    """
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         name = key(outcome)
         if name is not None:
             groups.setdefault(name, []).append(outcome)
-    return dict(sorted(groups.items()))
+    return {
+        name: groups[name] for name in dict.fromkeys((*first, *sorted(groups))) if name in groups
+    }
 
 
 def ranking(outcomes: Sequence[Outcome]) -> Ranking | None:
