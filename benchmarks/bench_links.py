@@ -46,8 +46,9 @@ SOFTWARE_S = 4e-4
 
 PLANS = {
     "data parallel": PlanSpec(dp_replicate=2, microbatch_sequences=4, precision=Precision.FP32),
-    "pipeline": PlanSpec(pp=2, microbatch_sequences=4, n_microbatches=2, precision=Precision.FP32),
+    "pipeline": PlanSpec(pp=2, microbatch_sequences=1, n_microbatches=8, precision=Precision.FP32),
 }
+"""One sends 20 MB a step at once, the other a little in many turns: rate and delay choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Link:
         )
 
 
-LINKS = tuple(Link(rate, delay) for rate in (800.0, 250.0, 80.0) for delay in (0.0, 4.0))
+LINKS = tuple(Link(rate, delay) for rate in (800.0, 250.0, 80.0) for delay in (1.0, 20.0))
 
 
 def scenario_of(cluster: ClusterSpec, link: Link) -> Scenario:
@@ -85,7 +86,7 @@ def scenario_of(cluster: ClusterSpec, link: Link) -> Scenario:
             "fabric": FabricSpec(name="emulated", kind="ethernet", nic=link.spec()),
         }
     )
-    job = scenario.job.model_copy(update={"global_batch_sequences": 8})
+    job = scenario.job.model_copy(update={"global_batch_sequences": 8, "sequence_length": 16})
     run = scenario.run.model_copy(update={"steps": STEPS})
     return scenario.model_copy(update={"cluster": machine, "job": job, "run": run})
 

@@ -110,6 +110,8 @@ class _Row:
     predicted: str
     measured: str
     error: str
+    is_part: bool = False
+    """Whether it is a part of what stands above it."""
 
 
 def write_report(path: str | Path, report: Report) -> None:
@@ -228,26 +230,39 @@ def _rate_detail(prediction: Prediction) -> str:
 
 
 def _rows(comparison: Comparison) -> tuple[_Row, ...]:
-    quantities: list[tuple[str, Quantity, Callable[[float], str]]] = [
-        ("step", comparison.step_s, format_seconds)
-    ]
-    quantities += [
-        (
-            part.name,
-            Quantity(predicted=part.predicted_s, measured=part.measured_s),
-            format_seconds,
-        )
-        for part in comparison.parts
-    ]
-    quantities += [
-        ("tokens per second", comparison.tokens_per_s, format_count),
-        ("peak memory of a rank", comparison.peak_memory_bytes, format_bytes),
-        ("goodput", comparison.goodput, FORMATS["percent"]),
-    ]
-    return tuple(
-        _Row(name, form(pair.predicted), form(pair.measured), f"{100 * pair.error:+.1f} %")
-        for name, pair, form in quantities
+    goodput = comparison.goodput
+    return (
+        _row("step", comparison.step_s, format_seconds),
+        *(
+            _row(
+                part.name,
+                Quantity(predicted=part.predicted_s, measured=part.measured_s),
+                format_seconds,
+                is_part=True,
+            )
+            for part in comparison.parts
+        ),
+        _row("tokens per second", comparison.tokens_per_s, format_count),
+        _row("peak memory of a rank", comparison.peak_memory_bytes, format_bytes),
+        _share_row("goodput", goodput.predicted, goodput.measured, is_part=False),
+        *(
+            _share_row(
+                f"lost: {loss.name.replace('_', ' ')}", loss.predicted, loss.measured, is_part=True
+            )
+            for loss in comparison.losses
+        ),
     )
+
+
+def _row(name: str, pair: Quantity, form: Callable[[float], str], *, is_part: bool = False) -> _Row:
+    error = f"{100 * pair.error:+.1f} %"
+    return _Row(name, form(pair.predicted), form(pair.measured), error, is_part)
+
+
+def _share_row(name: str, predicted: float, measured: float, *, is_part: bool) -> _Row:
+    """Return the line of a share of the run's time; shares differ by points."""
+    points = f"{100 * (predicted - measured):+.1f} points"
+    return _Row(name, f"{100 * predicted:.1f} %", f"{100 * measured:.1f} %", points, is_part)
 
 
 def _json_for_html(plan_file: PlanFile, comparison: Comparison | None) -> Markup:

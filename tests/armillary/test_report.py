@@ -12,9 +12,11 @@ from armillary.cli import main
 from armillary.report import Report, write_report
 from armillary.report.figures import MEMORY_COLOURS, STEP_COLOURS
 from armillary.report.page import render
+from runtime.compare import LostTime, compare
 from simulator.catalog.plan_json import write_plan_file
 from simulator.spec.plan_file import PlanFile
 from simulator.spec.prediction import MemoryBreakdown, StepBreakdown
+from tests.runtime.test_compare import leave_run, steps
 
 
 @pytest.fixture
@@ -89,3 +91,12 @@ def test_simulate_writes_it(tmp_path: Path, example_plan_file: PlanFile) -> None
 def test_every_part_has_a_colour() -> None:
     assert [name for name, _ in StepBreakdown().parts()] == list(STEP_COLOURS)
     assert [name for name, _ in MemoryBreakdown().parts()] == list(MEMORY_COLOURS)
+
+
+def test_lost_time_of_a_run_differs_by_points(tmp_path: Path, example_plan_file: PlanFile) -> None:
+    leave_run(tmp_path, example_plan_file, steps())
+    lost = LostTime(name="lost_work", predicted=0.1, measured=0.2)
+    comparison = compare(tmp_path).model_copy(update={"losses": (lost,)})
+    page = render(Report(plan_file=example_plan_file, comparison=comparison))
+    assert "lost: lost work" in page
+    assert "-10.0 points" in page
