@@ -150,7 +150,7 @@ def test_both_clocks_agree(count: int, seed: int) -> None:
     assert np.max(predicted) < 0.02
     assert np.mean(predicted) < 0.0005
     assert np.mean(searched[regular] < 0.02) > 0.98
-    assert np.mean(searched[regular]) < 0.003
+    assert np.mean(searched[regular]) < 0.002
     assert np.mean(searched < 0.02) > 0.94
     assert np.max(searched) < 0.15
     assert np.mean(searched) < 0.006
