@@ -15,6 +15,7 @@ _ACTIVATIONS = {
     "relu2": "relu2",
 }
 _ARCHITECTURES = {
+    "deepseek_v2": "DeepseekV2ForCausalLM",
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
@@ -29,7 +30,7 @@ _ARCHITECTURES = {
 def config_of(spec: ModelSpec, family: Family) -> dict[str, Any]:
     """Return the values of a config.json."""
     kind = family.model_type
-    shape = _gpt2(spec) if kind == "gpt2" else _llama(spec) | _mixture(spec)
+    shape = _gpt2(spec) if kind == "gpt2" else _llama(spec) | _mixture(spec) | _latent(spec)
     return {
         "model_type": kind,
         "architectures": [_ARCHITECTURES[kind]],
@@ -101,4 +102,34 @@ def _mixture(spec: ModelSpec) -> dict[str, Any]:
         "mlp_only_layers": list(range(moe.n_dense_layers)),
         "decoder_sparse_step": moe.layer_period,
         "router_aux_loss_coef": moe.aux_loss_coefficient,
+    }
+
+
+def _latent(spec: ModelSpec) -> dict[str, Any]:
+    """Return what DeepSeek's models say in their own words."""
+    mla, moe = spec.mla, spec.moe
+    if mla is None:
+        return {}
+    latent: dict[str, Any] = {
+        "q_lora_rank": mla.q_lora_rank or None,
+        "kv_lora_rank": mla.kv_lora_rank,
+        "qk_nope_head_dim": mla.qk_nope_head_dim,
+        "qk_rope_head_dim": mla.qk_rope_head_dim,
+        "v_head_dim": mla.v_head_dim,
+        "head_dim": mla.qk_rope_head_dim,
+    }
+    if moe is None:
+        return latent | {"first_k_dense_replace": spec.n_layers}
+    return latent | {
+        "n_routed_experts": moe.n_experts,
+        "n_shared_experts": moe.n_shared_experts,
+        "first_k_dense_replace": moe.n_dense_layers,
+        "moe_layer_freq": moe.layer_period,
+        "routed_scaling_factor": moe.routed_scale,
+        "topk_method": "greedy" if moe.n_groups == 1 else "group_limited_greedy",
+        "n_group": moe.n_groups,
+        "topk_group": moe.top_groups,
+        "scoring_func": moe.router_score,
+        "seq_aux": moe.load_balancing == "sequence-aux-loss",
+        "aux_loss_alpha": moe.aux_loss_coefficient,
     }

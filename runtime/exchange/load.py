@@ -41,7 +41,8 @@ class TensorFiles:
         tensor: Tensor = self.tensors[place.tensor].get_tensor(place.tensor)
         if place.transposed:
             tensor = tensor.T
-        return tensor.chunk(place.n_parts)[place.part]
+        part = tensor.chunk(place.n_parts)[place.part]
+        return part if place.pairs is None else place.pairs.apart(part)
 
 
 @contextmanager

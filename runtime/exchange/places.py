@@ -8,9 +8,45 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Outputs of heads, of which the last ones of each are turned by positions, pair by pair."""
+
+    n_heads: int
+    n_turned: int
+
+    def apart(self, weight: Tensor) -> Tensor:
+        """Return a weight with the pairs a half apart."""
+        kept, turned = self._split(weight)
+        order = [*range(0, self.n_turned, 2), *range(1, self.n_turned, 2)]
+        return self._whole(kept, turned[:, order])
+
+    def side_by_side(self, weight: Tensor) -> Tensor:
+        """Return a weight with the pairs side by side."""
+        kept, turned = self._split(weight)
+        half = self.n_turned // 2
+        order = [
+            place for pair in zip(range(half), range(half, 2 * half), strict=True) for place in pair
+        ]
+        return self._whole(kept, turned[:, order])
+
+    def _whole(self, kept: Tensor, turned: Tensor) -> Tensor:
+        heads = turned.new_empty((self.n_heads, kept.shape[1] + self.n_turned, *kept.shape[2:]))
+        heads[:, : kept.shape[1]], heads[:, kept.shape[1] :] = kept, turned
+        return heads.flatten(0, 1)
+
+    def _split(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        heads = weight.reshape(self.n_heads, -1, *weight.shape[1:])
+        return heads[:, : -self.n_turned], heads[:, -self.n_turned :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +59,8 @@ class Place:
     """Parts of equal size that the tensor joins along its outputs."""
     transposed: bool = False
     """Whether matrices are (inputs, outputs)."""
+    pairs: Pairs | None = None
+    """Outputs whose rotated pairs lie side by side there, and a half apart with us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +109,17 @@ _QWEN_EXPERTS = {
     "ffn.experts.up": "mlp.experts.{}.up_proj.weight",
     "ffn.experts.down": "mlp.experts.{}.down_proj.weight",
 }
+_DEEPSEEK = {
+    "attention.wq_a": "self_attn.q_a_proj",
+    "attention.q_a_norm": "self_attn.q_a_layernorm",
+    "attention.wkv_a": "self_attn.kv_a_proj_with_mqa",
+    "attention.kv_a_norm": "self_attn.kv_a_layernorm",
+    "attention.wkv": "self_attn.kv_b_proj",
+    "ffn.router.scores": "mlp.gate",
+    "ffn.shared.gate": "mlp.shared_experts.gate_proj",
+    "ffn.shared.up": "mlp.shared_experts.up_proj",
+    "ffn.shared.down": "mlp.shared_experts.down_proj",
+}
 _GPT2_MATRICES = {
     "attention.wo": "attn.c_proj",
     "ffn.up": "mlp.c_fc",
@@ -103,6 +152,7 @@ FAMILIES = {
         ),
         _llama_like("qwen2_moe", _QWEN_MIXTURE, _QWEN_EXPERTS),
         _llama_like("qwen3_moe", _QWEN_MIXTURE, _QWEN_EXPERTS),
+        _llama_like("deepseek_v2", _DEEPSEEK, _QWEN_EXPERTS),
         Family(
             "gpt2",
             {
@@ -120,13 +170,18 @@ FAMILIES = {
     )
 }
 
+_TURNED = {"attention.wq": "self_attn.q_b_proj", "attention.wkv_a": "self_attn.kv_a_proj_with_mqa"}
+"""Modules of latent attention some of whose outputs are turned by positions."""
+
 _QKV = ("attention.wq", "attention.wk", "attention.wv")
 
 
 def family_of(spec: ModelSpec) -> Family:
     """Return the family that has models of such a shape. Raises InputError where none has."""
     moe = spec.moe
-    if moe is not None:
+    if spec.mla is not None:
+        kind = "deepseek_v2"
+    elif moe is not None:
         kind = "qwen3_moe" if spec.qk_norm else "qwen2_moe" if moe.shared_ffn_size else "mixtral"
     elif spec.position == "learned":
         kind = "gpt2"
@@ -154,7 +209,8 @@ _PLAIN_ROUTER = (False, "softmax", 1.0)
 def _traits(spec: ModelSpec) -> dict[str, object]:
     """Return what a shape must have in common with its family."""
     moe = spec.moe
-    router = (moe.router_bias, moe.router_score, moe.routed_scale) if moe else _PLAIN_ROUTER
+    scale = None if spec.mla or moe is None else moe.routed_scale
+    router = (moe.router_bias, moe.router_score, scale) if moe else _PLAIN_ROUTER
     return {
         "kind": spec.kind,
         "latent": spec.mla is not None,
@@ -178,7 +234,8 @@ _ROTARY = {
     "ends": (False, True, False, True),
 }
 _LIKE = dict.fromkeys(FAMILIES, _ROTARY) | {
-    "gpt2": _ROTARY | {"norm": "layernorm", "gated": False, "position": "learned"}
+    "deepseek_v2": _ROTARY | {"latent": True, "router": (False, "softmax", None)},
+    "gpt2": _ROTARY | {"norm": "layernorm", "gated": False, "position": "learned"},
 }
 
 
@@ -199,6 +256,12 @@ def places_of(weight: str, spec: ModelSpec, family: Family) -> tuple[Place, ...]
     if family.fused_qkv and module in _QKV:
         fused = f"{start}{family.fused_qkv}.{kind}"
         return (Place(fused, _QKV.index(module), 3, transposed=True),)
+    if spec.mla is not None and module in _TURNED:
+        n_heads = spec.n_heads if module == "attention.wq" else 1
+        whole_rank = module == "attention.wq" and not spec.mla.q_lora_rank
+        latent = "self_attn.q_proj" if whole_rank else _TURNED[module]
+        pairs = Pairs(n_heads, spec.mla.qk_rope_head_dim)
+        return (Place(f"{start}{latent}.{kind}", pairs=pairs),)
     theirs = (family.modules if start else family.ends).get(module)
     if theirs is None:
         raise InputError(

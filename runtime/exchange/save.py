@@ -67,7 +67,8 @@ def _joined(spec: ModelSpec, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         places = places_of(name, spec, family_of(spec))
         values = weight.unbind() if weight.dim() > 2 else (weight,)
         for place, value in zip(places, values, strict=True):
-            parts[place.tensor].append((place, value))
+            theirs = value if place.pairs is None else place.pairs.side_by_side(value)
+            parts[place.tensor].append((place, theirs))
     joined = {}
     for name, members in parts.items():
         members.sort(key=lambda member: member[0].part)

@@ -71,7 +71,8 @@ class Router(nn.Module):
         affinity_BTE = (
             scores_BTE.sigmoid() if self.moe.router_score == "sigmoid" else scores_BTE.softmax(-1)
         )
-        weights_BTC, experts_BTC = affinity_BTE.topk(self.moe.top_k)
+        experts_BTC = self._eligible(affinity_BTE).topk(self.moe.top_k).indices
+        weights_BTC = affinity_BTE.gather(-1, experts_BTC)
         if self.moe.normalize_top_k:
             weights_BTC = weights_BTC / weights_BTC.sum(-1, keepdim=True)
         weights_BTC = weights_BTC * self.moe.routed_scale
@@ -82,6 +83,22 @@ class Router(nn.Module):
             loss = self.moe.z_loss_coefficient * scores_BTE.logsumexp(-1).square().mean()
             weights_BTC = _with_loss(weights_BTC, loss * self.loss_share)
         return Routing(weights_BTC, experts_BTC)
+
+    def _eligible(self, affinity_BTE: Tensor) -> Tensor:
+        """Return the affinities, those outside of a token's best groups of experts as none.
+
+        A group is as good as its best expert (DeepSeek-V2, arXiv:2405.04434, section 2.2.2), or as
+        its two best together where scores are sigmoids (V3, arXiv:2412.19437, section 2.1.2).
+        """
+        if self.moe.n_groups == self.moe.top_groups:
+            return affinity_BTE
+        grouped_BTGE = affinity_BTE.detach().view(*affinity_BTE.shape[:-1], self.moe.n_groups, -1)
+        n_best = min(2 if self.moe.router_score == "sigmoid" else 1, grouped_BTGE.shape[-1])
+        best_BTG = grouped_BTGE.topk(n_best).values.sum(-1).topk(self.moe.top_groups).indices
+        outside_BTG = torch.ones_like(grouped_BTGE[..., 0], dtype=torch.bool)
+        outside_BTG = outside_BTG.scatter(-1, best_BTG, value=False)
+        eligible_BTGE: Tensor = grouped_BTGE.masked_fill(outside_BTG.unsqueeze(-1), -1.0)
+        return eligible_BTGE.flatten(-2)
 
     def _imbalance(self, affinity_BTE: Tensor, experts_BTC: Tensor) -> Tensor:
         """Return the mean over sequences of load x probability: 1 where all experts are alike."""

@@ -31,7 +31,8 @@ class Rope:
 
     def frequencies(self, device: torch.device | None = None) -> Tensor:
         """Return the angle per position of each rotated pair, in radians."""
-        width = int(self.spec.head_dim * self.spec.rope_fraction)
+        mla = self.spec.mla
+        width = mla.qk_rope_head_dim if mla else int(self.spec.head_dim * self.spec.rope_fraction)
         half = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
         frequencies = self.spec.rope_base**-half
         scaling = self.spec.rope_scaling

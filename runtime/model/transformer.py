@@ -11,16 +11,17 @@ the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runtime.model.attention import Attention, LatentAttention, norm_of
 from runtime.model.feed_forward import FeedForward
 from runtime.model.mixture import Mixture
-from runtime.model.rope import Positions, Rope, consecutive, rotate
+from runtime.model.rope import Positions, consecutive
 from simulator.spec.model import ModelSpec
 
 TIED_WEIGHT = "embedding.tokens.weight"
@@ -42,74 +43,15 @@ def whole_model(spec: ModelSpec) -> Chunk:
     return Chunk(first_layer=0, n_layers=spec.n_layers, is_first=True, is_last=True)
 
 
-def _norm(spec: ModelSpec, size: int) -> nn.Module:
-    if spec.norm == "rmsnorm":
-        return nn.RMSNorm(size, eps=spec.norm_eps)
-    return nn.LayerNorm(size, eps=spec.norm_eps)
-
-
-class Attention(nn.Module):
-    """Causal self-attention with grouped key-value heads.
-
-    Heads are counted from what the projections return, so a projection may hold a share of them.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.head_dim = spec.head_dim
-        self.window = spec.sliding_window
-        self.rope = Rope(spec) if spec.position == "rope" else None
-        self.wq = nn.Linear(spec.hidden_size, spec.q_size, bias=spec.qkv_bias)
-        self.wk = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
-        self.wv = nn.Linear(spec.hidden_size, spec.kv_size, bias=spec.qkv_bias)
-        self.wo = nn.Linear(spec.q_size, spec.hidden_size, bias=spec.attention_out_bias)
-        self.q_norm = _norm(spec, spec.head_dim) if spec.qk_norm else nn.Identity()
-        self.k_norm = _norm(spec, spec.head_dim) if spec.qk_norm else nn.Identity()
-        self.positions: Positions = consecutive
-        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = self._attend_to_all
-        """From queries, keys and values (B, H, T, K) to results."""
-
-    def _mask(self, n_tokens: int, device: torch.device) -> Tensor | None:
-        if not 0 < self.window < n_tokens:
-            return None
-        position = torch.arange(n_tokens, device=device)
-        distance = position.unsqueeze(1) - position
-        return (distance >= 0) & (distance < self.window)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        q_BTHK = self.q_norm(self.wq(x_BTD).unflatten(-1, (-1, self.head_dim)))
-        k_BTHK = self.k_norm(self.wk(x_BTD).unflatten(-1, (-1, self.head_dim)))
-        v_BTHK = self.wv(x_BTD).unflatten(-1, (-1, self.head_dim))
-        if self.rope is not None:
-            tables = self.rope.tables(self.positions(q_BTHK.shape[1], q_BTHK.device))
-            q_BTHK, k_BTHK = rotate(q_BTHK, tables), rotate(k_BTHK, tables)
-        out_BHTK = self.attend(
-            q_BTHK.transpose(1, 2), k_BTHK.transpose(1, 2), v_BTHK.transpose(1, 2)
-        )
-        out: Tensor = self.wo(out_BHTK.transpose(1, 2).flatten(-2))
-        return out
-
-    def _attend_to_all(self, q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
-        mask = self._mask(q_BHTK.shape[2], q_BHTK.device)
-        return functional.scaled_dot_product_attention(
-            q_BHTK,
-            k_BHTK,
-            v_BHTK,
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=q_BHTK.shape[1] != k_BHTK.shape[1],
-        )
-
-
 class Block(nn.Module):
     """One layer: attention and feed-forward, each behind a norm and beside a residual."""
 
     def __init__(self, spec: ModelSpec, layer: int, batch_share: float) -> None:
         super().__init__()
         self.parallel_residual = spec.parallel_residual
-        self.attention_norm = _norm(spec, spec.hidden_size)
-        self.attention = Attention(spec)
-        self.ffn_norm = _norm(spec, spec.hidden_size)
+        self.attention_norm = norm_of(spec, spec.hidden_size)
+        self.attention = LatentAttention(spec, spec.mla) if spec.mla else Attention(spec)
+        self.ffn_norm = norm_of(spec, spec.hidden_size)
         self.ffn = (
             Mixture(spec, spec.moe, batch_share)
             if spec.moe is not None and spec.is_moe_layer(layer)
@@ -133,7 +75,7 @@ class Embedding(nn.Module):
             if spec.position == "learned"
             else None
         )
-        self.norm = _norm(spec, spec.hidden_size) if spec.embedding_norm else nn.Identity()
+        self.norm = norm_of(spec, spec.hidden_size) if spec.embedding_norm else nn.Identity()
         self.positions_of: Positions = consecutive
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
@@ -174,7 +116,7 @@ class Transformer(nn.Module):
             }
         )
         has_norm = chunk.is_last and spec.final_norm
-        self.norm = _norm(spec, spec.hidden_size) if has_norm else nn.Identity()
+        self.norm = norm_of(spec, spec.hidden_size) if has_norm else nn.Identity()
         self.head = (
             nn.Linear(spec.hidden_size, spec.vocab_size, bias=spec.head_bias)
             if chunk.is_last

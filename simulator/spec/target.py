@@ -166,10 +166,6 @@ _OWN_MODEL_RULES = (
         "experts with biases",
     ),
     ModelRule(
-        lambda model: model.moe is None or model.moe.n_groups == 1,
-        "experts of a limited number of groups for every token",
-    ),
-    ModelRule(
         lambda model: model.moe is None or model.moe.most_nodes == 0,
         "experts on a limited number of nodes for every token",
     ),
@@ -177,7 +173,6 @@ _OWN_MODEL_RULES = (
         lambda model: model.moe is None or model.moe.expert_bias_rate == 0,
         "experts that are balanced by a bias",
     ),
-    ModelRule(lambda model: model.mla is None, "multi-head latent attention"),
     ModelRule(lambda model: model.lm_head, "models without a language-model head"),
     ModelRule(lambda model: not model.lm_head_transform, "a layer between model and head"),
     ModelRule(lambda model: model.n_token_types == 0, "token types"),
@@ -195,6 +190,23 @@ _OWN_MODEL_RULES = (
 )
 _OWN_RULES = (
     _WHOLE_KV_HEADS,
+    TargetRule(
+        "tp",
+        lambda model, plan: (plan.tp == 1) | (model.mla is None),
+        "tp > 1 with latent attention",
+    ),
+    TargetRule(
+        "cp",
+        lambda model, plan: (plan.cp == 1) | (model.mla is None),
+        "cp > 1 with latent attention",
+    ),
+    TargetRule(
+        "schedule",
+        lambda model, plan: (
+            (model.mla is None) | (trait(plan, lambda traits: traits.splits_backward) == 0)
+        ),
+        "a backward pass split in two (torch's, which loses gradients) with latent attention",
+    ),
     _EXPERTS_BY_TOKEN_SHARES,
     _EXPERTS_IN_ONE_COPY,
     TargetRule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.spec.model import ModelSpec, MoeSpec
+from simulator.spec.model import MlaSpec, ModelSpec, MoeSpec
 from simulator.spec.plan import PlanSpec
 from tests.runtime.plans import TINY, fp32
 
@@ -68,6 +68,30 @@ DEEPSEEK = TINY.model_copy(
         ),
     }
 )
+LATENT = TINY.model_copy(
+    update={
+        "name": "latent",
+        "n_kv_heads": 4,
+        "head_dim": 24,
+        "mla": MlaSpec(
+            q_lora_rank=32,
+            kv_lora_rank=16,
+            qk_nope_head_dim=16,
+            qk_rope_head_dim=8,
+            v_head_dim=12,
+        ),
+        "moe": MoeSpec(
+            n_experts=8,
+            top_k=2,
+            expert_ffn_size=32,
+            n_shared_experts=1,
+            n_dense_layers=1,
+            n_groups=4,
+            top_groups=2,
+            **BALANCED,
+        ),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,7 @@ def _case(name: str, model: ModelSpec = TINY, **decisions: object) -> Case:
 
 REFERENCES = tuple(
     _case(f"one process, {model.name}", model, microbatch_sequences=BATCH)
-    for model in (TINY, GPT, QWEN, NEOX, MIXTRAL, DEEPSEEK)
+    for model in (TINY, GPT, QWEN, NEOX, MIXTRAL, DEEPSEEK, LATENT)
 )
 INTERLEAVED: dict[str, Any] = {"pp": 2, "virtual_stages": 2, "schedule": "interleaved-1f1b"}
 
@@ -145,12 +169,22 @@ TWO_RANKS = (
     ),
     _case("EP over TP + SP", DEEPSEEK, **SP2, ep=2, microbatch_sequences=4),
     _case("PP zb-v, deepseek", DEEPSEEK, **ZB_V),
+    _case(
+        "EP x ZeRO-3, recompute selective, latent",
+        LATENT,
+        dp_shard=2,
+        zero_stage=3,
+        ep=2,
+        recompute="selective",
+    ),
+    _case("PP interleaved, latent", LATENT, **INTERLEAVED),
     _case("CP, gpt", GPT, cp=2, microbatch_sequences=2),
     _case("CP x ZeRO-1, recompute selective", cp=2, zero_stage=1, recompute="selective"),
     _case("CP x ZeRO-3, qwen", QWEN, cp=2, zero_stage=3, microbatch_sequences=4),
     _case("CP x EP", DEEPSEEK, cp=2, ep=2, microbatch_sequences=2),
 )
 MORE_OF_TWO_RANKS = (
+    _case("EP, latent, recompute full", LATENT, dp_replicate=2, ep=2, recompute="full"),
     _case("DDP, mixtral", MIXTRAL, dp_replicate=2),
     _case("ZeRO-3, deepseek", DEEPSEEK, dp_shard=2, zero_stage=3),
     _case("EP, deepseek", DEEPSEEK, dp_replicate=2, ep=2, microbatch_sequences=4),
@@ -193,6 +227,8 @@ FOUR_RANKS = (
 )
 MORE_OF_FOUR_RANKS = (
     _case("EP x DDP", DEEPSEEK, dp_replicate=4, ep=2),
+    _case("EP x PP x ZeRO-1, latent", LATENT, pp=2, dp_shard=2, zero_stage=1, ep=2),
+    _case("EP x HSDP 2x2, latent", LATENT, dp_replicate=2, dp_shard=2, zero_stage=3, ep=2),
     _case("EP 4", MIXTRAL, dp_replicate=4, ep=4),
     _case("EP x ZeRO-3", DEEPSEEK, dp_shard=4, zero_stage=3, ep=2),
     _case("EP 4 x ZeRO-1 x TP + SP", DEEPSEEK, dp_shard=2, zero_stage=1, ep=4, **SP2),

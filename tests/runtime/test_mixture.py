@@ -11,7 +11,7 @@ from runtime.model.mixture import Mixture, Router
 from runtime.model.transformer import Transformer, whole_model
 from runtime.parallel.experts import _by_expert
 from simulator.spec.model import ModelSpec, MoeSpec
-from tests.runtime.plans_equal import DEEPSEEK, MIXTRAL
+from tests.runtime.plans_equal import DEEPSEEK, LATENT, MIXTRAL
 
 
 def built(spec: ModelSpec, batch_share: float = 1.0) -> Transformer:
@@ -23,7 +23,13 @@ def built(spec: ModelSpec, batch_share: float = 1.0) -> Transformer:
 def token_by_token(mixture: Mixture, moe: MoeSpec, token: Tensor) -> Tensor:
     scores = mixture.router.scores(token)
     affinity = scores.sigmoid() if moe.router_score == "sigmoid" else scores.softmax(-1)
-    chosen = affinity.argsort(descending=True)[: moe.top_k]
+    groups = affinity.view(moe.n_groups, -1)
+    n_best = 2 if moe.router_score == "sigmoid" else 1
+    goodness = groups.sort(descending=True).values[:, :n_best].sum(1)
+    open_groups = set(goodness.argsort(descending=True)[: moe.top_groups].tolist())
+    size = groups.shape[1]
+    in_order = affinity.argsort(descending=True).tolist()
+    chosen = [expert for expert in in_order if expert // size in open_groups][: moe.top_k]
     out = torch.zeros_like(token)
     gate = mixture.experts.gate
     assert gate is not None
@@ -33,12 +39,24 @@ def token_by_token(mixture: Mixture, moe: MoeSpec, token: Tensor) -> Tensor:
         )
         weight = moe.routed_scale * affinity[expert] / affinity[chosen].sum()
         out = out + weight * (mixture.experts.down[expert] @ inner)
-    if mixture.shared is not None and mixture.shared_gate is not None:
-        out = out + mixture.shared(token) * mixture.shared_gate(token).sigmoid()
+    if mixture.shared is not None:
+        gate_of_shared = mixture.shared_gate
+        share = 1.0 if gate_of_shared is None else gate_of_shared(token).sigmoid()
+        out = out + mixture.shared(token) * share
     return out
 
 
-@pytest.mark.parametrize("spec", [MIXTRAL, DEEPSEEK], ids=lambda spec: spec.name)
+def grouped(spec: ModelSpec) -> ModelSpec:
+    assert spec.moe is not None
+    groups = {"n_groups": 4, "top_groups": 2}
+    return spec.model_copy(
+        update={"name": f"{spec.name}-grouped", "moe": spec.moe.model_copy(update=groups)}
+    )
+
+
+@pytest.mark.parametrize(
+    "spec", [MIXTRAL, DEEPSEEK, LATENT, grouped(DEEPSEEK)], ids=lambda spec: spec.name
+)
 def test_every_token_goes_to_its_experts(spec: ModelSpec) -> None:
     mixture = built(spec).blocks()[1].ffn
     assert isinstance(mixture, Mixture)

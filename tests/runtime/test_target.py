@@ -24,7 +24,7 @@ from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import Scenario
 from simulator.spec.target import OWN_TARGET, TARGETS
 from tests.runtime.plans import CLUSTER, TINY, fp32, plan_file
-from tests.runtime.plans_equal import DEEPSEEK, GPT, MIXTRAL, NEOX, QWEN, Case
+from tests.runtime.plans_equal import DEEPSEEK, GPT, LATENT, MIXTRAL, NEOX, QWEN, Case
 from tests.runtime.test_equality import ALL_CASES
 
 OWN = TARGETS[OWN_TARGET]
@@ -62,7 +62,7 @@ def answers(model: ModelSpec) -> Iterator[bool]:
             yield answer
 
 
-@pytest.mark.parametrize("model", [TINY, GPT, WIDE, DEEPSEEK], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [TINY, GPT, WIDE, DEEPSEEK, LATENT], ids=lambda model: model.name)
 def test_agreement_on_legal_plans_of_every_executor(model: ModelSpec) -> None:
     assert set(answers(model)) == {True, False}
 
@@ -120,7 +120,16 @@ def test_a_model_is_taken_exactly_where_all_of_it_is_built(feature: str) -> None
 
 @pytest.mark.parametrize(
     "model",
-    [GPT, QWEN, NEOX, MIXTRAL, DEEPSEEK, find_model("llama3-8b"), find_model("mixtral-8x7b")],
+    [
+        GPT,
+        QWEN,
+        NEOX,
+        MIXTRAL,
+        DEEPSEEK,
+        LATENT,
+        find_model("llama3-8b"),
+        find_model("mixtral-8x7b"),
+    ],
 )
 def test_whole_families_are_taken(model: ModelSpec) -> None:
     with torch.device("meta"):

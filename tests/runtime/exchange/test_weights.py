@@ -45,6 +45,24 @@ MODELS: dict[str, dict[str, Any]] = {
     "mixtral": COMMON | {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen2_moe": COMMON | EXPERTS | {"shared_expert_intermediate_size": 48},
     "qwen3_moe": COMMON | EXPERTS | {"head_dim": 16, "norm_topk_prob": True},
+    "deepseek_v2": COMMON
+    | {
+        "num_key_value_heads": 4,
+        "q_lora_rank": 24,
+        "kv_lora_rank": 16,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 12,
+        "n_routed_experts": 8,
+        "n_shared_experts": 2,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 32,
+        "first_k_dense_replace": 1,
+        "routed_scaling_factor": 2.0,
+        "topk_method": "group_limited_greedy",
+        "n_group": 4,
+        "topk_group": 2,
+    },
     "gpt2": {
         "n_embd": 64,
         "n_layer": 2,
@@ -126,6 +144,7 @@ def test_weights_go_through_every_plan_and_back(folders: dict[str, Path], tmp_pa
             "qwen3": fp32(dp_shard=2, zero_stage=3, microbatch_sequences=4),
             "qwen2_moe": fp32(dp_shard=2, zero_stage=3, ep=2, microbatch_sequences=4),
             "mixtral": fp32(tp=2, sequence_parallel=True, microbatch_sequences=8),
+            "deepseek_v2": fp32(dp_shard=2, zero_stage=3, ep=2, microbatch_sequences=4),
             "gpt2": fp32(pp=2, microbatch_sequences=4, n_microbatches=2),
         },
     )
