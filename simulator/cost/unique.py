@@ -55,8 +55,10 @@ def _codes(column: IntArray) -> tuple[IntArray, int]:
         return codes.astype(np.int64, copy=False), len(distinct)
     present = np.zeros(high - low + 1, dtype=np.bool_)
     present[column - low] = True
-    ranks = np.cumsum(present) - 1
-    return ranks[column - low], int(ranks[-1]) + 1
+    distinct = np.flatnonzero(present)
+    ranks = np.empty(len(present), dtype=np.int64)  # what nobody reads stays untouched
+    ranks[distinct] = np.arange(len(distinct))
+    return ranks[column - low], len(distinct)
 
 
 def spread(priced: Priced, inverse: Rows) -> Priced:
