@@ -200,13 +200,6 @@ _OWN_RULES = (
         lambda model, plan: (plan.cp == 1) | (model.mla is None),
         "cp > 1 with latent attention",
     ),
-    TargetRule(
-        "schedule",
-        lambda model, plan: (
-            (model.mla is None) | (trait(plan, lambda traits: traits.splits_backward) == 0)
-        ),
-        "a backward pass split in two (torch's, which loses gradients) with latent attention",
-    ),
     _EXPERTS_BY_TOKEN_SHARES,
     _EXPERTS_IN_ONE_COPY,
     TargetRule(
