@@ -42,7 +42,12 @@ PORT = "29555"
 ONE_WAY_DELAYS = 2
 """Gloo asks before it sends: a message of a ring takes a round trip."""
 SOFTWARE_S = 4e-4
-"""A round trip of gloo's without any network (field notes: 263 us to 595 us per exchange)."""
+"""A round trip of gloo's without any network.
+
+Measured over loopback between two ranks on two cores, fitted to medians of five launches: 263 us
+(send and receive, there and back) to 595 us (all-reduce; GLOO in
+tests/simulator/cost/test_collectives.py).
+"""
 
 PLANS = {
     "data parallel": PlanSpec(dp_replicate=2, microbatch_sequences=4, precision=Precision.FP32),

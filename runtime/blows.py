@@ -74,7 +74,7 @@ BLOWS: dict[str, Blow] = {
         pulses=True,
         stops=False,
     ),
-    "corruption": Blow(strike=_signalled(CORRUPT)),
+    "corruption": Blow(strike=_signalled(CORRUPT), at="training"),  # from then on it is heeded
     "full-disk": Blow(strike=_file_limit(FULL_AT_BYTES), relieve=_file_limit(None), stops=False),
     "rendezvous": Blow(strike=_signalled(signal.SIGKILL), on_agent=True),
 }

@@ -78,7 +78,7 @@ class Comparison(Spec):
     """Measured: time in steps that counted over time since the first launch."""
     losses: tuple[LostTime, ...] = ()
     """Where the rest of the time went, by the classes of the campaign; what is 0 on both sides is
-    left out. `other` lies between steps."""
+    left out. `other` lies between steps, and is negative where steps of several ranks overlap."""
     parts: tuple[Part, ...]
     differs_most: str
     """Name of the part with the largest difference."""
@@ -263,7 +263,7 @@ def _losses(campaign: CampaignPrediction, measured: dict[str, float]) -> tuple[L
         LostTime(name=name, predicted=campaign.losses.get(name, 0.0), measured=share)
         for name, share in measured.items()
     )
-    return tuple(pair for pair in pairs if max(pair.predicted, pair.measured) >= LEAST_LOSS)
+    return tuple(pair for pair in pairs if max(pair.predicted, abs(pair.measured)) >= LEAST_LOSS)
 
 
 def _injected(plan_file: PlanFile, events: list[Event]) -> tuple[Outage, ...]:

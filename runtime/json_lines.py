@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,6 +15,18 @@ from simulator.spec.errors import InputError
 LINE_LIMIT_BYTES = 2**20
 
 Record = TypeVar("Record")
+
+
+def append_line(path: Path, record: Mapping[str, object]) -> None:
+    """Append one line; several processes may do so at once.
+
+    One short write to a file opened for appending is not mixed with another.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(record) + "\n").encode())
+    finally:
+        os.close(descriptor)
 
 
 class JsonLines(Generic[Record]):

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from runtime.data import prepare_data
@@ -55,43 +56,68 @@ def run(
     require_room(plan_file)
     place = RunDir(Path(run_dir))
     require_place(place, plan_file, resume=resume)
-    if plan_file.scenario.run.init_from is not None and not resume:
-        _require_weights(plan_file, Path(plan_file.scenario.run.init_from))
+    _require_weights(place, plan_file)
     _make(place)
     n_skipped = _prepare(place, plan_file)
     write_plan_file(place.plan, plan_file)
-    watch = _Watch(place, on_step)
+    attempts = _Attempts(
+        place,
+        plan_file,
+        _Watch(place, on_step),
+        port=port,
+        timeout_s=timeout_s,
+        silence_s=silence_s,
+    )
+    supervise(plan_file, place, recovery or Recovery(), attempts)
+    return RunResult(
+        run_dir=place.root, steps=read_metrics(place.metrics), n_skipped_shards=n_skipped
+    )
 
-    attempts = itertools.count()
 
-    def attempt(present: PlanFile, inject: Callable[[], None]) -> None:
-        number, path = next(attempts), place.plan
-        if present is not plan_file:
-            require_runnable(present)
-            path = place.changed_plan(number)
-            write_plan_file(path, present)
-        append_event(place, "launch")
+class _Attempts:
+    """Starts the ranks, again and again, each time under the plan that it is told."""
 
-        def while_waiting() -> None:
-            watch()
-            inject()
-
-        job = RankJob(
+    def __init__(
+        self,
+        place: RunDir,
+        asked: PlanFile,
+        watch: Callable[[], None],
+        *,
+        port: int,
+        timeout_s: float,
+        silence_s: float,
+    ) -> None:
+        self._place = place
+        self._asked = asked
+        self._watch = watch
+        self._numbers = itertools.count()
+        self._job = partial(
+            RankJob,
             module="runtime.worker",
-            arguments=(str(path.absolute()),),
-            n_ranks=present.plan.n_ranks,
             folder=str(place.root.absolute()),
-            threads_per_rank=present.scenario.run.threads_per_rank,
             port=port,
             timeout_s=timeout_s,
             silence_s=silence_s,
         )
-        run_ranks(job, while_waiting=while_waiting)
 
-    supervise(plan_file, place, recovery or Recovery(), attempt)
-    return RunResult(
-        run_dir=place.root, steps=read_metrics(place.metrics), n_skipped_shards=n_skipped
-    )
+    def __call__(self, present: PlanFile, inject: Callable[[], None]) -> None:
+        number, path = next(self._numbers), self._place.plan
+        if present is not self._asked:
+            require_runnable(present)
+            path = self._place.changed_plan(number)
+            write_plan_file(path, present)
+        append_event(self._place, "launch")
+
+        def while_waiting() -> None:
+            self._watch()
+            inject()
+
+        job = self._job(
+            arguments=(str(path.absolute()),),
+            n_ranks=present.plan.n_ranks,
+            threads_per_rank=present.scenario.run.threads_per_rank,
+        )
+        run_ranks(job, while_waiting=while_waiting)
 
 
 def require_torch() -> None:
@@ -158,10 +184,16 @@ def require_place(place: RunDir, plan_file: PlanFile, *, resume: bool) -> None:
         )
 
 
-def _require_weights(plan_file: PlanFile, folder: Path) -> None:
+def _require_weights(place: RunDir, plan_file: PlanFile) -> None:
+    """Raise InputError where the run is to begin with weights that are not there or do not fit."""
+    init_from = plan_file.scenario.run.init_from
+    if init_from is None:
+        return
+    from runtime.checkpoint import latest
     from runtime.exchange.load import require_weights
 
-    require_weights(plan_file.scenario.model, folder)
+    if latest(place) is None:
+        require_weights(plan_file.scenario.model, Path(init_from))
 
 
 def _make(place: RunDir) -> None:

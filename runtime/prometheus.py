@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from runtime.ranks import LOOPBACK
 from runtime.result import StepMetrics
 from runtime.run_dir import RunDir, event_lines
 from simulator.spec.errors import InputError
 
-LOOPBACK = "127.0.0.1"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 HELP = {

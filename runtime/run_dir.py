@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.json_lines import JsonLines
+from runtime.json_lines import JsonLines, append_line
 
 AGENT_EVENT = "agent"
 """Left by the agent of the ranks when it starts."""
@@ -125,16 +124,8 @@ def read_events(run_dir: RunDir) -> list[Event]:
 def append_event(
     run_dir: RunDir, event: str, *, rank: int | None = None, **details: object
 ) -> None:
-    """Append one line to events.jsonl; several processes may do so at once.
-
-    One short write to a file opened for appending is not mixed with another.
-    """
+    """Append one line to events.jsonl; several processes may do so at once."""
     record: dict[str, object] = {"time_s": time.time(), "event": event}
     if rank is not None:
         record["rank"] = rank
-    line = json.dumps({**record, "pid": os.getpid(), **details}) + "\n"
-    descriptor = os.open(run_dir.events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    append_line(run_dir.events, {**record, "pid": os.getpid(), **details})

@@ -47,8 +47,10 @@ def chunks_of_rank(plan: PlanSpec, n_layers: int, pp_rank: int) -> dict[int, Chu
     }
 
 
-def build_stages(scenario: Scenario, mesh: Mesh, device: torch.device) -> list[Stage]:
-    """Return the chunks of this rank, ready to train.
+def build_stages(
+    scenario: Scenario, mesh: Mesh, device: torch.device, *, init_from: str | None = None
+) -> list[Stage]:
+    """Return the chunks of this rank, ready to train, with random weights or those of a folder.
 
     The order matters: weights are divided by tensor first, layers recompute inside what data
     parallelism gathers.
@@ -57,10 +59,10 @@ def build_stages(scenario: Scenario, mesh: Mesh, device: torch.device) -> list[S
     stages = []
     for index, chunk in chunks_of_rank(plan, spec.n_layers, mesh.place("pp")).items():
         model = Transformer(spec, chunk, batch_share=1 / plan.n_microbatches)
-        if scenario.run.init_from is None:
+        if init_from is None:
             initialize(model, spec, scenario.seed)
         else:
-            load_weights(model, spec, Path(scenario.run.init_from))
+            load_weights(model, spec, Path(init_from))
         model.to(device)
         model.compute_dtype = DTYPES[plan.precision]
         if mesh.has("tp"):

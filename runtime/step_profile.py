@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch.profiler import ProfilerActivity, profile
 
+from runtime.json_lines import append_line
 from runtime.mesh import Mesh
 from runtime.run_dir import RunDir, append_event
 from runtime.step_split import Span, StepSplit, split_passes
@@ -78,7 +76,7 @@ class StepProfiler:
             optimizer_s=optimizer_s,
             **self._passes,
         )
-        append_line(self._run_dir.splits, json.dumps(asdict(split)))
+        append_line(self._run_dir.splits, asdict(split))
         mine = torch.tensor([float(self._mesh.place("pp")), split.compute_s], dtype=torch.float64)
         everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
         dist.all_gather(everyone, mine)
@@ -101,12 +99,3 @@ class StepProfiler:
                     straggler=rank,
                     factor=compute_s / statistics.median(peers),
                 )
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append a line that several processes may append to: one short write is not mixed."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (line + "\n").encode())
-    finally:
-        os.close(descriptor)

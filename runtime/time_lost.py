@@ -11,7 +11,11 @@ from runtime.run_dir import Event
 from simulator.campaign.losses import Loss
 
 OTHER = "other"
-"""Between steps, and after the last one; no class of the campaign."""
+"""Between steps, and after the last one; no class of the campaign.
+
+A step takes as long as on the slowest rank. Where one rank is the slowest of a step and another of
+the next, the two overlap, and what is left for this class may be negative.
+"""
 
 
 @dataclass(slots=True)
@@ -19,10 +23,12 @@ class _Attempt:
     """From one launch of the ranks to the next."""
 
     launch_s: float
+    last_s: float
+    """Its last sign of life."""
     training_s: float | None = None
     """None: it never came to train."""
     stop_s: float | None = None
-    """Whatever ended it; None: it trained to the end."""
+    """What it was stopped by; None: nothing that was noted."""
     saves_s: list[tuple[float, float]] = field(default_factory=list)
     """End and duration of checkpoints."""
     wait_s: float | None = None
@@ -30,19 +36,21 @@ class _Attempt:
 
 
 def time_lost(lines: Sequence[StepMetrics], events: Sequence[Event]) -> dict[str, float]:
-    """Return the share of a run's time per class of loss; the rest is goodput.
+    """Return the share of a run's time per class of loss; exactly the rest is goodput.
 
-    `lines` are all steps in the order in which they were measured, those done twice among them.
+    Only `other` can be negative. `lines` are all steps in the order in which they were measured,
+    those done twice among them.
     """
     attempts = _attempts(events)
     end_s = max((event.time_s for event in events if event.event == "end"), default=None)
-    if not attempts or end_s is None:
+    if not attempts or end_s is None or end_s < attempts[-1].launch_s:
         return {}
     lost = dict.fromkeys((*(loss.value for loss in Loss), OTHER), 0.0)
     counted = {line.step: line for line in lines}
     for number, attempt in enumerate(attempts):
         is_last = number == len(attempts) - 1
-        stop_s = end_s if is_last or attempt.stop_s is None else attempt.stop_s
+        stopped_s = attempt.last_s if attempt.stop_s is None else attempt.stop_s
+        stop_s = end_s if is_last else stopped_s
         next_s = end_s if is_last else attempts[number + 1].launch_s
         began_s = min(stop_s, stop_s if attempt.training_s is None else attempt.training_s)
         start = Loss.INITIALISATION if number == 0 else Loss.RESTART
@@ -61,19 +69,20 @@ def time_lost(lines: Sequence[StepMetrics], events: Sequence[Event]) -> dict[str
             lost[Loss.RESTART] += waits_from_s - stop_s
             lost[Loss.WAITING_FOR_SPARES] += next_s - waits_from_s
     total_s = end_s - attempts[0].launch_s
-    return {name: max(0.0, seconds) / total_s for name, seconds in lost.items()}
+    return {name: seconds / total_s for name, seconds in lost.items()}
 
 
 def _attempts(events: Sequence[Event]) -> list[_Attempt]:
     attempts: list[_Attempt] = []
     for event in sorted(events, key=lambda event: event.time_s):
         if event.event == "launch":
-            attempts.append(_Attempt(launch_s=event.time_s))
+            attempts.append(_Attempt(launch_s=event.time_s, last_s=event.time_s))
         if not attempts:
             continue
         present = attempts[-1]
-        if event.event == "training":
-            present.training_s = event.time_s
+        present.last_s = event.time_s
+        if event.event == "training":  # every rank says so; steps count from the first on
+            present.training_s = present.training_s or event.time_s
         elif event.event == "checkpoint":
             present.saves_s.append((event.time_s, event.duration_s))
         elif event.event == "wait":

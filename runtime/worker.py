@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
-from runtime.checkpoint import Checkpoints
+from runtime.checkpoint import Checkpoints, latest
 from runtime.corruption import Corruption
 from runtime.data import open_batches, prefetched, prepare_data, share
-from runtime.execute import forward_backward_of
+from runtime.execute import ForwardBackward, forward_backward_of
 from runtime.failure import RankFailure
 from runtime.finite import not_finite
 from runtime.mesh import Mesh
-from runtime.optimizer import Update
+from runtime.optimizer import Update, UpdateResult
 from runtime.parallel.context import held_positions
 from runtime.pipeline import tied_weight
 from runtime.result import StepMetrics
@@ -26,7 +28,7 @@ from runtime.step_profile import StepProfiler
 from runtime.telemetry import MetricsLog, peak_memory_bytes
 from simulator.catalog.plan_json import read_plan_file
 from simulator.spec.plan_file import PlanFile
-from simulator.spec.scenario import RunSpec
+from simulator.spec.scenario import RunSpec, Scenario
 
 
 class Stopwatch:
@@ -44,6 +46,32 @@ class Stopwatch:
         return self._last_s - before_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replica:
+    """What this rank holds of the model, and what it does with it."""
+
+    weights: dict[str, nn.Parameter]
+    forward_backward: ForwardBackward
+    update: Update
+    checkpoints: Checkpoints
+
+
+def _build(scenario: Scenario, run_dir: RunDir, mesh: Mesh, device: torch.device) -> _Replica:
+    """Build this rank's share; weights to begin with are read only where no checkpoint is."""
+    init_from = scenario.run.init_from if latest(run_dir) is None else None
+    stages = build_stages(scenario, mesh, device, init_from=init_from)
+    weights = named_parameters(stages)
+    update = Update(scenario, mesh, weights, tied_weight(scenario, mesh, stages))
+    return _Replica(
+        weights=weights,
+        forward_backward=forward_backward_of(scenario, mesh, stages),
+        update=update,
+        checkpoints=Checkpoints(
+            run_dir, weights, update.optimizer, kind=scenario.job.optimizer, seed=scenario.seed
+        ),
+    )
+
+
 def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     """Train to the last step; every rank calls it."""
     scenario, plan = plan_file.scenario, plan_file.plan
@@ -52,70 +80,74 @@ def train(plan_file: PlanFile, run_dir: RunDir, device: torch.device) -> None:
     if is_first_rank:
         prepare_data(scenario, run_dir)
     dist.barrier()
-    stages = build_stages(scenario, mesh, device)
-    forward_backward = forward_backward_of(scenario, mesh, stages)
-    weights = named_parameters(stages)
-    update = Update(scenario, mesh, weights, tied_weight(scenario, mesh, stages))
-    checkpoints = Checkpoints(
-        run_dir, weights, update.optimizer, kind=scenario.job.optimizer, seed=scenario.seed
-    )
+    replica = _build(scenario, run_dir, mesh, device)
+    steps = range(replica.checkpoints.restore(), scenario.run.steps)
     n_held = scenario.job.sequence_length // plan.cp
     held_T = held_positions(mesh.place("cp"), plan.cp, n_held, device)
-    steps = range(checkpoints.restore(), scenario.run.steps)
     rows = share(scenario.job.batch_sequences, data_rank=mesh.data_rank, n_data_ranks=plan.dp)
     corruption = Corruption()
     profiler = StepProfiler(run_dir, mesh, every=scenario.run.profile_every_steps)
-    predicted = plan_file.prediction.step
-    mfu_per_rate = predicted.mfu / predicted.tokens_per_s
-
     with (
         MetricsLog(run_dir, writes=is_first_rank) as log,
         prefetched(open_batches(scenario, run_dir), rows, steps) as batches,
     ):
-        if is_first_rank:
-            append_event(run_dir, "training", rank=0)
+        append_event(run_dir, "training", rank=dist.get_rank())
         clock = Stopwatch(device)
         for step, batch in zip(steps, batches, strict=True):
             tokens = torch.from_numpy(batch).to(device)
             data_s = clock.lap()
-            corruption.strike(weights.values())
+            corruption.strike(replica.weights.values())
             with profiler.window(step + 1):
                 clock.lap()
-                loss = forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
-                forward_backward_s = clock.lap()
+                loss = replica.forward_backward(tokens[:, held_T], tokens[:, held_T + 1])
+                passes_s = clock.lap()
             clock.lap()
-            result = update(step, loss)
+            result = replica.update(step, loss)
             optimizer_s = clock.lap()
             if not result.is_finite:
-                raise not_finite(result, step + 1, weights.values(), device)
-            slowest = _maximum(
-                device,
-                data_s,
-                forward_backward_s,
-                -optimizer_s,
-                data_s + forward_backward_s + optimizer_s,
-                peak_memory_bytes(device),
-            )
+                raise not_finite(result, step + 1, replica.weights.values(), device)
             log.write(
-                StepMetrics(
-                    step=step + 1,
-                    loss=result.loss,
-                    grad_norm=result.grad_norm,
-                    learning_rate=result.learning_rate,
-                    data_s=slowest[0],
-                    forward_backward_s=slowest[1],
-                    optimizer_s=-slowest[2],
-                    step_s=slowest[3],
-                    tokens_per_s=scenario.job.batch_tokens / slowest[3],
-                    peak_memory_bytes=slowest[4],
-                    mfu=mfu_per_rate * scenario.job.batch_tokens / slowest[3],
-                    end_s=time.time(),
-                )
+                _metrics(plan_file, step + 1, result, (data_s, passes_s, optimizer_s), device)
             )
             profiler.write(step + 1, data_s=data_s, optimizer_s=optimizer_s)
             if is_checkpoint_due(scenario.run, step + 1):
-                _save(checkpoints, run_dir, step + 1, must_work=step + 1 == scenario.run.steps)
+                is_last = step + 1 == scenario.run.steps
+                _save(replica.checkpoints, run_dir, step + 1, must_work=is_last)
                 clock.lap()
+
+
+def _metrics(
+    plan_file: PlanFile,
+    step: int,
+    result: UpdateResult,
+    laps_s: tuple[float, float, float],
+    device: torch.device,
+) -> StepMetrics:
+    """Return what all ranks together say of a step; every rank calls it with its own laps.
+
+    Laps are the wait for data, the passes and the optimizer. The first to be done with the passes
+    waits longest in the optimizer, whose time is therefore that of the quickest.
+    """
+    data_s, passes_s, optimizer_s = laps_s
+    slowest = _maximum(
+        device, data_s, passes_s, -optimizer_s, sum(laps_s), peak_memory_bytes(device)
+    )
+    predicted = plan_file.prediction.step
+    tokens_per_s = plan_file.scenario.job.batch_tokens / slowest[3]
+    return StepMetrics(
+        step=step,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        learning_rate=result.learning_rate,
+        data_s=slowest[0],
+        forward_backward_s=slowest[1],
+        optimizer_s=-slowest[2],
+        step_s=slowest[3],
+        tokens_per_s=tokens_per_s,
+        peak_memory_bytes=slowest[4],
+        mfu=predicted.mfu / predicted.tokens_per_s * tokens_per_s,
+        end_s=time.time(),
+    )
 
 
 def _save(checkpoints: Checkpoints, run_dir: RunDir, step: int, *, must_work: bool) -> None:
@@ -123,7 +155,7 @@ def _save(checkpoints: Checkpoints, run_dir: RunDir, step: int, *, must_work: bo
     try:
         checkpoints.save(step)
     except RankFailure as failure:
-        if must_work:
+        if must_work or failure.cause != "full disk":
             raise
         if dist.get_rank() == 0:
             append_event(run_dir, "checkpoint-failed", rank=0, step=step, message=failure.message)

@@ -30,16 +30,20 @@ def command(
 
     comparison = compare(run_dir)
     if update is not None:
-        _update(update, comparison)
+        _update(update, run_dir, comparison)
     typer.echo(comparison.model_dump_json(indent=2) if as_json else compare_screen(comparison))
 
 
-def _update(path: Path, comparison: Comparison) -> None:
+def _update(path: Path, run_dir: Path, comparison: Comparison) -> None:
     """Let a cluster file learn from a run, and say what it says now."""
     from runtime.calibrate.update import learned
     from simulator.catalog.cluster import read_cluster_file, write_cluster_file
 
-    cluster = learned(read_cluster_file(path), comparison, where=str(path))
+    before = read_cluster_file(path)
+    cluster = learned(before, run_dir, comparison, where=str(path))
+    if cluster == before:
+        typer.echo(f"unchanged: {path} has learned from this run before", err=True)
+        return
     calibration = cluster.calibration
     assert calibration is not None
     comment = (

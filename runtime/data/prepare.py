@@ -64,7 +64,9 @@ def prepare_data(scenario: Scenario, run_dir: RunDir) -> Manifest | None:
 def _require_good(manifest: Manifest, run: DataSpec) -> None:
     """Raise InputError for files that must not be skipped, and where nothing is left."""
     bad = manifest.skipped
-    if bad and (run.bad_shards == "fail" or len(bad) >= len(manifest.shards) + len(bad)):
+    bad_paths = {each.path for each in bad}
+    nothing_left = all(shard.path in bad_paths for shard in manifest.shards)
+    if bad and (run.bad_shards == "fail" or nothing_left):
         shown = "; ".join(f"{each.path}: {each.reason}" for each in bad[:_SHOWN])
         more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise InputError(

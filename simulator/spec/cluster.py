@@ -232,6 +232,9 @@ class Calibration(Spec):
     step_scale: Positive = 1.0
     """Measured over predicted step time, from whole measured steps."""
     step_scale_runs: int = Field(default=0, ge=0)
+    """Of how many runs step_scale is the mean."""
+    learned_from: tuple[str, ...] = ()
+    """Digests of those of them that `compare --update` was given; each counts once."""
     process_memory_bytes: Bytes = Field(default=0.0, ge=0)
     """Memory of a rank before it holds a model."""
     start_s: Seconds = Field(default=0.0, ge=0)

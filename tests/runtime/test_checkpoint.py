@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,12 +16,14 @@ from torch import nn
 from torch.distributed.checkpoint import FileSystemReader  # type: ignore[attr-defined]
 
 from runtime.checkpoint import Checkpoints, latest, read_state
+from runtime.failure import Cause, RankFailure
 from runtime.launch import run
 from runtime.rank_job import RankJob
 from runtime.ranks import run_ranks
 from runtime.restricted_reader import METADATA_FILE, RestrictedReader, read_metadata
 from runtime.result import read_metrics
 from runtime.run_dir import RunDir, read_events
+from runtime.worker import _save
 from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
 from simulator.spec.plan import PlanSpec
@@ -274,6 +278,21 @@ def test_foreign_state_is_refused(saved: RunDir, step: object) -> None:
 
 def test_no_checkpoint_means_from_the_start(tmp_path: Path, one_process_group: None) -> None:
     assert checkpoints_of(RunDir(tmp_path), nn.Linear(3, 2)).restore() == 0
+
+
+@pytest.mark.parametrize(
+    ("cause", "must_work", "goes_on"),
+    [("full disk", False, True), ("full disk", True, False), ("not finite", False, False)],
+)
+def test_only_a_full_disk_is_gone_on_from_and_not_at_the_end(
+    cause: Cause, must_work: bool, goes_on: bool, tmp_path: Path, one_process_group: None
+) -> None:
+    checkpoints = mock.create_autospec(Checkpoints, instance=True)
+    checkpoints.save.side_effect = RankFailure("no", cause=cause, rank=0)
+    place = RunDir(tmp_path)
+    with nullcontext() if goes_on else pytest.raises(RankFailure):
+        _save(checkpoints, place, 5, must_work=must_work)
+    assert [e.event for e in read_events(place)] == ["checkpoint-failed"] * goes_on
 
 
 def test_another_model_is_not_the_same_run(tmp_path: Path) -> None:

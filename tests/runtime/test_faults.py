@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime.blows import FULL_AT_BYTES
+from runtime.corruption import SIGNAL
 from runtime.faults import FaultInjector
 from runtime.run_dir import AGENT_EVENT, RunDir, append_event, read_events
 from simulator.spec.errors import InputError
@@ -134,6 +135,21 @@ def test_a_full_disk_ends_with_its_outage(rank: subprocess.Popen[bytes], tmp_pat
     times_s[0] = 9.0
     injector()
     assert resource.prlimit(rank.pid, resource.RLIMIT_FSIZE) == before
+
+
+def test_a_rank_is_corrupted_once_it_heeds_the_signal(
+    rank: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """It kills whoever does not expect it, as this one."""
+    place = RunDir(tmp_path)
+    injector = injector_of(place, "corruption", [2.0])
+    leave_events(place, rank.pid, "start", "loaded", "ready")
+    injector()
+    with pytest.raises(subprocess.TimeoutExpired):
+        rank.wait(0.2)
+    leave_events(place, rank.pid, "training")
+    injector()
+    assert rank.wait(10) == -SIGNAL
 
 
 def test_a_dead_rendezvous_is_the_end_of_the_agent(

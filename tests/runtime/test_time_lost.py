@@ -71,5 +71,26 @@ def test_a_fault_that_only_slows_stops_nothing() -> None:
     assert lost["restart"] == lost["lost_work"] == 0.0
 
 
+def test_steps_that_overlap_are_taken_off() -> None:
+    """Each was slowest on another rank: all shares and goodput are still the whole."""
+    events = [event(0.0, "launch"), event(10.0, "training"), event(10.5, "training")]
+    lines = [
+        replace(STEADY, step=step, step_s=3.0, end_s=end_s)
+        for step, end_s in [(1, 13.0), (2, 15.5), (3, 18.0)]
+    ]
+    lost = time_lost(lines, [*events, event(18.0, "end")])
+    assert lost["initialisation"] == pytest.approx(10.0 / 18.0)  # to the first that trains
+    assert lost["other"] == pytest.approx(-1.0 / 18.0)
+    assert sum(lost.values()) + 3 * 3.0 / 18.0 == pytest.approx(1.0)
+
+
+def test_a_run_that_goes_on_later_waited_to_be_started() -> None:
+    ended = [e for e in EVENTS if e.time_s < 15] + [event(15.0, "end")]
+    lost = time_lost(LINES[:2] + LINES[4:], ended + EVENTS[-3:])
+    assert lost["restart"] == pytest.approx((12.0 + 6.0) / 41.0)
+    assert sum(lost.values()) + 5 * 2.0 / 41.0 == pytest.approx(1.0)
+
+
 def test_a_run_that_did_not_end_says_nothing() -> None:
     assert time_lost(LINES, EVENTS[:-1]) == {}
+    assert time_lost(LINES, [*EVENTS, event(50.0, "launch")]) == {}

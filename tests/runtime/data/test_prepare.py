@@ -195,6 +195,18 @@ def test_a_file_that_is_spoilt_later_keeps_its_place(corpus: Path, tmp_path: Pat
     assert 0.5 < np.mean(same) < 0.8  # two files of three are there
 
 
+def test_when_every_file_is_spoilt_later_nothing_is_left(tmp_path: Path) -> None:
+    for number in range(2):
+        np.arange(100, dtype="<u2").tofile(tmp_path / f"{number}.bin")
+    run = {"data": str(tmp_path / "[0-9].bin"), "bad_shards": "skip"}
+    prepared(tmp_path, 400, **run)
+    (tmp_path / "0.bin").write_bytes(b"short")
+    assert len(prepared(tmp_path, 400, **run).skipped) == 1
+    (tmp_path / "1.bin").unlink()
+    with pytest.raises(InputError, match=r"2 files cannot be read: .*0\.bin.*1\.bin"):
+        prepared(tmp_path, 400, **run)
+
+
 def test_python_own_text_needs_no_download(tmp_path: Path) -> None:
     manifest = prepared(tmp_path)
     assert sum(shard.n_tokens for shard in manifest.shards) > 5e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from runtime.exchange.load import load_weights, require_weights
 from runtime.exchange.places import family_of
 from runtime.exchange.save import save_weights
-from runtime.launch import run
+from runtime.launch import _require_weights, run
 from runtime.model.transformer import Transformer, whole_model
 from runtime.rank_job import RankJob
 from runtime.ranks import run_ranks
+from runtime.result import read_metrics
 from runtime.run_dir import RunDir
+from runtime.worker import train
 from simulator.catalog.hf_config import read_hf_config
 from simulator.spec.errors import InputError
 from simulator.spec.model import ModelSpec
@@ -181,6 +184,24 @@ def test_weights_go_through_every_plan_and_back(folders: dict[str, Path], tmp_pa
             rtol=1e-5,
             atol=1e-5,
         )
+
+
+def test_weights_to_begin_with_are_not_needed_to_go_on(
+    folders: dict[str, Path], tmp_path: Path, one_process_group: None
+) -> None:
+    spec, place = read_hf_config(folders["llama"]), RunDir(tmp_path / "run")
+    place.root.mkdir()
+    gone = copytree(folders["llama"], tmp_path / "gone")
+    for steps in (1, 2):
+        settings = RunSpec(steps=steps, data="random", init_from=str(gone))
+        file = plan_file(fp32(microbatch_sequences=8), model=spec, run=settings)
+        _require_weights(place, file)
+        train(file, place, torch.device("cpu"))
+        if steps == 1:
+            rmtree(gone)
+    assert [step.step for step in read_metrics(place.metrics)] == [1, 2]
+    with pytest.raises(InputError, match="gone"):
+        _require_weights(RunDir(tmp_path / "new"), file)
 
 
 def test_large_models_are_saved_in_several_files(
