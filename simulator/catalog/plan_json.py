@@ -13,7 +13,7 @@ from simulator.catalog.mistakes import mistakes_of
 from simulator.catalog.yaml_text import Document
 from simulator.spec.errors import InputError, all_of
 from simulator.spec.files import read_text, write_atomic
-from simulator.spec.plan_file import PlanFile, inputs_sha256
+from simulator.spec.plan_file import PlanFile, sha256_of_json
 
 LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -23,7 +23,8 @@ _MAKE_ONE = "make one with `armillary plan SCENARIO`"
 def read_plan_file(path: str | Path) -> PlanFile:
     """Return a plan file. Raises InputError for one that is foreign, truncated or of other version.
 
-    Warns when its scenario no longer has the hash that it was written with.
+    Warns when its scenario no longer has the hash that it was written with. That is of the fields
+    that stand in the file: those that this version adds by default change nothing.
     """
     where = str(path)
     text = read_text(path, limit_bytes=LIMIT_BYTES)
@@ -33,11 +34,12 @@ def read_plan_file(path: str | Path) -> PlanFile:
         plan_file = PlanFile.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise all_of(mistakes_of(error, PlanFile, Document(value, {}, where))) from None
-    if inputs_sha256(plan_file.scenario) != plan_file.provenance.inputs_sha256:
-        logging.getLogger(__name__).warning(
-            "%s: its scenario was changed after planning; plan and prediction may not belong to it",
-            where,
-        )
+    if sha256_of_json(value["scenario"]) == plan_file.provenance.inputs_sha256:
+        return plan_file.asked(plan_file.scenario)
+    logging.getLogger(__name__).warning(
+        "%s: its scenario was changed after planning; plan and prediction may not belong to it",
+        where,
+    )
     return plan_file
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,13 +17,13 @@ from simulator.spec.version import __version__
 
 
 def inputs_sha256(scenario: Scenario) -> str:
-    """Return the hash of a resolved scenario, over its canonical JSON.
+    """Return the hash of a resolved scenario, as a plan file holds it."""
+    return sha256_of_json(scenario.model_dump(mode="json"))
 
-    Fields that say what they say by default are left out, so that a version with more fields finds
-    the files of an earlier one unchanged.
-    """
-    fields = scenario.model_dump(mode="json", exclude_defaults=True)
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+def sha256_of_json(value: Any) -> str:
+    """Return the hash of a value of JSON, over its canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

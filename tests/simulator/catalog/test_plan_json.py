@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -34,19 +35,58 @@ def edit(file: Path, change: Any) -> None:
     file.write_text(json.dumps(value))
 
 
+def rehash(value: Any) -> None:
+    """Make the fields that stand there those that the file was written with."""
+    text = json.dumps(value["scenario"], sort_keys=True, separators=(",", ":"))
+    value["provenance"]["inputs_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_before_a_field(value: Any) -> None:
+    value["scenario"]["job"].pop("overlap")
+    rehash(value)
+
+
 def test_a_file_from_before_a_field_is_unchanged(
-    file: Path, example_plan_file: PlanFile, caplog: pytest.LogCaptureFixture
+    file: Path, tmp_path: Path, example_plan_file: PlanFile, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the field says by default is what that version did."""
-    edit(file, lambda value: value["scenario"]["job"].pop("overlap"))
-    assert read_plan_file(file) == example_plan_file
+    """Neither when it is read, nor when this version has written it again."""
+    edit(file, from_before_a_field)
+    again = tmp_path / "again.json"
+    write_plan_file(again, read_plan_file(file))
+    assert read_plan_file(again) == example_plan_file
     assert not caplog.records
 
 
-def test_a_changed_scenario_is_noticed(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    edit(file, lambda value: value["scenario"]["job"].update(tokens=5))
+def test_a_file_from_before_a_default_changed_is_unchanged(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a field says counts, not whether it says what this version takes by default."""
+    written = json.loads(file.read_text())["provenance"]["inputs_sha256"]
+    edit(file, rehash)
+    assert json.loads(file.read_text())["provenance"]["inputs_sha256"] == written
+    assert read_plan_file(file).provenance.inputs_sha256 == written
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda scenario: scenario["job"].update(tokens=5),
+        lambda scenario: scenario["job"].update(dropout=0.1),  # a field that was not there
+    ],
+)
+@pytest.mark.parametrize("before", [lambda _: None, from_before_a_field])
+def test_a_changed_scenario_is_noticed(
+    file: Path, before: Any, change: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(file, before)
+    edit(file, lambda value: change(value["scenario"]))
     with caplog.at_level(logging.WARNING):
-        assert read_plan_file(file).scenario.job.tokens == 5
+        changed = read_plan_file(file)
+    assert "its scenario was changed after planning" in caplog.text
+    caplog.clear()
+    write_plan_file(file, changed)
+    read_plan_file(file)
     assert "its scenario was changed after planning" in caplog.text
 
 
