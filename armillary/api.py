@@ -221,11 +221,9 @@ def run(  # noqa: PLR0913  what the verb takes
     `init_from` and go to `save_weights`, folders of Hugging Face. Raises RunError when it fails.
     """
     from armillary.arguments import some_count, some_path
-    from armillary.training import Training
+    from armillary.training import Training, TrainingOptions
 
-    training = Training.of(
-        place,
-        rank,
+    options = TrainingOptions(
         steps=None if steps is None else some_count(steps, "steps"),
         run_dir=None if run_dir is None else some_path(run_dir, "run_dir"),
         resume=resume,
@@ -234,6 +232,7 @@ def run(  # noqa: PLR0913  what the verb takes
         init_from=None if init_from is None else some_path(init_from, "init_from"),
         save_weights=None if save_weights is None else some_path(save_weights, "save_weights"),
     )
+    training = Training.of(place, rank, options)
     return training.run(port=port, on_step=on_step or (lambda _: None))
 
 

@@ -20,6 +20,7 @@ _OUTPUT = "Output"
 ScenarioFile = Annotated[
     Path | None, typer.Argument(metavar="[SCENARIO]", help="A scenario file (YAML).")
 ]
+Rank = Annotated[int | None, typer.Argument(metavar="[N]", help="Which of the ranked plans.")]
 Model = Annotated[
     str | None,
     typer.Option(help="Catalog name, or path to a config.json.", rich_help_panel=_QUESTION),

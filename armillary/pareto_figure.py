@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from armillary.colours import COLOURS
 from planner.result import Front, PredictionSummary
+from simulator.spec.colours import LINES
 from simulator.spec.picture import PictureForm, picture
 from simulator.spec.units import DAY_S
 
@@ -46,7 +46,7 @@ def _draw(
             "o-",
             markersize=4,
             linewidth=0.8,
-            color=COLOURS[at % len(COLOURS)],
+            color=LINES[at % len(LINES)],
             label=f"{count:,}",
         )
     axes.set_xlabel("time (days)")

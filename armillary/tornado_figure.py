@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from planner.whatif import WhatIf, WhatIfCase
+from simulator.spec.colours import SKY_BLUE, VERMILION
 from simulator.spec.picture import PictureForm, picture
 from simulator.spec.units import DAY_S
 
@@ -35,13 +36,13 @@ def _draw(axes: Axes, answer: WhatIf, field: str, label: str, scale: float) -> N
     bars = sorted(_bars(answer, field), key=lambda bar: bar[2][0] - bar[1][0])
     for at, (_, low, high) in enumerate(bars):
         width = (high[0] - low[0]) / scale
-        axes.barh(at, width, left=low[0] / scale, height=0.6, color="#56b4e9")
+        axes.barh(at, width, left=low[0] / scale, height=0.6, color=SKY_BLUE)
         for (amount, value), side in ((low, "right"), (high, "left")):
             if width > 0:
                 axes.text(amount / scale, at, f" {value} ", ha=side, va="center", fontsize=7)
     axes.set_yticks(range(len(bars)), [key.rpartition(".")[2] for key, _, _ in bars], fontsize=8)
     if base is not None:
-        axes.axvline(base / scale, color="#d55e00", linewidth=1, label="as it is")
+        axes.axvline(base / scale, color=VERMILION, linewidth=1, label="as it is")
         axes.legend(fontsize=7, loc="lower right")
     axes.use_sticky_edges = False
     axes.margins(x=0.15)

@@ -24,63 +24,73 @@ REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """What may be asked of a training beside its plan."""
+
+    steps: int | None = None
+    """None: as many as the scenario says."""
+    run_dir: Path | None = None
+    """None: a new folder in runs/."""
+    resume: bool = False
+    faults: Path | None = None
+    """Table of outages to inject."""
+    max_restarts: int = 0
+    """After failures that were not injected."""
+    profile: int | None = None
+    """Steps between two windows of torch's profiler; None: what the scenario says."""
+    init_from: Path | None = None
+    """Folder with the initial weights."""
+    save_weights: Path | None = None
+    """Folder for the trained weights."""
+
+    def asked(self, plan_file: PlanFile) -> PlanFile:
+        """Return the plan with what is asked of its scenario."""
+        init_from = None if self.init_from is None else str(self.init_from)
+        asked = {"profile_every_steps": self.profile, "init_from": init_from}
+        given = {name: value for name, value in asked.items() if value is not None}
+        scenario = plan_file.scenario
+        if given:
+            run_spec = scenario.run.model_copy(update=given)
+            plan_file = plan_file.asked(scenario.model_copy(update={"run": run_spec}))
+        return plan_file if self.faults is None else with_replay(plan_file, self.faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """A training that is about to begin, or to go on."""
 
     plan_file: PlanFile
-    steps: int | None
-    """None: as many as the scenario says."""
+    options: TrainingOptions
     run_dir: Path
-    resume: bool
     recovery: Recovery
-    save_weights: Path | None = None
-    """Folder for the trained weights."""
 
     @classmethod
-    def of(
-        cls,
-        place: Place,
-        rank: int | None,
-        *,
-        steps: int | None,
-        run_dir: str | Path | None,
-        resume: bool,
-        faults: str | Path | None,
-        max_restarts: int,
-        profile: int | None = None,
-        init_from: Path | None = None,
-        save_weights: Path | None = None,
-    ) -> Training:
-        """Return the training of a plan, in a new folder of runs/ where none is named.
+    def of(cls, place: Place, rank: int | None, options: TrainingOptions) -> Training:
+        """Return the training of a plan.
 
         Raises InputError for faults that do not fit, for models whose weights cannot be saved, and
         where torch is missing.
         """
         require_torch()
-        plan_file = chosen_plan(place, rank)
-        asked = {"profile_every_steps": profile, "init_from": init_from and str(init_from)}
-        given = {name: value for name, value in asked.items() if value is not None}
-        if given:
-            scenario = plan_file.scenario
-            run_spec = scenario.run.model_copy(update=given)
-            plan_file = plan_file.asked(scenario.model_copy(update={"run": run_spec}))
-        if save_weights is not None:
-            family_of(plan_file.scenario.model)
-        if faults is not None:
-            plan_file = with_replay(plan_file, Path(faults))
+        plan_file = options.asked(chosen_plan(place, rank))
+        scenario = plan_file.scenario
+        if options.save_weights is not None:
+            family_of(scenario.model)
         return cls(
             plan_file=plan_file,
-            steps=steps,
-            run_dir=Path(run_dir or run_folder(plan_file.scenario.name, resume=resume)),
-            resume=resume,
-            recovery=recovery_of(plan_file, injects=faults is not None, max_restarts=max_restarts),
-            save_weights=save_weights,
+            options=options,
+            run_dir=options.run_dir or run_folder(scenario.name, resume=options.resume),
+            recovery=recovery_of(
+                plan_file,
+                injects=options.faults is not None,
+                max_restarts=options.max_restarts,
+            ),
         )
 
     @property
     def n_steps(self) -> int:
         """Steps until it is done, those of an earlier start among them."""
-        return self.steps or self.plan_file.scenario.run.steps
+        return self.options.steps or self.plan_file.scenario.run.steps
 
     def run(
         self, *, port: int, on_step: Callable[[StepMetrics], None], report: Path | None = None
@@ -94,14 +104,14 @@ class Training:
         result = run(
             self.plan_file,
             run_dir=self.run_dir,
-            steps=self.steps,
-            resume=self.resume,
+            steps=self.options.steps,
+            resume=self.options.resume,
             port=port,
             on_step=on_step,
             recovery=self.recovery,
         )
-        if self.save_weights is not None:
-            save_weights(RunDir(self.run_dir), self.save_weights)
+        if self.options.save_weights is not None:
+            save_weights(RunDir(self.run_dir), self.options.save_weights)
         comparison = compare(self.run_dir)
         for page in (self.run_dir / REPORT, report):
             if page is not None:

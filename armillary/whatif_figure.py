@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from armillary.colours import COLOURS
 from planner.whatif import WhatIf
+from simulator.spec.colours import LINES
 from simulator.spec.picture import PictureForm, picture
 from simulator.spec.units import DAY_S
 
@@ -46,7 +46,7 @@ def _draw(axes: Axes, answer: WhatIf, field: str, label: str, scale: float) -> N
             [x for x, _ in points],
             [y for _, y in points],
             marker="o",
-            color=COLOURS[at % len(COLOURS)],
+            color=LINES[at % len(LINES)],
             label=name,
         )
     axes.set_xticks(range(len(ticks)), ticks)

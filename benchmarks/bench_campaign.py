@@ -22,6 +22,7 @@ from simulator.campaign.replicas import run_replicas
 from simulator.campaign.setting import CampaignSetting
 from simulator.catalog import find_model
 from simulator.catalog.cluster import parse_cluster
+from simulator.spec.colours import BLUE, VERMILION
 from simulator.spec.files import write_atomic
 from simulator.spec.job import JobSpec
 from simulator.spec.plan import PlanSpec
@@ -126,11 +127,11 @@ def figure(costs: list[Cost]) -> bytes:
     axes = drawn.subplots()
     devices = [cost.n_devices for cost in costs]
     per_failure_s = costs[-1].cpu_s / costs[-1].n_failures
-    axes.loglog(devices, [cost.cpu_s for cost in costs], "o", color="#0072b2", label="CPU time")
+    axes.loglog(devices, [cost.cpu_s for cost in costs], "o", color=BLUE, label="CPU time")
     axes.loglog(
         devices,
         [per_failure_s * cost.n_failures for cost in costs],
-        color="#d55e00",
+        color=VERMILION,
         label=f"{1e6 * per_failure_s:.0f} us for each failure",
     )
     axes.set_xticks(devices, [f"{count:,}" for count in devices], fontsize=8)

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from planner.result import Front
     from simulator.spec.scenario import Scenario
 
+Top = Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")]
+Out = Annotated[Path, options.filled("Folder for plan.json.", "--out", "-o")]
+Pareto = Annotated[
+    list[Path] | None,
+    options.drawn_or_tabled("Write the plans that none beats in time, cost, energy and memory"),
+]
+
 
 def command(
     scenario: options.ScenarioFile = None,
@@ -29,13 +36,10 @@ def command(
     finish_within: options.FinishWithin = None,
     budget: options.Budget = None,
     target: options.TargetName = None,
-    top: Annotated[int, typer.Option(min=1, max=100, help="Plans to rank.")] = 5,
-    out: Annotated[Path, options.filled("Folder for plan.json.", "--out", "-o")] = DEFAULT_FOLDER,
+    top: Top = 5,
+    out: Out = DEFAULT_FOLDER,
     report: options.ReportFile = None,
-    pareto: Annotated[
-        list[Path] | None,
-        options.drawn_or_tabled("Write the plans that none beats in time, cost, energy and memory"),
-    ] = None,
+    pareto: Pareto = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Search the best plan: mesh, schedule, microbatch, sharding, recompute.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,68 +12,80 @@ import typer
 from armillary import options
 
 if TYPE_CHECKING:
+    from armillary.training import Training
     from runtime.result import StepMetrics
 
 N_PROGRESS_LINES = 20
 
+Place = Annotated[
+    str, typer.Argument(metavar="PLAN|SCENARIO", help="A plan.json, or a scenario to plan.")
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Steps to train; default: what the scenario says.")
+]
+RunFolder = Annotated[
+    Path | None, options.filled("Folder of the run; default: a new one in runs/.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint of the run there.")
+]
+InitFrom = Annotated[
+    Path | None,
+    typer.Option(help="Folder of safetensors (Hugging Face) with the initial weights."),
+]
+SaveWeights = Annotated[
+    Path | None,
+    options.filled("Folder that gets the trained weights, as transformers loads them."),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
+]
+Faults = Annotated[
+    Path | None,
+    typer.Option(
+        help="Outages to inject: CSV or JSON (node,start,end,class). Class hung, slow, "
+        "corruption, full-disk or rendezvous is done to the ranks of the node; any other kills "
+        "them. The run recovers as reliability.recovery says."
+    ),
+]
+MaxRestarts = Annotated[
+    int, typer.Option(min=0, help="Restarts after failures that were not injected.")
+]
+Profile = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Steps between two windows of torch's profiler, which tell where time went by "
+        "axis and who straggles; default: what the scenario says.",
+    ),
+]
+Prometheus = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Loopback port to serve /metrics at for Prometheus; 0: a free one.",
+    ),
+]
+Live = Annotated[
+    bool, typer.Option("--live", help="Show the run as a table that changes with every step.")
+]
+
 
 def command(
-    place: Annotated[
-        str, typer.Argument(metavar="PLAN|SCENARIO", help="A plan.json, or a scenario to plan.")
-    ],
-    rank: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Which of the ranked plans.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps to train; default: what the scenario says.")
-    ] = None,
-    run_dir: Annotated[
-        Path | None, options.filled("Folder of the run; default: a new one in runs/.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run there.")
-    ] = False,
-    init_from: Annotated[
-        Path | None,
-        typer.Option(help="Folder of safetensors (Hugging Face) with the initial weights."),
-    ] = None,
-    save_weights: Annotated[
-        Path | None,
-        options.filled("Folder that gets the trained weights, as transformers loads them."),
-    ] = None,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Loopback port where ranks meet; 0: a free one.")
-    ] = 0,
-    faults: Annotated[
-        Path | None,
-        typer.Option(
-            help="Outages to inject: CSV or JSON (node,start,end,class). Class hung, slow, "
-            "corruption, full-disk or rendezvous is done to the ranks of the node; any other kills "
-            "them. The run recovers as reliability.recovery says."
-        ),
-    ] = None,
-    max_restarts: Annotated[
-        int, typer.Option(min=0, help="Restarts after failures that were not injected.")
-    ] = 0,
-    profile: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Steps between two windows of torch's profiler, which tell where time went by "
-            "axis and who straggles; default: what the scenario says.",
-        ),
-    ] = None,
-    prometheus: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Loopback port to serve /metrics at for Prometheus; 0: a free one.",
-        ),
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Show the run as a table that changes with every step.")
-    ] = False,
+    place: Place,
+    rank: options.Rank = None,
+    steps: Steps = None,
+    run_dir: RunFolder = None,
+    resume: Resume = False,
+    init_from: InitFrom = None,
+    save_weights: SaveWeights = None,
+    port: Port = 0,
+    faults: Faults = None,
+    max_restarts: MaxRestarts = 0,
+    profile: Profile = None,
+    prometheus: Prometheus = None,
+    live: Live = False,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -86,14 +98,10 @@ def command(
     armillary run armillary-out/plan.json --faults outages.csv
     """
     from armillary.screens.compare import compare_screen
-    from armillary.screens.live import LiveView
     from armillary.screens.run import run_screen
-    from armillary.training import Training
-    from runtime.prometheus import Exporter
+    from armillary.training import Training, TrainingOptions
 
-    training = Training.of(
-        place,
-        rank,
+    asked = TrainingOptions(
         steps=steps,
         run_dir=run_dir,
         resume=resume,
@@ -103,8 +111,25 @@ def command(
         max_restarts=max_restarts,
         profile=profile,
     )
+    training = Training.of(place, rank, asked)
     plan = training.plan_file.plan
     typer.echo(f"{plan.label()} on {plan.n_ranks} ranks, in {training.run_dir}", err=True)
+    with _shown(training, prometheus=prometheus, live=live) as on_step:
+        answer = training.run(port=port, on_step=on_step, report=report)
+    if as_json:
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        typer.echo(f"{run_screen(answer)}\n\n{compare_screen(answer.comparison)}")
+
+
+@contextmanager
+def _shown(
+    training: Training, *, prometheus: int | None, live: bool
+) -> Iterator[Callable[[StepMetrics], None]]:
+    """Open what shows a training, and give what it is to be told of every step."""
+    from armillary.screens.live import LiveView
+    from runtime.prometheus import Exporter
+
     with ExitStack() as open_now:
         listeners: list[Callable[[StepMetrics], None]] = []
         if prometheus is not None:
@@ -120,11 +145,7 @@ def command(
             for listen in listeners:
                 listen(step)
 
-        answer = training.run(port=port, on_step=on_step, report=report)
-    if as_json:
-        typer.echo(answer.model_dump_json(indent=2))
-    else:
-        typer.echo(f"{run_screen(answer)}\n\n{compare_screen(answer.comparison)}")
+        yield on_step
 
 
 def _progress(n_steps: int) -> Callable[[StepMetrics], None]:

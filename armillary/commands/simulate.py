@@ -9,55 +9,55 @@ import typer
 
 from armillary import options
 
+Place = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO|PLAN", help="A scenario (its best plan is taken), or a plan file."
+    ),
+]
+Engine = Annotated[str, typer.Option(metavar="ENGINE", help="events or closed-form.")]
+Replicas = Annotated[int, typer.Option(min=1, max=100_000, help="Campaigns to simulate by events.")]
+Within = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-6, max=1, help="Simulate until the mean goodput is known to this, as 0.001."
+    ),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Recorded outages that happen too: CSV or JSON (node,start,end,class)."),
+]
+Schedule = Annotated[
+    Path | None,
+    typer.Option(
+        help="Another order of passes than the plan's: CSV, a line per stage, cells as 0F3."
+    ),
+]
+Trace = Annotated[Path | None, options.written("Write the step as a Chrome trace, for Perfetto.")]
+Timeline = Annotated[Path | None, options.drawn("Draw the step")]
+Memory = Annotated[Path | None, options.drawn("Draw what every stage holds over the step")]
+Passes = Annotated[Path | None, options.written("Write the order of passes (.csv), to change it.")]
+Progress = Annotated[Path | None, options.drawn("Draw the first campaign")]
+Course = Annotated[Path | None, options.tabled("Write what happened in the first of them")]
+Table = Annotated[Path | None, options.tabled("Write a row per simulated campaign")]
+
 
 def command(
-    place: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCENARIO|PLAN", help="A scenario (its best plan is taken), or a plan file."
-        ),
-    ],
-    rank: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Which of the ranked plans.")
-    ] = None,
+    place: Place,
+    rank: options.Rank = None,
     overrides: options.Overrides = None,
-    engine: Annotated[
-        str, typer.Option(metavar="ENGINE", help="events or closed-form.")
-    ] = "events",
-    replicas: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Campaigns to simulate by events.")
-    ] = 20,
-    within: Annotated[
-        float | None,
-        typer.Option(
-            min=1e-6, max=1, help="Simulate until the mean goodput is known to this, as 0.001."
-        ),
-    ] = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="Recorded outages that happen too: CSV or JSON (node,start,end,class)."),
-    ] = None,
-    schedule: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another order of passes than the plan's: CSV, a line per stage, cells as 0F3."
-        ),
-    ] = None,
-    trace: Annotated[
-        Path | None, options.written("Write the step as a Chrome trace, for Perfetto.")
-    ] = None,
-    timeline: Annotated[Path | None, options.drawn("Draw the step")] = None,
-    memory: Annotated[
-        Path | None, options.drawn("Draw what every stage holds over the step")
-    ] = None,
-    passes: Annotated[
-        Path | None, options.written("Write the order of passes (.csv), to change it.")
-    ] = None,
-    progress: Annotated[Path | None, options.drawn("Draw the first campaign")] = None,
-    course: Annotated[
-        Path | None, options.tabled("Write what happened in the first of them")
-    ] = None,
-    table: Annotated[Path | None, options.tabled("Write a row per simulated campaign")] = None,
+    engine: Engine = "events",
+    replicas: Replicas = 20,
+    within: Within = None,
+    replay: Replay = None,
+    schedule: Schedule = None,
+    trace: Trace = None,
+    timeline: Timeline = None,
+    memory: Memory = None,
+    passes: Passes = None,
+    progress: Progress = None,
+    course: Course = None,
+    table: Table = None,
     report: options.ReportFile = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -5,23 +5,38 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armillary import options
 
+if TYPE_CHECKING:
+    from planner.whatif import WhatIf
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=A,B,C",
+        help="Values for a field, also 1T..4T/4; all combinations of several are planned.",
+    ),
+]
+Picture = Annotated[Path | None, options.drawn("Draw time and cost")]
+Each = Annotated[
+    bool, typer.Option("--each", help="Change one field at a time; the picture is a tornado.")
+]
+Jobs = Annotated[int, typer.Option(min=-1, help="Processes; -1 is one a core.")]
+Backend = Annotated[str, typer.Option(metavar="NAME", help="local, dask or dask=tcp://HOST:PORT.")]
+Cache = Annotated[
+    Path | None,
+    options.filled("Folder of answers; those that are there are not computed again."),
+]
+
 
 def command(
     scenario: options.ScenarioFile = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=A,B,C",
-            help="Values for a field, also 1T..4T/4; all combinations of several are planned.",
-        ),
-    ] = None,
+    changes: Changes = None,
     model: options.Model = None,
     cluster: options.Cluster = None,
     tokens: options.Tokens = None,
@@ -33,18 +48,11 @@ def command(
     budget: options.Budget = None,
     target: options.TargetName = None,
     table: options.TableFile = None,
-    picture: Annotated[Path | None, options.drawn("Draw time and cost")] = None,
-    each: Annotated[
-        bool, typer.Option("--each", help="Change one field at a time; the picture is a tornado.")
-    ] = False,
-    jobs: Annotated[int, typer.Option(min=-1, help="Processes; -1 is one a core.")] = 1,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="local, dask or dask=tcp://HOST:PORT.")
-    ] = "local",
-    cache: Annotated[
-        Path | None,
-        options.filled("Folder of answers; those that are there are not computed again."),
-    ] = None,
+    picture: Picture = None,
+    each: Each = False,
+    jobs: Jobs = 1,
+    backend: Backend = "local",
+    cache: Cache = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Plan a scenario for several values of its fields.
@@ -53,13 +61,8 @@ def command(
     """
     from armillary.question import question
     from armillary.screens.whatif import whatif_screen
-    from armillary.table_file import write_table
-    from armillary.tornado_figure import tornado_figure
-    from armillary.whatif_figure import whatif_figure
     from planner.parallel import Workers
     from planner.whatif import AnswerCache, Grid, whatif
-    from simulator.spec.files import write_atomic
-    from simulator.spec.picture import picture_form
 
     asked = options.Asked(
         file=scenario,
@@ -83,17 +86,29 @@ def command(
         cache=None if cache is None else AnswerCache(cache),
         progress=_tell,
     )
+    written = _write(answer, base.name, table=table, picture=picture)
+    if as_json:
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        typer.echo(whatif_screen(answer, question=question(base), written=written))
+
+
+def _write(
+    answer: WhatIf, title: str, *, table: Path | None, picture: Path | None
+) -> tuple[Path, ...]:
+    """Write the files that are asked for, and return their paths."""
+    from armillary.table_file import write_table
+    from armillary.tornado_figure import tornado_figure
+    from armillary.whatif_figure import whatif_figure
+    from simulator.spec.files import write_atomic
+    from simulator.spec.picture import picture_form
+
     if table is not None:
         write_table(table, answer.to_frame())
     if picture is not None:
-        form = picture_form(picture)
-        figure = tornado_figure if each else whatif_figure
-        write_atomic(picture, figure(answer, title=base.name, form=form))
-    if as_json:
-        typer.echo(answer.model_dump_json(indent=2))
-        return
-    written = tuple(path for path in (table, picture) if path is not None)
-    typer.echo(whatif_screen(answer, question=question(base), written=written))
+        figure = tornado_figure if answer.one_at_a_time else whatif_figure
+        write_atomic(picture, figure(answer, title=title, form=picture_form(picture)))
+    return tuple(path for path in (table, picture) if path is not None)
 
 
 def _tell(done: int, all_: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from runtime.compare import Comparison
+from simulator.spec.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from simulator.spec.picture import picture
 from simulator.spec.plan_file import RankedPlan
 from simulator.spec.prediction import MemoryBreakdown
@@ -24,32 +25,31 @@ SMALL_SHARE = 0.002
 """Parts below this share of the longest bar are left out of picture and legend."""
 
 STEP_COLOURS = {
-    "forward": "#56b4e9",
-    "backward": "#e69f00",
-    "recompute": "#f0e442",
-    "tp": "#d55e00",
+    "forward": SKY_BLUE,
+    "backward": ORANGE,
+    "recompute": YELLOW,
+    "tp": VERMILION,
     "cp": "#b07aa1",
     "ep": "#8c6d31",
     "pp": "#7570b3",
-    "dp": "#cc79a7",
+    "dp": PURPLE,
     "bubble": "#c9c9c9",
-    "optimizer": "#0072b2",
-    "input": "#009e73",
+    "optimizer": BLUE,
+    "input": GREEN,
     "other": "#8c8c8c",
 }
 MEMORY_COLOURS = {
-    "weights": "#0072b2",
-    "gradients": "#56b4e9",
-    "optimizer": "#009e73",
-    "activations": "#e69f00",
+    "weights": BLUE,
+    "gradients": SKY_BLUE,
+    "optimizer": GREEN,
+    "activations": ORANGE,
     "logits": "#f0c94a",
-    "buffers": "#cc79a7",
+    "buffers": PURPLE,
     "fragmentation": "#c9c9c9",
-    "communicators": "#d55e00",
+    "communicators": VERMILION,
     "framework": "#8c8c8c",
 }
-"""Mostly Okabe and Ito's colours, which colour-blind readers can tell apart."""
-PREDICTED, MEASURED = "#56b4e9", "#e69f00"
+PREDICTED, MEASURED = SKY_BLUE, ORANGE
 
 
 def steps_figure(plans: Sequence[RankedPlan]) -> Markup:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.campaign.campaign_run import CampaignRun
 from simulator.campaign.losses import Loss
+from simulator.spec.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from simulator.spec.picture import PictureForm, picture
 from simulator.spec.units import DAY_S
 
@@ -20,17 +21,16 @@ MAX_TICKS = 5000
 
 FILLS: dict[Loss, str] = {
     Loss.INITIALISATION: "#999999",
-    Loss.RESTART: "#e69f00",
-    Loss.LOST_WORK: "#d55e00",
-    Loss.CHECKPOINT_STALL: "#0072b2",
-    Loss.WAITING_FOR_SPARES: "#cc79a7",
-    Loss.DEGRADED_SPEED: "#f0e442",
-    Loss.INPUT_STALL: "#009e73",
-    Loss.PLANNED_MAINTENANCE: "#56b4e9",
+    Loss.RESTART: ORANGE,
+    Loss.LOST_WORK: VERMILION,
+    Loss.CHECKPOINT_STALL: BLUE,
+    Loss.WAITING_FOR_SPARES: PURPLE,
+    Loss.DEGRADED_SPEED: YELLOW,
+    Loss.INPUT_STALL: GREEN,
+    Loss.PLANNED_MAINTENANCE: SKY_BLUE,
     Loss.IDLE: "#dddddd",
 }
-"""Okabe and Ito's palette, which colour-blind readers can tell apart, and greys."""
-_LINES = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+_LINES = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY_BLUE, "#999999")
 
 
 def progress_figure(

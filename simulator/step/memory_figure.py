@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simulator.spec.colours import SKY_BLUE, VERMILION
 from simulator.spec.picture import PictureForm, picture
 from simulator.step.memory_track import MemoryTrack, fullest
 from simulator.step.timeline_figure import UNITS
@@ -13,7 +14,7 @@ MAX_LINES = 16
 MAX_CHANGES = 100
 """Of a line in one panel; a step of more is drawn where it begins and where it ends."""
 GIB = 2.0**30
-FULLEST, OTHERS, LIMIT = "#d55e00", "#56b4e9", "#333333"
+FULLEST, OTHERS, LIMIT = VERMILION, SKY_BLUE, "#333333"
 
 
 def memory_track_figure(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simulator.spec.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from simulator.spec.picture import PictureForm, picture
 from simulator.step.spans import Span, SpanKind
 
@@ -14,19 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILLS: dict[SpanKind, str] = {
-    "forward": "#56b4e9",
-    "backward": "#e69f00",
-    "backward-weight": "#f0e442",
-    "exchange": "#d55e00",
+    "forward": SKY_BLUE,
+    "backward": ORANGE,
+    "backward-weight": YELLOW,
+    "exchange": VERMILION,
     "p2p": "#000000",
-    "gather": "#009e73",
-    "reduce": "#cc79a7",
-    "optimizer": "#0072b2",
+    "gather": GREEN,
+    "reduce": PURPLE,
+    "optimizer": BLUE,
     "input": "#5b3a8c",
     "other": "#999999",
 }
-"""Okabe and Ito's palette, which colour-blind readers can tell apart ("Color Universal Design"),
-and a violet."""
 
 LABELS: dict[SpanKind, str] = {
     "forward": "forward",

@@ -11,7 +11,7 @@ import armillary
 from armillary.answers import RunAnswer
 from armillary.screens.live import LiveView, sparkline
 from armillary.screens.run import run_screen
-from armillary.training import Training
+from armillary.training import Training, TrainingOptions
 from runtime.compare import compare
 from runtime.result import RunResult, StepMetrics, read_metrics
 from runtime.run_dir import RunDir, append_event
@@ -64,9 +64,8 @@ def test_a_run_from_python_recovers_from_faults(tmp_path: Path) -> None:
 def test_the_live_view_shows_step_and_trend(tmp_path: Path, example_plan_file: PlanFile) -> None:
     training = Training(
         plan_file=example_plan_file,
-        steps=10,
+        options=TrainingOptions(steps=10),
         run_dir=tmp_path,
-        resume=False,
         recovery=Recovery(),
     )
     append_event(RunDir(tmp_path), "restart")
