@@ -8,6 +8,7 @@ import numpy as np
 
 from planner.limits import allows
 from simulator.campaign.power import power_terms
+from simulator.campaign.spare_pools import spare_terms
 from simulator.spec.choice import Within, listed
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.scenario import Scenario
@@ -45,9 +46,9 @@ def by_count(scenario: Scenario) -> Iterator[Scenario]:
 
 
 def has_power(scenario: Scenario, n_devices: int) -> bool:
-    """Return whether so many busy devices stay within the goal's power cap."""
+    """Return whether a job on so many devices stays within the goal's power cap."""
     cap_w = scenario.goal.power_cap
-    return cap_w is None or n_devices * _device_w(scenario) <= cap_w
+    return cap_w is None or _drawn_w(scenario, n_devices) <= cap_w
 
 
 def _counts(scenario: Scenario) -> list[int]:
@@ -67,22 +68,36 @@ def _counts(scenario: Scenario) -> list[int]:
     return left
 
 
-def _device_w(scenario: Scenario) -> float:
-    """Draw of one busy device with its share of everything around it."""
-    power = power_terms(scenario.cluster, scenario.economics, cold_spares=0.0)
+def _drawn_w(scenario: Scenario, n_devices: int) -> float:
+    """Draw of the site with the nodes of so many devices busy, and the spares that are asked for.
+
+    Where their number is left open there may be none.
+    """
+    cluster, asked = scenario.cluster, scenario.reliability
+    power = power_terms(cluster, scenario.economics, cold_spares=spare_terms(asked).cold_share)
     if power is None:
         raise InputError(
-            f"goal.power_cap: no power is known for {scenario.cluster.device.name}",
+            f"goal.power_cap: no power is known for {cluster.device.name}",
             fix="set economics.device_power",
         )
-    return power.pue * max(power.busy_w, power.communicating_w)
+    per_node = cluster.devices_per_node
+    return power.at_meter_w(-(-n_devices // per_node) * per_node, asked.n_spares * per_node)
 
 
 def _without_power(scenario: Scenario, n_devices: int) -> NoFeasiblePlan:
-    each_w, cap_w = _device_w(scenario), scenario.goal.power_cap or 0.0
+    per_node, n_spares = scenario.cluster.devices_per_node, scenario.reliability.n_spares
+    cap_w, spares_w = scenario.goal.power_cap or 0.0, _drawn_w(scenario, 0)
+    node_w = _drawn_w(scenario, per_node) - spares_w
+    n_nodes = int((cap_w - spares_w) / node_w)
+    if n_nodes > 0:
+        fix = f"set limits.devices={{max: {n_nodes * per_node}}}, which is what it carries, or "
+        fix += "cluster.power_limit_w"
+    else:
+        fix = f"allow {format_power(spares_w + node_w)}, what one node draws"
+        fix += ", or have fewer spares" if n_spares else ""
+    beside = f" beside {n_spares:,} spare nodes" if n_spares else ""
     return NoFeasiblePlan(
-        f"{n_devices:,} busy devices draw {format_power(n_devices * each_w)}, and goal.power_cap "
-        f"is {format_power(cap_w)}",
-        fix=f"set limits.devices={{max: {int(cap_w / each_w)}}}, which is what it carries, or "
-        "cluster.power_limit_w",
+        f"{n_devices:,} busy devices{beside} draw {format_power(_drawn_w(scenario, n_devices))} at "
+        f"the meter, and goal.power_cap is {format_power(cap_w)}",
+        fix=fix,
     )

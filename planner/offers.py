@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from planner.fewer_nodes import NewPlans
 from planner.objective import meets
-from simulator.campaign.causes import with_rates
+from simulator.campaign.causes import outright, with_rates
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes
+from simulator.catalog import find_failure_profile
 from simulator.catalog.offers import offers_of
 from simulator.spec.base import Spec
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
 from simulator.spec.prediction import CampaignPrediction, Prediction, StepPrediction
 from simulator.spec.price import Commitment, PriceProfile
-from simulator.spec.reliability import FailureCause
+from simulator.spec.reliability import FailureCause, ReliabilitySpec
 from simulator.spec.scenario import Scenario
 
 NOTICE_S = 120.0
@@ -127,14 +126,8 @@ class _Trial:
 def _rented(scenario: Scenario, offer: PriceProfile) -> Scenario:
     """Return the scenario by an offer: nodes are taken away where it is spot, and only there."""
     if offer.commitment == "spot":
-        return _changed(scenario, offer)
-    asked = scenario.reliability
-    return _changed(
-        scenario,
-        offer,
-        causes=_lasting(asked.causes),
-        more_causes=_lasting(asked.more_causes),
-    )
+        return _changed(scenario, offer, scenario.reliability)
+    return _changed(scenario, offer, _kept(scenario))
 
 
 def _preempted(scenario: Scenario, offer: PriceProfile, per_node_day: float) -> Scenario:
@@ -146,25 +139,21 @@ def _preempted(scenario: Scenario, offer: PriceProfile, per_node_day: float) -> 
         notice_s=NOTICE_S,
         repair_s=AWAY_S,
     )
+    kept = _kept(scenario)
+    return _changed(scenario, offer, kept.model_copy(update={"causes": (*kept.causes, taken)}))
+
+
+def _kept(scenario: Scenario) -> ReliabilitySpec:
+    """Return the failures of a scenario, other causes as they are, without any preemption."""
     asked = scenario.reliability
-    return _changed(
-        scenario,
-        offer,
-        causes=_lasting(asked.causes),
-        more_causes=(*_lasting(asked.more_causes), taken),
+    said = outright(asked, find_failure_profile(asked.profile, where="reliability.profile"))
+    causes = tuple(
+        with_rates(cause, 0.0) if cause.component == "preemption" else cause
+        for cause in said.causes
     )
+    return said.model_copy(update={"causes": causes})
 
 
-def _lasting(causes: tuple[FailureCause, ...]) -> tuple[FailureCause, ...]:
-    """Return the causes with preemptions that never strike."""
-    return tuple(
-        with_rates(cause, 0.0) if cause.component == "preemption" else cause for cause in causes
-    )
-
-
-def _changed(scenario: Scenario, offer: PriceProfile, **reliability: Any) -> Scenario:
-    changes = {
-        "economics": scenario.economics.rented_by(offer),
-        "reliability": scenario.reliability.model_copy(update=reliability),
-    }
+def _changed(scenario: Scenario, offer: PriceProfile, reliability: ReliabilitySpec) -> Scenario:
+    changes = {"economics": scenario.economics.rented_by(offer), "reliability": reliability}
     return scenario.model_copy(update=changes)

@@ -286,7 +286,17 @@ class Resilience:
         per_node = terms.devices_per_node
         n_nodes = -(-int(table.n_ranks[0]) // per_node)
         rate_s = terms.removals.per_device_s * per_node
-        return float(offered_repairs(n_nodes, rate_s, terms.removals.repair_s)), n_nodes
+        load = float(offered_repairs(n_nodes, rate_s, terms.removals.repair_s))
+        return load, self._powered_spares(terms, n_nodes)
+
+    def _powered_spares(self, terms: CampaignTerms, n_nodes: int) -> int:
+        """Return how many spare nodes the goal's power cap leaves room for, at most `n_nodes`."""
+        cap_w, power, per_node = self.scenario.goal.power_cap, terms.power, terms.devices_per_node
+        if cap_w is None or power is None or power.spare_w == 0:
+            return n_nodes
+        left_w = cap_w - power.at_meter_w(n_nodes * per_node, 0)
+        spare_w = power.at_meter_w(0, per_node)
+        return max(0, min(n_nodes, int(left_w / spare_w)))
 
 
 def _able(scenario: Scenario) -> tuple[Recovery, ...]:

@@ -129,10 +129,11 @@ def size(
     by_kind = _all_kinds(asked, kinds)
     options = _compared([found for kind in by_kind for found in kind])
     if not options:
+        means = "time, money or power" if goal.power_cap else "time or money"
         raise NoFeasiblePlan(
             f"no number of {' or '.join(kinds)} up to {MOST_DEVICES:,} meets the goal"
             + nearest_sizes(asked, lambda each: _nearest(each, kinds)),
-            fix="allow more time or money, or other --devices",
+            fix=f"allow more {means}, or other --devices",
         )
     return Sizing(
         options=tuple(options),

@@ -23,6 +23,7 @@ def site_lines(option: SizeOption) -> list[str]:
     """Return what the site of an option must have."""
     needs = option.needs
     power = "" if needs.power_w is None else f", {format_power(needs.power_w)} at the meter"
+    at_hand = " at hand elsewhere" if needs.spares_at_hand and needs.spare_nodes else ""
     data = ""
     if needs.store_read_bytes_per_s is not None:
         data = (
@@ -31,8 +32,9 @@ def site_lines(option: SizeOption) -> list[str]:
         )
     return wrapped(
         f"{option.n_devices:,} x {option.device} need {needs.nodes:,} nodes and "
-        f"{needs.spare_nodes:,} spare{power}, {format_bandwidth(needs.node_network_bytes_per_s)} "
-        f"a node, {format_bytes(needs.storage_bytes)} of storage that takes checkpoints of "
+        f"{needs.spare_nodes:,} spare{at_hand}{power}, "
+        f"{format_bandwidth(needs.node_network_bytes_per_s)} a node, "
+        f"{format_bytes(needs.storage_bytes)} of storage that takes checkpoints of "
         f"{format_bytes(needs.checkpoint_bytes)} at {format_bytes(needs.store_write_bytes_per_s)}/s"
         f"{data}",
         rest="  ",

@@ -26,6 +26,21 @@ def resolve_causes(asked: ReliabilitySpec, profile: FailureProfile) -> tuple[Fai
     return causes
 
 
+def outright(asked: ReliabilitySpec, profile: FailureProfile) -> ReliabilitySpec:
+    """Return the same failures with every cause and rate said outright: nothing scales them."""
+    strikes = 1.0 if asked.random_failures else 0.0
+    causes = tuple(with_rates(cause, strikes) for cause in _all_causes(asked, profile))
+    return asked.model_copy(
+        update={
+            "causes": causes,
+            "more_causes": (),
+            "failures_per_device_day": None,
+            "failure_factor": 1.0,
+            "random_failures": True,
+        }
+    )
+
+
 def replayed_causes(asked: ReliabilitySpec, profile: FailureProfile) -> dict[str, FailureCause]:
     """Return the cause of every class of recorded outages.
 

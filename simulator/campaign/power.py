@@ -31,6 +31,11 @@ class PowerTerms:
         """Draw of a device in a job, at its lowest."""
         return min(self.busy_w, self.communicating_w)
 
+    def at_meter_w(self, n_devices: int, n_spares: int) -> float:
+        """Most that a site draws at its meter: all devices of a job busy, beside spare ones."""
+        job_w = n_devices * max(self.busy_w, self.communicating_w)
+        return self.pue * (job_w + n_spares * self.spare_w)
+
 
 def power_terms(
     cluster: ClusterSpec, economics: EconomicsSpec, *, cold_spares: float

@@ -85,8 +85,7 @@ def checkpoint_rhythm(
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value, float)) for value in values))
     savers = _Savers(*columns)
     moves = [_tier_moves(terms, tier, savers, state_bytes) for tier in terms.tiers]
-    most_s = terms.n_steps * savers.step_s
-    intervals = [np.minimum(each, most_s) for each in intervals_s(moves, savers.step_s)]
+    intervals = intervals_s(moves, savers.step_s, terms.n_steps * savers.step_s)
     return Rhythm(
         tiers=tuple(
             TierRhythm(

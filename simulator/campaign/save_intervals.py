@@ -43,8 +43,13 @@ class TierMoves:
         return np.where(self.asked_s > 0, self.asked_s, self.persist_s)
 
 
-def intervals_s(tiers: Sequence[TierMoves], step_s: FloatArray) -> list[FloatArray]:
-    """Return the work between two saves to each tier, from the nearest to the safest."""
+def intervals_s(
+    tiers: Sequence[TierMoves], step_s: FloatArray, whole_s: FloatArray
+) -> list[FloatArray]:
+    """Return the work between two saves to each tier, from the nearest to the safest.
+
+    None is longer than the whole work.
+    """
     led = _led_intervals_s(tiers, step_s)
     found: list[FloatArray] = []
     for tier, leads_s in zip(tiers, led, strict=True):
@@ -52,7 +57,7 @@ def intervals_s(tiers: Sequence[TierMoves], step_s: FloatArray) -> list[FloatArr
         best_s = np.maximum(leads_s, np.maximum(tier.persist_s, grid_s))
         if found:
             best_s = grid_s * np.ceil(best_s / grid_s * (1 - 1e-12))
-        found.append(np.where(tier.asked_s > 0, tier.asked_s, best_s))
+        found.append(np.minimum(np.where(tier.asked_s > 0, tier.asked_s, best_s), whole_s))
     return found
 
 

@@ -30,7 +30,8 @@ def site_needs(scenario: Scenario, plan: PlanSpec, campaign: CampaignPrediction)
     return SiteNeeds(
         nodes=n_nodes,
         spare_nodes=spares,
-        power_w=_power_w(terms, n_nodes, spares),
+        spares_at_hand=terms.n_spare_nodes is None,
+        power_w=_power_w(terms, n_nodes),
         node_network_bytes_per_s=cluster.nics_of_node * cluster.fabric.nic.bandwidth_bytes_per_s,
         storage_bytes=terms.stored_bytes,
         checkpoint_bytes=checkpoint_bytes(scenario.model, scenario.job),
@@ -54,8 +55,8 @@ def enough_spares(terms: CampaignTerms, n_nodes: int) -> int:
     return int(enough[0] if len(enough) else some[-1])
 
 
-def _power_w(terms: CampaignTerms, n_nodes: int, n_spares: int) -> float | None:
+def _power_w(terms: CampaignTerms, n_nodes: int) -> float | None:
     if terms.power is None:
         return None
-    busy_w, spare_w = n_nodes * terms.power.busy_w, n_spares * terms.power.spare_w
-    return terms.power.pue * terms.devices_per_node * (busy_w + spare_w)
+    per_node, n_spares = terms.devices_per_node, terms.n_spare_nodes or 0
+    return terms.power.at_meter_w(n_nodes * per_node, n_spares * per_node)

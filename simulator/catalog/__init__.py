@@ -1,7 +1,6 @@
 """Devices, fabrics, models, software, failures, prices and grids, each number with its source."""
 
 from simulator.catalog.registry import (
-    default_price,
     find_device,
     find_fabric,
     find_failure_profile,
@@ -14,7 +13,6 @@ from simulator.catalog.registry import (
 )
 
 __all__ = [
-    "default_price",
     "find_device",
     "find_fabric",
     "find_failure_profile",

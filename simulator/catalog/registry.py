@@ -160,9 +160,3 @@ def prices_of(device_name: str) -> tuple[PriceProfile, ...]:
     """Return the prices of a device: the entries of `prices/<device>.yaml` in their order."""
     texts = {path.stem: text for path, text in _texts(PRICES.folder)}
     return tuple(find_price(name) for name in _TOP_LEVEL_KEY.findall(texts.get(device_name, "")))
-
-
-def default_price(device_name: str) -> PriceProfile | None:
-    """Return the first price of a device, or None when none is trustworthy."""
-    prices = prices_of(device_name)
-    return prices[0] if prices else None

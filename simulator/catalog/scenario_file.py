@@ -110,7 +110,10 @@ def _scenario(document: Document, *, default_name: str = "") -> Scenario:
 
 
 def _prices(path: Path, economics: dict[str, Any]) -> tuple[Spec, ...]:
-    return read_prices(path, economics.get("provider"), economics.get("commitment"))
+    wanted = [economics.get(name) for name in ("provider", "commitment")]
+    if not all(isinstance(word, str | None) for word in wanted):
+        return ()  # validation says so
+    return read_prices(path, *wanted)
 
 
 _READERS: dict[tuple[str, str], Callable[[Path, dict[str, Any]], tuple[Spec, ...]]] = {

@@ -33,7 +33,8 @@ class GoalSpec(Spec):
     finish_within: Seconds | None = Field(default=None, gt=0)
     budget: Usd | None = Field(default=None, gt=0)
     power_cap: Watts | None = Field(default=None, gt=0)
-    """Most that busy devices may draw, with their share of hosts, fabric and cooling (PUE)."""
+    """Most that the site may draw at its meter (PUE included) with all nodes of the job busy, and
+    with the spares that the scenario or the plan has."""
 
 
 class PlanLimits(Spec):

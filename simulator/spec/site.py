@@ -13,8 +13,11 @@ class SiteNeeds(Spec):
     spare_nodes: int
     """Those of the plan; where a replacement is taken to be always at hand, as many as keep the
     job complete for 99 % of the time."""
+    spares_at_hand: bool
+    """Whether those wait elsewhere, and nobody here pays or powers them before they are needed."""
     power_w: float | None
-    """At the facility's meter with all devices busy; None where no power is known."""
+    """At the facility's meter with all nodes of the job busy, beside the spares unless those are
+    at hand elsewhere. None where no power is known."""
     node_network_bytes_per_s: float
     """Of all interfaces of a node to the fabric, one way."""
     storage_bytes: float

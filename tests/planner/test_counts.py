@@ -9,6 +9,7 @@ from planner.search import search
 from planner.size import size
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.errors import InputError, NoFeasiblePlan
+from simulator.spec.reliability import ReliabilitySpec
 from simulator.spec.scenario import GoalSpec, PlanLimits, Scenario
 
 Make = Callable[..., Scenario]
@@ -65,6 +66,45 @@ def test_a_power_cap_bounds_busy_devices(make_scenario: Make) -> None:
     whole = scenario.model_copy(update={"limits": PlanLimits()})
     with pytest.raises(NoFeasiblePlan, match=r"48 busy devices draw 42 kW.*max: 24"):
         next(by_count(whole))
+
+
+def test_a_power_cap_counts_spares_and_says_what_one_node_draws(make_scenario: Make) -> None:
+    scenario = limited(make_scenario, {"max": 48}, power_cap="23 kW")
+    host = scenario.cluster.host.model_copy(update={"power_w": 0.0})
+    cluster = scenario.cluster.model_copy(update={"host": host})
+    economics = scenario.economics.model_copy(update={"pue": 1.25, "idle_power": 100.0})
+    spare = ReliabilitySpec(spares=2)
+    scenario = scenario.model_copy(
+        update={"cluster": cluster, "economics": economics, "reliability": spare}
+    )
+    # Three nodes of 7 kW and two spares of 1 kW.
+    assert has_power(scenario, 24)
+    less = scenario.model_copy(update={"goal": GoalSpec(power_cap=22.9e3)})
+    assert not has_power(less, 24)
+    none = scenario.model_copy(update={"goal": GoalSpec(power_cap=8e3)})
+    with pytest.raises(
+        NoFeasiblePlan, match=r"8 busy devices beside 2 spare nodes draw 9 kW"
+    ) as at:
+        next(by_count(none))
+    assert at.value.fix == "allow 9 kW, what one node draws, or have fewer spares"
+
+
+@pytest.mark.parametrize("spares", ["null", "1", "best"])
+def test_what_size_says_a_site_draws_is_within_the_cap(spares: str) -> None:
+    scenario = scenario_from_flags(
+        model="llama2-7b",
+        cluster="h100-sxm:16",
+        tokens="2B",
+        overrides=[
+            "goal.power_cap=23 kW",
+            "goal.finish_within=5d",
+            f"reliability.spares={spares}",
+            "reliability.failures_per_device_day=0.05",
+        ],
+    )
+    drawn = [one.needs.power_w for one in size(scenario).options]
+    assert drawn
+    assert all(each is not None and each <= 23e3 for each in drawn)
 
 
 def test_nothing_left(make_scenario: Make) -> None:

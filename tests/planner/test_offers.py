@@ -4,7 +4,7 @@ import pytest
 
 from planner.number import Case
 from planner.numbers import NUMBERS
-from planner.offers import Offered, offered
+from planner.offers import MOST_PREEMPTIONS, Offered, offered
 from simulator.campaign.predict import predict
 from simulator.catalog.scenario_file import scenario_from_flags
 from simulator.spec.plan import PlanSpec
@@ -71,6 +71,38 @@ def test_only_spot_is_preempted() -> None:
     calm, rough = by_name(scenario()), by_name(scenario(preempted))
     assert rough["now"].cost_usd == pytest.approx(calm["now"].cost_usd)
     assert rough["left-over"].calendar_s > calm["left-over"].calendar_s
+
+
+@pytest.mark.parametrize(
+    "scaled", [("failure_factor=0",), ("failure_factor=3", "failures_per_device_day=1e-3")]
+)
+def test_what_scales_failures_does_not_scale_the_tried_preemptions(scaled: tuple[str, ...]) -> None:
+    asked = scenario(*(f"reliability.{each}" for each in scaled))
+    often = by_name(asked)["left-over"].preemptions_per_node_day
+    usual = by_name(scenario())["left-over"].preemptions_per_node_day
+    assert often == pytest.approx(usual, rel=0.1)
+
+
+def test_without_preemptions_the_other_failures_stay_as_they_are() -> None:
+    causes = "{name: device, failures_per_device_day: 0.01}"
+    taken = "{name: p, component: preemption, failures_per_device_day: 0.3, notice_s: 2 min}"
+    mixed = by_name(
+        scenario(
+            f"reliability.causes=[{causes}, {taken}]", "reliability.failures_per_device_day=0.31"
+        )
+    )
+    alone = by_name(scenario(f"reliability.causes=[{causes}]"))
+    assert mixed["now"].cost_usd == pytest.approx(alone["now"].cost_usd)
+    assert mixed["left-over"].calendar_s > mixed["now"].calendar_s
+
+
+def test_a_replay_alone_bears_preemptions_too() -> None:
+    replay = "reliability.replay=[{node: 0, start_s: 1h, end_s: 2h}]"
+    alone = by_name(scenario(replay, "reliability.random_failures=false"))["left-over"]
+    none = by_name(scenario(replay, "reliability.failure_factor=0"))["left-over"]
+    assert alone.preemptions_per_node_day == none.preemptions_per_node_day
+    assert alone.preemptions_per_node_day is not None
+    assert alone.preemptions_per_node_day < MOST_PREEMPTIONS
 
 
 def test_a_deadline_may_rule_offers_out() -> None:

@@ -215,3 +215,12 @@ def test_decisions_are_said_with_what_else_would_change(apart: SearchResult) -> 
     assert interval.count("+") == 2
     assert "nodes in repair on average" in spares
     assert "wait +" in recovery
+
+
+def test_without_failures_every_tier_is_saved_to_once() -> None:
+    tiers = [
+        {"name": "peer", "survives": "node", "write_bandwidth_bytes_per_s": 5e9},
+        {"name": "store", "survives": "region", "write_bandwidth_bytes_per_s": 1e9},
+    ]
+    plan = decide(ask(failure_factor=0, checkpoint_tiers=tiers, recovery="best"))
+    assert plan.checkpoint_interval_s == 0

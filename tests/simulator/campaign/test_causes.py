@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from simulator.campaign.causes import resolve_causes
+from simulator.campaign.causes import outright, resolve_causes
 from simulator.campaign.events import simulate_campaign
 from simulator.campaign.terms import campaign_terms
 from simulator.catalog import find_failure_profile
 from simulator.spec.errors import InputError
-from simulator.spec.reliability import FailureCause, ReliabilitySpec
+from simulator.spec.reliability import FailureCause, Outage, ReliabilitySpec
 from tests.simulator.campaign.settings import scenario_of, setting_of
 
 LLAMA3 = find_failure_profile("llama3-16k-h100")
@@ -80,3 +80,17 @@ def test_nothing_is_random_in_a_mere_replay() -> None:
         {"random_failures": False, "replay": [{"node": 0, "start_s": 1, "end_s": 2}]}
     )
     assert resolve_causes(asked, LLAMA3) == ()
+
+
+def test_said_outright_nothing_scales_the_causes_any_more() -> None:
+    asked = ReliabilitySpec(
+        failure_factor=3,
+        failures_per_device_day=1e-3,
+        more_causes=(FailureCause(name="own", failures_per_job_day=0.5),),
+    )
+    said = outright(asked, LLAMA3)
+    assert resolve_causes(said, LLAMA3) == resolve_causes(asked, LLAMA3)
+    assert (said.failure_factor, said.failures_per_device_day, said.more_causes) == (1.0, None, ())
+    outage = Outage(node=0, start_s=0.0, end_s=9.0)
+    alone = asked.model_copy(update={"random_failures": False, "replay": (outage,)})
+    assert resolve_causes(outright(alone, LLAMA3), LLAMA3) == ()

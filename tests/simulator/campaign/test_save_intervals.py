@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulator.campaign.renewal import optimal_interval_s
 from simulator.campaign.save_intervals import TierMoves, intervals_s
 
-STEP_S = np.array([1.0])
+STEP_S, WHOLE_S = np.array([1.0]), np.array([1e12])
 
 
 def moves(
@@ -27,13 +27,19 @@ def moves(
 
 
 def found(*tiers: TierMoves) -> list[float]:
-    return [float(each[0]) for each in intervals_s(tiers, STEP_S)]
+    return [float(each[0]) for each in intervals_s(tiers, STEP_S, WHOLE_S)]
 
 
 def test_one_tier_saves_at_its_exact_optimum() -> None:
     assert found(moves(11135.08, stall_s=20.0)) == pytest.approx([654.12], abs=0.01)
-    assert found(moves(inf, stall_s=20.0)) == [inf]
+    assert found(moves(inf, stall_s=20.0)) == [1e12]
     assert found(moves(1e9, stall_s=0.0, persist_s=300.0)) == [300.0]
+
+
+def test_tiers_that_nothing_reads_are_saved_to_once() -> None:
+    assert found(moves(inf, stall_s=2.0), moves(inf, persist_s=300.0)) == [1e12, 1e12]
+    blocking = moves(inf, stall_s=20.0, blocking=True)
+    assert found(moves(inf), moves(inf, persist_s=9.0), blocking) == [1e12, 1e12, 1e12]
 
 
 def test_a_tier_that_nothing_reads_is_saved_to_for_the_next_one() -> None:

@@ -39,6 +39,14 @@ def test_nodes_power_network_and_storage() -> None:
     assert site.reader_hosts == 0
 
 
+def test_spares_at_hand_draw_their_power_elsewhere() -> None:
+    site = needs("economics.pue=1.2")
+    assert site.spares_at_hand
+    assert site.spare_nodes > 0
+    assert site.power_w == pytest.approx(1.2 * 2 * (8 * 700 + 4600))
+    assert not needs("reliability.spares=1").spares_at_hand
+
+
 def test_data_and_tiers_of_every_node() -> None:
     tier = "[{name: disk, survives: region, write_bandwidth_bytes_per_s: 3 GB/s}]"
     site = needs(f"reliability.checkpoint_tiers={tier}", VIDEO)

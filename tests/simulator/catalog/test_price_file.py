@@ -81,3 +81,15 @@ def test_a_scenario_names_its_tables(tmp_path: Path) -> None:
         load_scenario(scenario)
     with pytest.raises(InputError, match=r"none\.csv: cannot be read"):
         load_scenario(scenario, overrides=["economics.price_series=none.csv"])
+
+
+@pytest.mark.parametrize("name", ["provider", "commitment"])
+def test_a_number_does_not_name_an_offer(tmp_path: Path, name: str) -> None:
+    (tmp_path / "spot.csv").write_text(SPOT)
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(
+        "model: llama3-8b\ncluster: h100-sxm:16\n"
+        f"economics: {{price_series: spot.csv, {name}: 5}}\n"
+    )
+    with pytest.raises(InputError, match=rf"economics\.{name}"):
+        load_scenario(scenario)

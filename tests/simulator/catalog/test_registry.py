@@ -100,14 +100,6 @@ def test_an_unknown_name_suggests_near_ones_and_says_where() -> None:
     )
 
 
-def test_the_default_price_is_the_first_of_the_device() -> None:
-    price = catalog.default_price("h100-sxm-80gb")
-    assert price is not None
-    assert price.name == "lambda-2026-09"
-    assert price.usd_per_device_hour == pytest.approx(3.99)
-    assert catalog.default_price("cpu") is None
-
-
 def test_prices_lie_in_the_file_of_their_device() -> None:
     for name in catalog.list_names("devices"):
         assert all(price.device == name for price in prices_of(name))
