@@ -85,13 +85,15 @@ class Judge:
         open_to_more = self.scenario.reliability.spares == "best" and plan.recovery == "wait"
         if goal.at_quantile is None or plan.n_spare_nodes is None or not open_to_more:
             return one
-        for factor in MORE_SPARES:
-            number = math.ceil(factor * max(plan.n_spare_nodes, 1))
+        few = plan.n_spare_nodes
+        for number in dict.fromkeys(max(math.ceil(by * few), few + 1) for by in MORE_SPARES):
             if number > self.scenario.cluster.n_nodes:
                 break
             more = plan.model_copy(update={"n_spare_nodes": number})
             other = self._simulated(self._finalist(more, one.prediction.step))
-            if achieved(goal, other.prediction) > achieved(goal, one.prediction) * (1 - NEAR_TIE):
+            now = achieved(goal, one.prediction)
+            better = achieved(goal, other.prediction) < now * (1 - NEAR_TIE)  # inf is not
+            if not better or meets(goal, one.prediction) > meets(goal, other.prediction):
                 break
             one = other
         return one
@@ -106,21 +108,21 @@ def confirm(judge: Judge, leaders: Outlook, *, top: int) -> tuple[RankedPlan, ..
     """Return the best `top` of the leaders by events, best first.
 
     `leaders` come in the order of the closed form, one per mesh; they are simulated until the next
-    one could not enter the ranks.
+    one could not enter the ranks. At a quantile the simulated interval says who meets the goal.
     """
     goal = judge.scenario.goal
+    in_the_mean = goal.at_quantile is None
     best: list[Finalist] = []
     for row, promised in enumerate(objective(goal, leaders)):
         full = len(best) >= top
         if full and promised * (1 - AGREEMENT) > achieved(goal, best[-1].prediction):
             break
         finalist = judge.best_of_mesh(leaders.table.plan(row, judge.scenario.job.precision))
+        if not in_the_mean:
+            finalist = judge.with_spread(finalist)
         if meets(goal, finalist.prediction):
             best = sorted([*best, finalist], key=partial(_place, goal))[:top]
-    known = [judge.with_spread(one) for one in best]
-    return _ranked(
-        sorted(known, key=lambda one: (not meets(goal, one.prediction), *_place(goal, one)))
-    )
+    return _ranked([judge.with_spread(one) for one in best] if in_the_mean else best)
 
 
 def if_nothing_failed(judge: Judge, fastest: Outlook, ranked: tuple[RankedPlan, ...]) -> RankedPlan:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from planner.changes import (
@@ -18,13 +19,13 @@ from planner.changes import (
 )
 from planner.fewer_nodes import NewPlans
 from planner.finalists import AGREEMENT, Finalist, Judge
-from planner.objective import Outlook, meets, within_goal
+from planner.objective import Outlook, meets, total, within_goal
 from planner.pricing import Pricing, at_peak
+from planner.resilience import Resilience
 from planner.space import Space
 from planner.sweep import MESH, sweep
 from simulator.campaign.closed_form import predict_campaign
 from simulator.campaign.predict import state_bytes
-from simulator.campaign.shapes import Replanner
 from simulator.cost.plan_table import PlanTable
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.prediction import CampaignPrediction, Prediction
@@ -79,7 +80,7 @@ class Closest:
     bound: Bound
     leaders: Outlook
     finalist: Finalist
-    replan: Replanner
+    judge: Judge
 
     @property
     def campaign(self) -> CampaignPrediction:
@@ -88,12 +89,11 @@ class Closest:
 
     def reached(self, bound: Bound) -> float:
         """Return what the best plan needs of a bounded quantity, by the worse of both clocks."""
-        by_closed_form, by_events = self.leaders.calendar_s, self.campaign.calendar_s
-        if bound.quantity == "cost":
-            cost_usd = self.campaign.cost_usd
-            assert self.leaders.cost_usd is not None, "a budget is compared with a price"
-            assert cost_usd is not None, "a budget is compared with a price"
-            by_closed_form, by_events = self.leaders.cost_usd, cost_usd
+        name = "cost_usd" if bound.quantity == "cost" else "calendar_s"
+        by_closed_form = getattr(self.leaders, name)
+        by_events = total(self.judge.scenario.goal, self.campaign, name)
+        assert by_closed_form is not None, "a budget is compared with a price"
+        assert by_events is not None, "a budget is compared with a price"
         return max(float(by_closed_form[0]), by_events)
 
 
@@ -130,14 +130,14 @@ def _without(scenario: Scenario, *bounds: Bound) -> Closest | None:
         return None
     plan = leaders.table.plan(0, scenario.job.precision)
     judge = Judge(relaxed, pricing.resilience, NewPlans())
-    return Closest(bounds[0], leaders, judge.judge(plan), judge.replan)
+    return Closest(bounds[0], leaders, judge.with_spread(judge.judge(plan)), judge)
 
 
 def _quote(scenario: Scenario, bounds: list[Bound], closest: Closest) -> str:
     goal, campaign = scenario.goal, closest.campaign
     needs: dict[str, tuple[float | None, PreciseFormat]] = {
-        "time": (campaign.calendar_s, format_seconds),
-        "cost": (campaign.cost_usd, format_usd),
+        "time": (total(goal, campaign, "calendar_s"), format_seconds),
+        "cost": (total(goal, campaign, "cost_usd"), format_usd),
     }
     limits = {bound.quantity: bound for bound in bounds}
     reached: list[str] = []
@@ -152,14 +152,17 @@ def _quote(scenario: Scenario, bounds: list[Bound], closest: Closest) -> str:
             asked.append(f"goal.{field} is {limit}")
         verb = "takes" if quantity == "time" else "costs"
         reached.insert(0 if quantity == closest.bound.quantity else 1, f"{verb} {words}")
+    kept = f", which {goal.at_quantile:.3g} of campaigns keep" if goal.at_quantile else ""
     return (
         f"the {closest.bound.superlative} ({closest.finalist.plan.label()}) "
-        f"{' and '.join(reached)}, and {' and '.join(asked)}"
+        f"{' and '.join(reached)}{kept}, and {' and '.join(asked)}"
     )
 
 
-def _outcome(campaign: CampaignPrediction) -> str:
-    return _done(campaign.calendar_s, campaign.cost_usd)
+def _outcome(goal: GoalSpec, campaign: CampaignPrediction) -> str:
+    calendar_s, cost_usd = (total(goal, campaign, name) for name in ("calendar_s", "cost_usd"))
+    assert calendar_s is not None, "every campaign takes time"
+    return _done(calendar_s, cost_usd)
 
 
 def _done(calendar_s: float, cost_usd: float | None) -> str:
@@ -171,9 +174,10 @@ def _enough(goal: GoalSpec, closest: Closest) -> Iterator[str]:
     """Yield the bound that would do, where the others are met."""
     bound = closest.bound
     others = goal.model_copy(update={bound.field: None})
-    if meets(others, closest.finalist.prediction):
-        enough = bound.least(closest.reached(bound))
-        yield f"goal.{bound.field}={enough}: {_outcome(closest.campaign)}"
+    reached = closest.reached(bound)
+    if meets(others, closest.finalist.prediction) and math.isfinite(reached):
+        enough = bound.least(reached)
+        yield f"goal.{bound.field}={enough}: {_outcome(goal, closest.campaign)}"
 
 
 def _fewer_tokens(scenario: Scenario, bounds: list[Bound], closest: Closest) -> Iterator[str]:
@@ -188,9 +192,11 @@ def _fewer_tokens(scenario: Scenario, bounds: list[Bound], closest: Closest) -> 
             return
         job = scenario.job.model_copy(update={"tokens": count})
         fewer = scenario.model_copy(update={"job": job})
-        campaign = predict_campaign(fewer, plan, step, state_bytes=size, replan=closest.replan)
-        if meets(_stricter(fewer).goal, Prediction(step=step, campaign=campaign)):
-            yield f"job.tokens={tokens}: {_outcome(campaign)}"
+        judge = replace(closest.judge, scenario=fewer)
+        campaign = predict_campaign(fewer, plan, step, state_bytes=size, replan=judge.replan)
+        one = judge.with_spread(Finalist(plan, Prediction(step=step, campaign=campaign)))
+        if meets(_stricter(fewer).goal, one.prediction):
+            yield f"job.tokens={tokens}: {_outcome(fewer.goal, one.prediction.campaign)}"
             return
         share *= 1 - AGREEMENT  # what it costs to start does not become less
 
@@ -200,7 +206,7 @@ def _helping(scenario: Scenario, meshes: PlanTable) -> Iterator[str]:
     for change in _promising(without_limits(scenario)):
         best = best_outlook(_stricter(change.scenario))
         if best is not None:
-            yield _line(change, best)
+            yield from _line(change, best)
     kinds: tuple[Changes, ...] = (
         cheaper_prices,
         faster_precisions,
@@ -211,8 +217,8 @@ def _helping(scenario: Scenario, meshes: PlanTable) -> Iterator[str]:
     for kind in kinds:
         for change in islice(_promising(kind(scenario)), MOST_TRIED):
             best = _best_of(_stricter(change.scenario), meshes)
-            if best is not None:
-                yield _line(change, best)
+            if best is not None and (lines := _line(change, best)):
+                yield from lines
                 break
 
 
@@ -256,9 +262,17 @@ def _best_of(scenario: Scenario, meshes: PlanTable) -> Outlook | None:
     return None
 
 
-def _line(change: Change, best: Outlook) -> str:
-    cost_usd = None if best.cost_usd is None else float(best.cost_usd[0])
-    return f"{change.what}: {_done(float(best.calendar_s[0]), cost_usd)}"
+def _line(change: Change, best: Outlook) -> list[str]:
+    """Say what the best plan does after a change; nothing where simulated intervals still miss."""
+    scenario = change.scenario
+    if scenario.goal.at_quantile is None:
+        cost_usd = None if best.cost_usd is None else float(best.cost_usd[0])
+        return [f"{change.what}: {_done(float(best.calendar_s[0]), cost_usd)}"]
+    judge = Judge(scenario, Resilience.of(scenario), NewPlans())
+    one = judge.with_spread(judge.judge(best.table.plan(0, scenario.job.precision)))
+    if not meets(scenario.goal, one.prediction):
+        return []
+    return [f"{change.what}: {_outcome(scenario.goal, one.prediction.campaign)}"]
 
 
 def _written(

@@ -19,7 +19,7 @@ from planner.changes import (
     without_limits,
 )
 from planner.pricing import Pricing, memory_margin
-from planner.refusals import refused_meshes
+from planner.refusals import OF_A_MESH, refused_meshes
 from planner.space import Space
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.plan import PlanSpec
@@ -75,9 +75,10 @@ def no_legal_plan(scenario: Scenario) -> NoFeasiblePlan:
     """Return the error for a scenario of which no plan meets the rules, with what helps."""
     model, job, n_devices = scenario.model, scenario.job, Space.of(scenario).n_devices
     message = f"no plan is legal on {n_devices} devices: "
-    limits = _conflicting(scenario)
-    if limits:
-        message += f"nothing is left by {' and '.join(limits)}" + " together" * (len(limits) > 1)
+    named = _conflicting(scenario)
+    if named:
+        texts = " and ".join(named.values())
+        message += f"nothing is left by {texts}" + " together" * (len(named) > 1)
     else:
         message += (
             f"pp x dp x cp x tp must be {n_devices}, where "
@@ -87,28 +88,29 @@ def no_legal_plan(scenario: Scenario) -> NoFeasiblePlan:
             f"tokens, and pp is at most {model.n_layers} layers"
         )
     n_meshes, refusals = refused_meshes(Space.of(scenario))
-    most = [f"{each.n_meshes:,} by {each.reason}" for each in refusals[:MOST_REASONS]]
-    message += f"; of {n_meshes:,} meshes with a microbatch are refused " + ", ".join(most)
+    if refusals and named.keys() <= set(OF_A_MESH):
+        most = [f"{each.n_meshes:,} by {each.reason}" for each in refusals[:MOST_REASONS]]
+        message += f"; of {n_meshes:,} meshes with a microbatch are refused " + ", ".join(most)
     kinds: tuple[Changes, ...] = (without_limits, other_batches, fewer_devices)
     return NoFeasiblePlan(message, fix=_advice(scenario, kinds, _legal))
 
 
-def _conflicting(scenario: Scenario) -> tuple[str, ...]:
-    """Return limits that together leave no plan, none of them needlessly.
+def _conflicting(scenario: Scenario) -> dict[str, str]:
+    """Return limits that together leave no plan, none of them needlessly, as `limits_set` does.
 
     None where there is no plan without limits either.
     """
     names = limits_set(scenario)
     if _legal(reduce(without_limit, names, scenario)) is None:
-        return ()
-    needed = []
+        return {}
+    needed = {}
     for name, text in names.items():
         fewer = without_limit(scenario, name)
         if _legal(fewer) is None:
             scenario = fewer
         else:
-            needed.append(text)
-    return tuple(needed)
+            needed[name] = text
+    return needed
 
 
 def nothing_fits(scenario: Scenario, nearest: Nearest) -> NoFeasiblePlan:

@@ -139,7 +139,7 @@ _TOTALS: dict[Minimized, str] = {
 
 def achieved(goal: GoalSpec, prediction: Prediction) -> float:
     """Return what is to be least, of one predicted training."""
-    value = _total(goal, prediction.campaign, _TOTALS[goal.minimize])
+    value = total(goal, prediction.campaign, _TOTALS[goal.minimize])
     assert value is not None, "whoever prices plans makes sure that the goal can be priced"
     return value
 
@@ -147,11 +147,11 @@ def achieved(goal: GoalSpec, prediction: Prediction) -> float:
 def meets(goal: GoalSpec, prediction: Prediction) -> bool:
     """Return whether one predicted training meets the deadline and the budget."""
     limits = {"calendar_s": goal.finish_within, "cost_usd": goal.budget}
-    totals = [(_total(goal, prediction.campaign, name), most) for name, most in limits.items()]
-    return all(most is None or (total is not None and total <= most) for total, most in totals)
+    reached = [(total(goal, prediction.campaign, name), most) for name, most in limits.items()]
+    return all(most is None or (value is not None and value <= most) for value, most in reached)
 
 
-def _total(goal: GoalSpec, campaign: CampaignPrediction, name: str) -> float | None:
+def total(goal: GoalSpec, campaign: CampaignPrediction, name: str) -> float | None:
     """Return a total of the campaign, at the goal's quantile or in the mean."""
     mean: float | None = getattr(campaign, name)
     if mean is None or goal.at_quantile is None:

@@ -34,8 +34,12 @@ class Workers:
     def of(cls, text: str, n_jobs: int) -> Workers:
         """Read `local`, `dask` or `dask=tcp://host:8786`.
 
-        Raises InputError for another name and for a package that is not installed.
+        Raises InputError for another name, no processes, and a package that is not installed.
         """
+        if n_jobs == 0:
+            raise InputError(
+                "0 processes do nothing", where="--jobs", fix="1 or more; -1: all cores"
+            )
         backend, _, address = text.partition("=")
         if backend not in NEEDS:
             raise unknown_name("backend", backend, NEEDS, where="--backend")
@@ -64,7 +68,7 @@ class Workers:
 
     @contextmanager
     def _cluster(self) -> Iterator[None]:
-        """Have a cluster do what joblib shares out. Raises RunError where it cannot be had."""
+        """Have a cluster do what joblib shares out. Raises InputError or RunError without one."""
         if self.backend == "local":
             yield
             return
@@ -73,6 +77,12 @@ class Workers:
         distributed = import_module("distributed")
         try:
             client = distributed.Client(self.address or None, timeout="10s")
+        except ValueError as error:
+            raise InputError(
+                f"{self.address!r} is no address: {error}",
+                where="--backend",
+                fix="write dask=tcp://HOST:8786",
+            ) from None
         except OSError as error:
             raise RunError(f"no Dask scheduler at {self.address}: {error}") from None
         with client, parallel_config(backend="dask"):

@@ -8,17 +8,16 @@ import numpy as np
 
 from planner.bounds import fill_shares, least_fill_shares
 from planner.counts import by_count
-from planner.fewer_nodes import NewPlans
 from planner.finalists import Finalist, Judge
 from planner.front import beaten, unbeaten
-from planner.objective import Outlook, within_goal
+from planner.objective import Outlook, meets, within_goal
 from planner.pricing import Pricing
-from planner.resilience import Resilience
 from planner.result import Front, FrontPlan, PredictionSummary
-from planner.search import no_answer
+from planner.search import judge_of, no_answer
 from planner.space import Space
 from planner.sweep import BATCH_ROWS, bounded
 from simulator.cost.plan_table import BoolArray, FloatArray, PlanTable
+from simulator.spec.plan import PlanSpec
 from simulator.spec.scenario import GoalSpec, Scenario
 
 TOLERANCE = 0.01
@@ -56,6 +55,8 @@ def pareto(scenario: Scenario) -> Front:
     while len(chosen := unbeaten(rows, tolerance=tolerance)) > MOST_POINTS:
         tolerance *= 2
     judged = _judged([found[at] for at in chosen])
+    if not judged:
+        raise no_answer(parts[0].scenario)
     kept = unbeaten(np.array([_reached(one) for one in judged]))
     plans = [judged[at] for at in kept]
     return Front(
@@ -153,16 +154,16 @@ def _reached(one: Finalist) -> list[float]:
 
 
 def _judged(chosen: list[tuple[_Part, int]]) -> list[Finalist]:
-    """Simulate plans by events, each with its number of devices."""
+    """Simulate plans, and what may beat them, by events; return those that meet the goal."""
     judges: dict[int, Judge] = {}
-    finalists = []
+    plans: dict[tuple[int, PlanSpec], None] = {}
     for part, row in chosen:
         scenario = part.scenario
         if scenario.n_devices not in judges:
-            resilience = Resilience.of(scenario)
-            judges[scenario.n_devices] = Judge(scenario, resilience, NewPlans())
+            judges[scenario.n_devices] = judge_of(scenario, Pricing.of(scenario))
         assert part.found is not None, "only what was found is chosen"
         plan = part.found.table.plan(row, scenario.job.precision)
-        judge = judges[scenario.n_devices]
-        finalists.append(judge.with_spread(judge.judge(plan)))
-    return finalists
+        better = judges[scenario.n_devices].better(plan)
+        plans.update(((scenario.n_devices, each), None) for each in (plan, *better))
+    judged = [judges[n].with_spread(judges[n].judge(plan)) for n, plan in plans]
+    return [one for one in judged if meets(chosen[0][0].scenario.goal, one.prediction)]

@@ -70,9 +70,7 @@ def _of_one_count(scenario: Scenario, *, top: int, max_priced: int) -> SearchRes
     found = sweep(pricing, scenario, space, n_leaders=top + MORE_LEADERS, max_priced=max_priced)
     if found.leaders is None or found.fastest is None:
         return None
-    judge = Judge(scenario, pricing.resilience, NewPlans())
-    if scenario.limits.balance:
-        judge = replace(judge, better=Balance(scenario, pricing).better)
+    judge = judge_of(scenario, pricing)
     plans = confirm(judge, found.leaders, top=top)
     if not plans:
         return None
@@ -86,6 +84,14 @@ def _of_one_count(scenario: Scenario, *, top: int, max_priced: int) -> SearchRes
         complete=found.complete,
         seconds=time.perf_counter() - started_s,
     )
+
+
+def judge_of(scenario: Scenario, pricing: Pricing) -> Judge:
+    """Return who simulates the finalists, and looks for uneven plans where limits ask for them."""
+    judge = Judge(scenario, pricing.resilience, NewPlans())
+    if scenario.limits.balance:
+        return replace(judge, better=Balance(scenario, pricing).better)
+    return judge
 
 
 def _achieved(result: SearchResult) -> float:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from planner.parallel import Workers
 from planner.result import PredictionSummary
 from planner.search import search
+from simulator.catalog import find_failure_profile, find_grid, software_of
+from simulator.catalog.offers import chosen_offer
 from simulator.spec.base import Spec
 from simulator.spec.errors import InputError, NoFeasiblePlan
 from simulator.spec.files import write_atomic
@@ -71,7 +73,6 @@ class WhatIf(Spec):
 
 
 _RANGE = re.compile(r"(-?[\d.]+)(\D*)\.\.(-?[\d.]+)(\D*)/(\d+)")
-_OUTSIDE_BRACKETS = re.compile(r",(?![^\[{]*[\]}])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Grid:
         values: list[tuple[str, ...]] = []
         for change in changes:
             key, separator, listed = change.partition("=")
-            words = [word.strip() for word in _OUTSIDE_BRACKETS.split(listed) if word.strip()]
+            words = [word.strip() for word in _listed(listed) if word.strip()]
             found = tuple(itertools.chain.from_iterable(map(_spread, words)))
             if not separator or not key.strip() or not found:
                 raise InputError(
@@ -148,19 +149,33 @@ class Grid:
         return tuple(f"{key}={value}" for key, value in pairs if value)
 
 
+def _listed(text: str) -> list[str]:
+    """Return what stands between the commas that are in no brackets."""
+    words, depth = [""], 0
+    for letter in text:
+        depth = max(depth + (letter in "[{") - (letter in "]}"), 0)
+        if letter == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return words
+
+
 def _spread(word: str) -> list[str]:
     """Return a value, or the evenly spaced ones of `a..b/n`, in the unit that they have."""
     match = _RANGE.fullmatch(word)
     if match is None:
         return [word]
-    first, last, n_values = float(match[1]), float(match[3]), int(match[5])
+    no_range = InputError(
+        f"{word!r:.60} is no range", where="--set", fix="write 1T..4T/4: both ends, and how many"
+    )
+    try:
+        first, last, n_values = float(match[1]), float(match[3]), int(match[5])
+    except ValueError:
+        raise no_range from None
     unit = match[4].strip()
     if match[2].strip() not in ("", unit) or not 2 <= n_values <= MAX_CASES:
-        raise InputError(
-            f"{word!r:.60} is no range",
-            where="--set",
-            fix="write 1T..4T/4: both ends, and how many",
-        )
+        raise no_range
     step = (last - first) / (n_values - 1)
     return [f"{first + at * step:.12g}{unit}" for at in range(n_values)]
 
@@ -220,5 +235,19 @@ class AnswerCache:
         write_atomic(self._place(scenario), answer.model_dump_json() + "\n")
 
     def _place(self, scenario: Scenario) -> Path:
-        question = f"{__version__}\n{scenario.model_dump_json(exclude={'name'})}"
+        asked = [scenario.model_dump_json(exclude={"name"}), *_named(scenario)]
+        question = "\n".join([__version__, *asked])
         return self.folder / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
+
+
+def _named(scenario: Scenario) -> list[str]:
+    """Return what the scenario takes from the catalog by name, or by default, as it is there."""
+    economics = scenario.economics
+    price = chosen_offer(economics, scenario.cluster.device.name)
+    profiles: tuple[Spec | None, ...] = (
+        software_of(scenario.job),
+        find_failure_profile(scenario.reliability.profile),
+        find_grid(economics.grid),
+        price,
+    )
+    return ["" if one is None else one.model_dump_json() for one in profiles]
