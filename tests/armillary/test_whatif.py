@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import armillary
 from armillary import cli
+from planner.parallel import Workers
 from planner.result import SearchResult
 from planner.search import search
-from planner.whatif import Grid, WhatIf
-from simulator.spec.errors import InputError
+from planner.whatif import AnswerCache, Answered, Grid, WhatIf
+from simulator.catalog import default_price, find_failure_profile, find_grid, software_of
+from simulator.catalog.scenario_file import load_scenario
+from simulator.spec.errors import InputError, RunError
 from simulator.spec.scenario import Scenario
 
 FILE = "scenarios/first-light.yaml"
@@ -37,6 +41,8 @@ def test_ranges_and_lists_are_values() -> None:
     assert grid.values[0] == ("1T", "2T", "3T", "4T", "9T")
     assert grid.values[1] == ("[1,2]", "{max: 4, min: 2}", "8")
     assert grid.values[2] == ("0.1", "0.2", "0.3")
+    (nested,) = Grid.of(["a={min: 2, max: 8, exclude: [4]},[1,2],16"]).values
+    assert nested == ("{min: 2, max: 8, exclude: [4]}", "[1,2]", "16")
 
 
 def test_one_change_at_a_time() -> None:
@@ -55,6 +61,7 @@ def test_one_change_at_a_time() -> None:
         (["a=1", "a=2"], "a is given twice"),
         (["a=1..300/300", "b=1..300/300"], "90,000 cases"),
         (["a=1T..4G/4"], "'1T..4G/4' is no range"),
+        (["a=1.2.3T..4T/4"], "'1.2.3T..4T/4' is no range"),
     ],
 )
 def test_grids_that_are_none(changes: list[str], message: str) -> None:
@@ -147,6 +154,32 @@ def test_answers_are_kept_and_an_interrupted_sweep_goes_on(
     assert len(searched) == 1
 
 
+def test_another_catalog_is_another_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Profiles that the scenario names, and the price that it does not."""
+    scenario = load_scenario(FILE, overrides=["cluster=h100-sxm:16"])
+    AnswerCache(tmp_path).put(scenario, Answered(plan=None, prediction=None, no_answer="kept"))
+    software = software_of(scenario.job)
+    failures = find_failure_profile(scenario.reliability.profile)
+    grid = find_grid(scenario.economics.grid)
+    price = default_price("h100-sxm-80gb")
+    assert price is not None
+    changed = {
+        "software_of": software.model_copy(update={"dp_contention": 1.5}),
+        "find_failure_profile": failures.model_copy(update={"repair_s": 1.0}),
+        "find_grid": grid.model_copy(update={"name": "another"}),
+        "chosen_offer": price.model_copy(update={"usd_per_device_hour": 99.0}),
+    }
+    for name, profile in changed.items():
+        with monkeypatch.context() as patched:
+            patched.setattr(f"planner.whatif.{name}", lambda *_, it=profile: it)
+            assert AnswerCache(tmp_path).get(scenario) is None, name
+    found = AnswerCache(tmp_path).get(scenario)
+    assert found is not None
+    assert found.no_answer == "kept"
+
+
 def test_a_tornado(tmp_path: Path) -> None:
     picture = tmp_path / "t.svg"
     run(FILE, "--each", "--set", "limits.tp=1,2", "--set", "job.tokens=1M", "--picture", picture)
@@ -163,6 +196,32 @@ def test_a_backend_that_is_not_there(
     monkeypatch.setattr("planner.parallel.find_spec", lambda _: None)
     with pytest.raises(InputError, match=message):
         run(FILE, "--set", "limits.tp=1,2", "--backend", backend)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told", "message"),
+    [
+        (ValueError("no port"), InputError, "'a:b' is no address: no port; write dask=tcp://"),
+        (OSError("timed out"), RunError, "no Dask scheduler at a:b: timed out"),
+    ],
+)
+def test_a_dask_cluster_that_cannot_be_had(
+    failure: Exception, told: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def client(_address: str, *, timeout: str) -> None:
+        assert timeout
+        raise failure
+
+    stub = SimpleNamespace(Client=client)
+    monkeypatch.setattr("planner.parallel.find_spec", lambda _: stub)
+    monkeypatch.setattr("planner.parallel.import_module", lambda _: stub)
+    with pytest.raises(told, match=message):
+        list(Workers.of("dask=a:b", 1).run(abs, [-1]))
+
+
+def test_no_processes_do_nothing() -> None:
+    with pytest.raises(InputError, match="--jobs: 0 processes do nothing"):
+        run(FILE, "--set", "limits.tp=1,2", "--jobs", "0")
 
 
 @pytest.mark.ranks

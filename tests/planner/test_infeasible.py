@@ -142,6 +142,17 @@ def test_contradicting_limits_are_named(limits: dict[str, object], named: str) -
     assert f"nothing is left by {named}" in message
 
 
+def test_meshes_are_counted_where_their_limits_are_to_blame() -> None:
+    """A limit on shards refuses no mesh, so nothing that refuses one is to blame."""
+    limits = PlanLimits(dp_shard=3)
+    message = no_legal_plan(scenario_of("llama2-7b", "h100-sxm:8", limits=limits)).message
+    assert message.endswith("nothing is left by limits.dp_shard=3")
+    limits = PlanLimits(tp=3)
+    message = no_legal_plan(scenario_of("llama2-7b", "h100-sxm:8", limits=limits)).message
+    assert "nothing is left by limits.tp=3; of " in message
+    assert "limits.tp=3" in message.partition(" are refused ")[2]
+
+
 def test_a_target_is_part_of_a_contradiction() -> None:
     limits = PlanLimits(cp=2)
     scenario = scenario_of("llama2-7b", "h100-sxm:8", limits=limits, target="deepspeed")

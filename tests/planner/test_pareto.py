@@ -16,6 +16,7 @@ from planner.space import Space
 from simulator.cost.plan_table import FloatArray
 from simulator.spec.errors import NoFeasiblePlan
 from simulator.spec.scenario import GoalSpec, PlanLimits, Scenario
+from tests.planner.test_balance import heavy_head
 
 Make = Callable[..., Scenario]
 ROWS = arrays(np.float64, st.tuples(st.integers(0, 30), st.just(3)), elements=st.integers(1, 5))
@@ -73,7 +74,14 @@ def test_a_front_keeps_the_goal(make_scenario: Make) -> None:
     goal = {"goal": GoalSpec(finish_within=within_s)}
     bounded = pareto(make_scenario(n_devices=8).model_copy(update=goal))
     assert 0 < len(bounded.plans) < len(free.plans)
-    assert max(one.prediction.calendar_s for one in bounded.plans) <= within_s * 1.02
+    assert max(one.prediction.calendar_s for one in bounded.plans) <= within_s
+
+
+def test_uneven_plans_are_on_the_front_where_limits_ask_for_them() -> None:
+    scenario = heavy_head(balance=True)
+    limits = scenario.limits.model_copy(update={"devices": 8})
+    front = pareto(scenario.model_copy(update={"limits": limits}))
+    assert front.plans[0].plan.layers_per_chunk
 
 
 def test_nothing_fits(make_scenario: Make) -> None:

@@ -1,5 +1,7 @@
 """Plans that are best for a share of single campaigns, instead of in the mean."""
 
+import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,10 +11,16 @@ from planner.decisions import decision_reasons
 from planner.fewer_nodes import NewPlans
 from planner.finalists import Finalist, Judge
 from planner.objective import NEAR_TIE, achieved, lateness, meets
+from planner.pricing import Pricing
 from planner.resilience import Resilience
 from planner.search import search
+from planner.space import Space
+from planner.sweep import sweep
 from simulator.campaign.predict import predict, with_known_spread
-from simulator.spec.prediction import Interval
+from simulator.catalog.scenario_file import scenario_from_flags
+from simulator.spec.errors import NoFeasiblePlan
+from simulator.spec.plan import PlanSpec
+from simulator.spec.prediction import Interval, Prediction
 from simulator.spec.scenario import GoalSpec, Scenario
 from tests.planner.test_resilience import PLAN, ask
 
@@ -83,6 +91,60 @@ def test_the_search_ranks_by_it() -> None:
     first, second = (achieved(goal, each.prediction) for each in result.plans)
     assert first <= second * (1 + NEAR_TIE)
     assert first > result.best.prediction.campaign.calendar_s
+
+
+def waiting_8b(*goals: str) -> Scenario:
+    """A few failures that are waited out: single campaigns lie further apart than is normal."""
+    return scenario_from_flags(
+        model="llama3-8b",
+        cluster="h100-sxm:64",
+        batch="1024",
+        overrides=[
+            *("job.tokens=260B", "goal.at_quantile=0.95", "limits={tp: 1, pp: 1, cp: [1, 2]}"),
+            *("reliability.recovery=wait", "reliability.repair_s=1d", "reliability.spares=0"),
+            *("reliability.failures_per_device_day=0.0003", *goals),
+        ],
+    )
+
+
+def test_plans_that_simulated_campaigns_show_to_be_late_are_no_answer() -> None:
+    free = search(waiting_8b(), top=2)
+    first_s, second_s = (achieved(free.scenario.goal, each.prediction) for each in free.plans)
+    late = waiting_8b(f"goal.finish_within={0.99 * first_s}")
+    leaders = sweep(Pricing.of(late), late, Space.of(late), n_leaders=2).leaders
+    assert leaders is not None  # the closed form lets them pass
+    with pytest.raises(NoFeasiblePlan, match=r"which 0\.95 of campaigns keep") as caught:
+        search(late, top=2)
+    (enough,) = re.findall(r"goal\.finish_within=(\S+):", str(caught.value))
+    assert search(waiting_8b(f"goal.finish_within={enough}"), top=1).plans
+    between = search(waiting_8b(f"goal.finish_within={(first_s + second_s) / 2}"), top=2)
+    assert [each.plan for each in between.plans] == [free.best.plan]
+
+
+def test_more_spares_are_tried_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One spare and 1.1, 1.25 and 1.5 times as many are 1 and 2."""
+    scenario, tried = asked_at(0.95), []
+
+    def endless(_: Scenario, plan: PlanSpec, prediction: Prediction, **__: float) -> Prediction:
+        tried.append(plan.n_spare_nodes)
+        without = prediction.campaign.model_copy(update={"intervals": {}})
+        return prediction.model_copy(update={"campaign": without})
+
+    judge = Judge(scenario, Resilience.of(scenario), NewPlans())
+    one = judge.judge(PLAN)
+    plan = one.plan.model_copy(update={"n_spare_nodes": 1})
+    faster = iter([0.9, 0.8, 0.7, 0.6])
+    with monkeypatch.context() as patched:
+        patched.setattr("planner.finalists.with_known_spread", endless)
+        patched.setattr("planner.finalists.achieved", lambda *_: next(faster))
+        judge.with_spread(replace(one, plan=plan))
+    assert tried == [1, 2]
+    monkeypatch.setattr("planner.finalists.with_known_spread", endless)
+    tried.clear()
+    many = one.plan.model_copy(update={"n_spare_nodes": 10})
+    kept = judge.with_spread(replace(one, plan=many))
+    assert tried == [10, 11]  # neither ends for sure: no more are better
+    assert kept.plan.n_spare_nodes == 10
 
 
 def test_other_recoveries_than_the_one_asked_for_are_called_so() -> None:
