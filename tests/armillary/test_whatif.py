@@ -16,7 +16,8 @@ from planner.parallel import Workers
 from planner.result import SearchResult
 from planner.search import search
 from planner.whatif import AnswerCache, Answered, Grid, WhatIf
-from simulator.catalog import default_price, find_failure_profile, find_grid, software_of
+from simulator.catalog import find_failure_profile, find_grid, software_of
+from simulator.catalog.offers import chosen_offer
 from simulator.catalog.scenario_file import load_scenario
 from simulator.spec.errors import InputError, RunError
 from simulator.spec.scenario import Scenario
@@ -163,7 +164,7 @@ def test_another_catalog_is_another_question(
     software = software_of(scenario.job)
     failures = find_failure_profile(scenario.reliability.profile)
     grid = find_grid(scenario.economics.grid)
-    price = default_price("h100-sxm-80gb")
+    price = chosen_offer(scenario.economics, scenario.cluster.device.name)
     assert price is not None
     changed = {
         "software_of": software.model_copy(update={"dp_contention": 1.5}),
