@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -57,9 +58,11 @@ def run(
     place = RunDir(Path(run_dir))
     require_place(place, plan_file, resume=resume)
     _require_weights(place, plan_file)
-    _make(place)
+    with _written_in(place):
+        _make(place)
     n_skipped = _prepare(place, plan_file)
-    write_plan_file(place.plan, plan_file)
+    with _written_in(place):
+        write_plan_file(place.plan, plan_file)
     attempts = _Attempts(
         place,
         plan_file,
@@ -197,11 +200,17 @@ def _require_weights(place: RunDir, plan_file: PlanFile) -> None:
 
 
 def _make(place: RunDir) -> None:
-    """Make the run directory and show that it can be written. Raises InputError where not."""
+    """Make the run directory and show that it can be written, before data are prepared for it."""
+    place.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place.root):
+        pass
+
+
+@contextmanager
+def _written_in(place: RunDir) -> Iterator[None]:
+    """Raise InputError where the run directory cannot be written inside."""
     try:
-        place.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place.root):
-            pass
+        yield
     except OSError as error:
         raise InputError(
             f"the run directory cannot be written: {error.strerror}",
