@@ -184,7 +184,8 @@ class Front(Spec):
     """Legal plans: each was priced, or is proven to be beaten or not to fit."""
     n_priced: int
     tolerance: float
-    """Share by which a plan has to be better than each other one in something."""
+    """Share by which a plan has to be better than each other one in something; one that is left out
+    may be better than each by up to twice as much."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per plan, in SI units."""
