@@ -109,7 +109,8 @@ def test_the_frame_has_a_row_per_plan(answer: SearchResult) -> None:
 
 def test_the_json_answer_follows_the_contract(answer: SearchResult) -> None:
     document = answer.answer("which?").model_dump(mode="json")
-    assert list(document) == ["version", "question", "search", "plans", "fastest_step"]
+    assert list(document) == [*("version", "question", "search", "plans", "fastest_step", "front")]
+    assert document["front"] is None  # nobody asked for one
     assert {"plans", "feasible", "complete", "seconds"} <= document["search"].keys()
     line = document["plans"][0]
     assert list(line) == ["rank", "plan", "prediction", "loses_to"]
