@@ -23,18 +23,18 @@ def site_lines(option: SizeOption) -> list[str]:
     """Return what the site of an option must have."""
     needs = option.needs
     power = "" if needs.power_w is None else f", {format_power(needs.power_w)} at the meter"
-    at_hand = " at hand elsewhere" if needs.spares_at_hand and needs.spare_nodes else ""
+    apart = " elsewhere" if needs.spares_at_hand and needs.spare_nodes else ""
     data = ""
     if needs.store_read_bytes_per_s is not None:
         data = (
-            f" and gives {format_bytes(needs.store_read_bytes_per_s)}/s of data, "
+            f" and data at {format_bytes(needs.store_read_bytes_per_s)}/s, "
             f"{needs.reader_hosts:,} reader hosts"
         )
     return wrapped(
         f"{option.n_devices:,} x {option.device} need {needs.nodes:,} nodes and "
-        f"{needs.spare_nodes:,} spare{at_hand}{power}, "
+        f"{needs.spare_nodes:,} spare{apart}{power}, "
         f"{format_bandwidth(needs.node_network_bytes_per_s)} a node, "
-        f"{format_bytes(needs.storage_bytes)} of storage that takes checkpoints of "
+        f"{format_bytes(needs.storage_bytes)} of storage for checkpoints of "
         f"{format_bytes(needs.checkpoint_bytes)} at {format_bytes(needs.store_write_bytes_per_s)}/s"
         f"{data}",
         rest="  ",

@@ -244,7 +244,7 @@ def _require_version_2(given: Settings) -> None:
 
 EXPORTER = Exporter(
     name="accelerate",
-    description="a module that makes Hugging Face's Accelerator",
+    description="a module with Hugging Face's Accelerator",
     executor="accelerate",
     emit=_emit,
     read_back=by_reading(read, MODULE),

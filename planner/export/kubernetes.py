@@ -199,7 +199,7 @@ def _read_back(export: Export, _scenario: Scenario) -> PlanSpec:
 KINDS = (
     Kind(
         target="kubernetes",
-        description="a Kubernetes Job with this product's own runtime",
+        description="a Kubernetes Job with our own runtime",
         needs=(),
         resource="job",
         goes_on=False,
@@ -207,7 +207,7 @@ KINDS = (
     ),
     Kind(
         target="kubernetes-jobset",
-        description="a Kubernetes JobSet, which goes on after failures, with our own runtime",
+        description="a Kubernetes JobSet with our own runtime",
         needs=("JobSet's controller, v1alpha2, in the cluster",),
         resource="jobset",
         goes_on=True,
@@ -215,7 +215,7 @@ KINDS = (
     ),
     Kind(
         target="kubernetes-pytorchjob",
-        description="a Kubeflow PyTorchJob with this product's own runtime",
+        description="a Kubeflow PyTorchJob with our own runtime",
         needs=("Kubeflow's training operator, version 1, in the cluster",),
         resource="pytorchjob",
         goes_on=False,

@@ -98,14 +98,14 @@ def read_own_plan(export: Export, _scenario: Scenario) -> PlanSpec:
 EXPORTERS = (
     Exporter(
         name="torchrun",
-        description="a torchrun script with this product's own runtime",
+        description="a torchrun script with our own runtime",
         executor=OWN_TARGET,
         emit=lambda plan_file: _emit(plan_file, "torchrun", start_command(plan_file)),
         read_back=read_own_plan,
     ),
     Exporter(
         name="slurm",
-        description="an sbatch script with this product's own runtime",
+        description="an sbatch script with our own runtime",
         executor=OWN_TARGET,
         emit=lambda plan_file: _emit(plan_file, "slurm", "sbatch job.sbatch"),
         read_back=read_own_plan,
