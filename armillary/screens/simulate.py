@@ -246,7 +246,7 @@ def _input(campaign: CampaignPrediction) -> list[str]:
 
 
 def _count(mean: float, *, like: float | None = None) -> str:
-    return f"{mean:,.0f}" if (like or mean) >= 100 else f"{mean:.3g}"
+    return format_count(mean, like=like) if (like or mean) >= 100 else f"{mean:.3g}"
 
 
 def _share(share: float, *, like: float | None = None) -> str:  # noqa: ARG001  # one unit
@@ -259,7 +259,7 @@ def _tonnes(mass_kg: float, *, like: float | None = None) -> str:
 
 _QUANTITIES: tuple[tuple[str, str, Format], ...] = (
     ("calendar_s", "time", format_seconds),
-    ("device_hours", "device-hours", format_count),
+    ("device_hours", "device-hours", _count),
     ("cost_usd", "cost", format_usd),
     ("energy_j", "energy", format_energy),
     ("co2_kg", "CO2", _tonnes),
