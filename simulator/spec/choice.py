@@ -15,6 +15,7 @@ from simulator.spec.schedules import ScheduleName
 from simulator.spec.units import Count
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Spec)
 
 
 class Within(Spec):
@@ -67,30 +68,15 @@ _One, _Several, _Rule = Tag("one"), Tag("several"), Tag("rule")
 _SOME = AfterValidator(_some)
 _BY_FORM = Discriminator(_form)
 
-Numbers = Annotated[
-    Annotated[_AtLeastOne, _One]
-    | Annotated[tuple[_AtLeastOne, ...], _SOME, _Several]
-    | Annotated[Within, _Rule],
-    _BY_FORM,
+_Choice = Annotated[
+    Annotated[T, _One] | Annotated[tuple[T, ...], _SOME, _Several] | Annotated[R, _Rule], _BY_FORM
 ]
-Stages = Annotated[
-    Annotated[_Stage, _One]
-    | Annotated[tuple[_Stage, ...], _SOME, _Several]
-    | Annotated[Within, _Rule],
-    _BY_FORM,
-]
-ScheduleNames = Annotated[
-    Annotated[ScheduleName, _One]
-    | Annotated[tuple[ScheduleName, ...], _SOME, _Several]
-    | Annotated[ExceptSchedules, _Rule],
-    _BY_FORM,
-]
-RecomputeNames = Annotated[
-    Annotated[RecomputeName, _One]
-    | Annotated[tuple[RecomputeName, ...], _SOME, _Several]
-    | Annotated[ExceptRecomputes, _Rule],
-    _BY_FORM,
-]
+"""One value of type T, several of them, or a rule R over them."""
+
+Numbers = _Choice[_AtLeastOne, Within]
+Stages = _Choice[_Stage, Within]
+ScheduleNames = _Choice[ScheduleName, ExceptSchedules]
+RecomputeNames = _Choice[RecomputeName, ExceptRecomputes]
 
 
 def listed(choice: object) -> tuple[Any, ...]:
